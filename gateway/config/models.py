@@ -1,0 +1,187 @@
+"""``tidegate.toml`` as typed, frozen values (configuration.md). Every bound carries its reason.
+
+Defaults here are the built-in layer of the merge. Durations are seconds (float), sizes octets (int) once read.
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.config.units import Duration, Rate, RateField, Size
+from gateway.mail.connection import Role
+
+Network = IPv4Network | IPv6Network
+LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+class Section(BaseModel):
+    """A table: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class Contact(Section):
+    """``[contact]``: who answers for this node."""
+
+    postmaster: str = ""
+    abuse: str = ""
+    telephone: str = ""
+
+
+class Tls(Section):
+    """``tls = {…}`` of a listener: STARTTLS, or TLS from the first octet when ``implicit``."""
+
+    certificate: Path
+    key: Path
+    implicit: bool = False
+
+
+class Listen(Section):
+    """One ``[[listen]]`` table."""
+
+    address: str
+    role: Role = Role.MX
+    tls: Tls | None = None
+    networks: tuple[Network, ...] = ()
+    proxy_protocol_from: tuple[Network, ...] = ()
+    xclient_from: tuple[Network, ...] = ()
+
+
+class Smtp(Section):
+    """``[smtp]``: how the front door speaks."""
+
+    # Bare CR or LF in content is how messages are smuggled past a relay; no well-behaved client sends it.
+    bare_newline: Literal["reject", "normalise"] = "reject"
+    # Waiting before the banner exposes talkers; it costs every honest client the same wait, so it is off unless asked for.
+    greet_delay: Duration = 0.0
+    # RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
+    command_timeout: Duration = 300.0
+    # RFC 5321 §4.5.3.2.5: 3 minutes between two blocks of content.
+    data_block_timeout: Duration = 180.0
+    # The slowest transfer we wait for, octets a second, averaged after the first data_block_timeout: a 9600 baud line still passes.
+    min_rate: Size = 512
+    # RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot; answered well before.
+    data_reply_budget: Duration = 120.0
+    # Contents beyond this go to a file instead of memory: the 95th percentile of mail is below 128 KiB.
+    spill: Size = 256 * 1024
+    # Time a TLS handshake may take: three round trips of a bad satellite link and a slow key.
+    tls_handshake_timeout: Duration = 30.0
+
+
+class Limits(Section):
+    """``[limits]``: what one client, and all together, may take. 0 switches a limit off."""
+
+    # One descriptor and about 40 KiB a session; the usual descriptor limit of a service is 4096 and more.
+    connections: int = Field(default=2000, ge=0)
+    # Counted per IPv4 /32 or IPv6 /64, the smallest unit one client holds; large senders open 20 to 30.
+    connections_per_client: int = Field(default=50, ge=0)
+    connection_rate: RateField = Rate(600, 60.0)
+    messages_per_session: int = Field(default=500, ge=0)
+    # RFC 5321 §4.5.3.1.8 asks for at least 100.
+    recipients_per_message: int = Field(default=1000, ge=100)
+    messages_per_client: RateField = Rate(20_000, 3600.0)
+    recipients_per_client: RateField = Rate(100_000, 3600.0)
+    # Honest clients make an error or two; Postfix's smtpd_hard_error_limit is 20.
+    errors_per_session: int = Field(default=20, ge=0)
+    # Address harvesting: a mailing list with stale members stays below this.
+    unknown_recipients_per_session: int = Field(default=30, ge=0)
+    # Mail taken must fit twice: as content and as what is written while it is delivered.
+    free_disk_floor: Size = 256 * 1024**2
+    # Networks whose rates and connections are not limited: this machine.
+    exempt: tuple[Network, ...] = LOOPBACK
+    # RFC 5321 §6.3: a loop is likely after many Received fields; "at least 100" is its figure for a naive count, Postfix uses 50.
+    received_fields: int = Field(default=50, ge=10)
+    # Our own name in that many Received fields is a loop through us; forwarding passes a gateway a few times legitimately.
+    own_received_fields: int = Field(default=5, ge=2)
+
+
+class Dns(Section):
+    """``[dns]``."""
+
+    servers: tuple[str, ...] = ()
+    timeout: Duration = 2.0
+    # Entries, about 500 octets each.
+    cache: int = Field(default=50_000, ge=0)
+
+
+class PerNextHop(Section):
+    """``queue.per_next_hop``: connections to one next hop, at the start and at most."""
+
+    start: int = Field(default=5, ge=1)
+    most: int = Field(default=20, ge=1)
+
+
+class Queue(Section):
+    """``[queue]``."""
+
+    # "4h*" repeats until the mail expires.
+    retry: tuple[str, ...] = ("1m", "5m", "15m", "30m", "1h*4", "4h*")
+    # RFC 5321 §4.5.4.1: at least 4–5 days.
+    expire: Duration = 432_000.0
+    delay_notice: Duration = 14_400.0
+    per_next_hop: PerNextHop = PerNextHop()
+    # RFC 5321 §4.5.3.2: the client's waits, phase by phase.
+    connect_timeout: Duration = 30.0
+    greeting_timeout: Duration = 300.0
+    command_timeout: Duration = 300.0
+    data_start_timeout: Duration = 120.0
+    data_block_timeout: Duration = 180.0
+    data_end_timeout: Duration = 600.0
+    # An idle connection is kept this long for the next message to the same next hop.
+    idle: Duration = 5.0
+    # Messages over one connection before it is closed: next hops limit this, and balance needs fresh connections.
+    reuse: int = Field(default=100, ge=1)
+
+
+class Callout(Section):
+    """``[callout]``: how long a next hop's answer about a recipient is believed."""
+
+    positive_ttl: Duration = 86_400.0
+    negative_ttl: Duration = 3_600.0
+    timeout: Duration = 30.0
+
+
+class Metrics(Section):
+    """``[metrics]``: ``/metrics /healthz /readyz``; an empty address switches them off."""
+
+    address: str = ""
+
+
+class Log(Section):
+    """``[log]``: one line a message and a delivery attempt."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Retention(Section):
+    """``[retention]``: how long evidence is kept."""
+
+    # Reports are made from the ledger for the past year (contract.md §3: fault-free days a year).
+    ledger: Duration = 400 * 86_400.0
+    journal: Duration = 90 * 86_400.0
+    quarantine: Duration = 30 * 86_400.0
+
+
+class GatewayConfig(Section):
+    """The whole of ``tidegate.toml``; relative paths are already resolved against the file's folder."""
+
+    hostname: str
+    data: Path
+    policies: Path
+    blocklists: Path
+    workers: int = Field(default=0, ge=0)
+    max_message: Size = 50 * 1024**2
+    memory_budget: Size = 512 * 1024**2
+    contact: Contact = Contact()
+    listen: tuple[Listen, ...] = ()
+    smtp: Smtp = Smtp()
+    limits: Limits = Limits()
+    dns: Dns = Dns()
+    queue: Queue = Queue()
+    callout: Callout = Callout()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    retention: Retention = Retention()

@@ -1,0 +1,1 @@
+"""What happened: typed events, kept for the trace of every message (architecture.md, "beside the path")."""

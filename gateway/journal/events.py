@@ -1,0 +1,200 @@
+"""Every event, one frozen dataclass each (style.md, habit 13).
+
+Rooms on the mail path hand events to an ``EventSink``; the app decides what becomes of them: journal rows, log lines, metrics. Fields are plain
+values (text, numbers, tuples of text), so that an event can be written as it stands. ``kind`` is the class's name in snake case.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base: ``at`` is UTC seconds; ``trace_id`` the mail transaction's (or the session's) id, "" where there is none."""
+
+    kind: ClassVar[str] = ""
+    at: float
+    trace_id: str = ""
+
+    def __init_subclass__(cls) -> None:
+        # Slotted dataclasses are made twice; without super() the hook works for both.
+        cls.kind = "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
+
+
+class EventSink(Protocol):
+    """Takes events; never blocks, never raises."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRefused(Event):
+    """A connection was turned away at the door (limits, shutting down, bad PROXY header)."""
+
+    client: str
+    role: str
+    reply: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed(Event):
+    """A session ended: ``end`` is quit, disconnect, timeout, errors, http, shutdown, too-slow or tls; ``trace_id`` is the session's."""
+
+    client: str
+    role: str
+    helo: str
+    tls: str
+    end: str
+    messages: int
+    commands: int
+    errors: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRefused(Event):
+    """RCPT was answered 4yz or 5yz."""
+
+    client: str
+    helo: str
+    reverse_path: str
+    recipient: str
+    reply: str
+    reason: str
+    filter: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionAborted(Event):
+    """Content began but never became durable: disconnect, timeout, framing refused, too big, storage failed. ``reply`` "" when none was sent."""
+
+    client: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    octets: int
+    reply: str
+    reason: str
+
+
+# Verdicts -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageJudged(Event):
+    """The final dot was answered; one per transaction, whatever the verdict.
+
+    ``dispositions`` is one text per recipient: ``address action score decisive-filter reason`` as a tuple. ``findings`` are
+    ``(filter, result, reason)``. Stamps are UTC seconds; seconds are monotonic durations. ``durable_at`` is 0 when refused.
+    """
+
+    session_id: str
+    client: str
+    client_name: str
+    helo: str
+    role: str
+    tls: str
+    reverse_path: str
+    message_id: str
+    subject: str
+    octets: int
+    dispositions: tuple[tuple[str, str, float, str, str], ...]
+    findings: tuple[tuple[str, str, str], ...]
+    filter_seconds: tuple[tuple[str, float], ...]
+    reply: str
+    connected_at: float
+    enveloped_at: float
+    received_at: float
+    filtered_seconds: float
+    durable_at: float
+    durable_seconds: float
+
+
+# Delivery -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryAttempted(Event):
+    """One attempt for one recipient: ``status`` sent, deferred, bounced or expired; ``phase`` where it ended; ``delays`` as Postfix's a/b/c/d."""
+
+    recipient: str
+    reverse_path: str
+    next_hop: str
+    relay: str
+    phase: str
+    reply: str
+    status: str
+    delay_seconds: float
+    delays: tuple[float, float, float, float]
+    attempt: int
+    possible_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeQueued(Event):
+    """A delivery status notification entered the spool: ``notice`` failed, delayed, delivered (relayed); ``about`` the original's trace id."""
+
+    about: str
+    notice: str
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueChanged(Event):
+    """An operator acted on the queue: ``operation`` hold, release, drop, flush; audit trail of contract.md §6."""
+
+    operation: str
+    recipients: tuple[str, ...]
+    operator: str
+
+
+# The gateway itself ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationChanged(Event):
+    """A reload took effect (``errors`` empty) or was refused; ``digest`` names the snapshot now serving."""
+
+    digest: str
+    changed: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerChanged(Event):
+    """A worker came or went: ``state`` started, stopping, stopped."""
+
+    worker: int
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardAdopted(Event):
+    """A spool shard left by a worker that no longer exists was taken over."""
+
+    shard: str
+    queued: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageFailed(Event):
+    """A write or read of stored data failed; what was asked for was refused or is retried, never forgotten."""
+
+    store: str
+    operation: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalError(Event):
+    """A bug: an exception where none belongs. The client got 451 4.3.0, the loop survived."""
+
+    where: str
+    error: str
+    traceback: str

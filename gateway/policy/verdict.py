@@ -1,0 +1,97 @@
+"""Judgements and their fold (invariant 3)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.mail.envelope import Recipient
+from gateway.policy.action import Action
+from gateway.policy.finding import Finding
+from gateway.smtp.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one recipient's policy makes of one finding: a score, an action, or neither (``ignore``).
+
+    ``order`` is the place of the filter in the policy, which breaks ties; ``forced`` marks an explicit accept of an allow list that stops the
+    rest.
+    """
+
+    finding: Finding
+    order: int
+    score: float = 0.0
+    action: Action | None = None
+    forced: bool = False
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disposition:
+    """What happens to the mail for one recipient, and why.
+
+    ``decisive`` is the judgement that won, None when the score alone decided or nothing was found; ``reply`` is set for reject and defer.
+    """
+
+    recipient: Recipient
+    action: Action
+    score: float
+    judgements: tuple[Judgement, ...] = ()
+    decisive: Judgement | None = None
+    reply: Reply | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All recipients' dispositions and the single reply to the final dot (invariant 4).
+
+    ``reply`` is None when the message is to be taken (the 250 is given after it is durable), else the refusal for every recipient.
+    ``stage_seconds`` is what each filter took.
+    """
+
+    dispositions: tuple[Disposition, ...]
+    reply: Reply | None
+    findings: tuple[Finding, ...] = ()
+    filter_seconds: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """``[scores]``: the sums at which a score becomes an action; None switches one off."""
+
+    tag: float | None = 5.0
+    quarantine: float | None = 9.0
+    reject: float | None = 14.0
+
+
+def fold(judgements: Iterable[Judgement], thresholds: Thresholds) -> tuple[Action, float, Judgement | None]:
+    """Return the action, the score and the decisive judgement of a set of judgements.
+
+    Pure, commutative and idempotent: equal judgements count once, scores add, the most severe action wins, ties go to the earlier ``order``;
+    a forced accept beats everything.
+    """
+    unique = sorted(set(judgements), key=lambda j: (j.order, j.finding.filter, j.finding.result, j.finding.reason))
+    score = round(sum(j.score for j in unique), 6)
+    for judgement in unique:
+        if judgement.forced:
+            return Action.ACCEPT, score, judgement
+    action = _by_score(score, thresholds)
+    decisive: Judgement | None = None
+    for judgement in unique:
+        # An explicit action of the same severity as the score's is the better reason.
+        if judgement.action is None or judgement.action < action:
+            continue
+        if decisive is None or judgement.action > action:
+            action, decisive = judgement.action, judgement
+    return action, score, decisive
+
+
+def _by_score(score: float, thresholds: Thresholds) -> Action:
+    for limit, action in (
+        (thresholds.reject, Action.REJECT),
+        (thresholds.quarantine, Action.QUARANTINE),
+        (thresholds.tag, Action.TAG),
+    ):
+        if limit is not None and score >= limit:
+            return action
+    return Action.ACCEPT
