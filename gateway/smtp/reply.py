@@ -68,6 +68,17 @@ class Reply:
         return f"{self.code}{status} {self.text}"
 
 
+class RefusalError(ValueError):
+    """What the client wrote is refused, and ``reply`` says so on the wire.
+
+    ``AddressError``, ``ParameterError`` and ``CommandError`` are its kinds; nothing else leaves the parsers of this package.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
 def _wire(code: int, status: EnhancedStatus | None, text: str, trace_id: str) -> bytes:
     prefix = _prefix(code, status)
     mark = f"[{trace_id}] " if trace_id else ""
