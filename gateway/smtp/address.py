@@ -52,9 +52,13 @@ class ReversePath:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPath:
-    """RCPT TO's path, source route removed (RFC 5321 appendix C); bare ``postmaster`` has an empty domain."""
+    """RCPT TO's path, source route removed (RFC 5321 appendix C); bare ``postmaster`` has an empty domain.
+
+    ``source_route`` tells that there was one, so that policy can refuse it.
+    """
 
     mailbox: Mailbox
+    source_route: bool = False
 
     @property
     def wire(self) -> str:
