@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv /opt/tidegate \
+    && /opt/tidegate/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway ./gateway
+COPY policies ./policies
+COPY blocklists ./blocklists
+RUN /opt/tidegate/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.11-slim-bookworm
+RUN groupadd --system --gid 990 tidegate \
+    && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --create-home tidegate
+COPY --from=build /opt/tidegate /opt/tidegate
+ENV PATH=/opt/tidegate/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# The only writable place: run with a read-only root file system.
+VOLUME ["/var/lib/tidegate"]
+WORKDIR /var/lib/tidegate
+USER tidegate
+EXPOSE 2525 9625
+# SIGTERM drains: running transactions finish, nothing is cut.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 CMD ["tidegate", "status"]
+ENTRYPOINT ["tidegate"]
+CMD ["serve"]
