@@ -2,19 +2,21 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements.lock ./
-RUN python -m venv /opt/tidegate \
-    && /opt/tidegate/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
+# Every wheel is checked against the lock's hashes here; the image then gets only what the gateway itself needs of them.
+RUN python -m pip download --quiet --require-hashes --requirement requirements.lock --dest /wheels
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
 COPY policies ./policies
 COPY blocklists ./blocklists
-RUN /opt/tidegate/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN python -m venv /opt/tidegate \
+    && /opt/tidegate/bin/python -m pip install --quiet --no-index --find-links /wheels .
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 990 tidegate \
     && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --create-home tidegate
 COPY --from=build /opt/tidegate /opt/tidegate
-ENV PATH=/opt/tidegate/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+COPY gateway/deploy/container /etc/tidegate
+ENV PATH=/opt/tidegate/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TIDEGATE_CONFIG=/etc/tidegate/tidegate.toml
 # The only writable place: run with a read-only root file system.
 VOLUME ["/var/lib/tidegate"]
 WORKDIR /var/lib/tidegate
