@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class Mailbox:
     """``local_part@domain``.
 
-    ``local_part`` is the text as the client wrote it without the quotes of a quoted-string and without escapes; ``domain`` is the
-    normal form used for every comparison: lower case, A-label (RFC 5891), or an address literal with its brackets, or "" for the
-    bare ``postmaster`` of RFC 5321 §4.5.1. ``wire`` is the address exactly as received, between the angle brackets, to be passed on.
+    ``local_part`` is the text as the client wrote it without the quotes of a quoted-string and without escapes;
+    ``domain`` is the normal form used for every comparison: lower case, A-label (RFC 5891), or an address literal
+    with its brackets, or "" for the bare ``postmaster`` of RFC 5321 §4.5.1. ``wire`` is the address exactly as
+    received, between the angle brackets, to be passed on.
     """
 
     local_part: str
@@ -18,7 +19,10 @@ class Mailbox:
 
     @property
     def key(self) -> str:
-        """The comparison form ``local_part@domain``: local part casefolded (every mailbox server here folds), domain normal."""
+        """The comparison form ``local_part@domain``.
+
+        Local part casefolded (every mailbox server here folds), domain normal.
+        """
         return f"{self.local_part.casefold()}@{self.domain}" if self.domain else self.local_part.casefold()
 
     def __str__(self) -> str:

@@ -1,9 +1,10 @@
 """One command line → ``Command``, or ``CommandError`` with its named reply (RFC 5321 §4.1.1, RFC 6531 §3.3).
 
-A line comes without its CR LF. Refused before anything looks at a verb: lines over ``MAX_COMMAND_LINE_OCTETS``, empty lines, NUL and
-every other control character (a CR or LF that is left is bare, and so smuggling; a TAB is no separator in RFC 5321), octets over 127
-in the verb, in the argument of a command that takes no SMTPUTF8 address, or not valid UTF-8. Trailing spaces are dropped
-(RFC 5321 §4.1.1: receivers SHOULD tolerate them). Whether the verb is known is the intake's question.
+A line comes without its CR LF. Refused before anything looks at a verb: lines over ``MAX_COMMAND_LINE_OCTETS``, empty
+lines, NUL and every other control character (a CR or LF that is left is bare, and so smuggling; a TAB is no separator
+in RFC 5321), octets over 127 in the verb, in the argument of a command that takes no SMTPUTF8 address, or not valid
+UTF-8. Trailing spaces are dropped (RFC 5321 §4.1.1: receivers SHOULD tolerate them). Whether the verb is known is the
+intake's question.
 """
 
 import re
@@ -20,13 +21,17 @@ class CommandError(RefusalError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``verb`` in upper case; ``argument`` as received after the one space, trailing spaces dropped, "" when there is none."""
+    """``verb`` in upper case.
+
+    ``argument`` as received after the one space, trailing spaces dropped, "" when there is none.
+    """
 
     verb: str
     argument: bytes
 
 
-# Verbs of HTTP (RFC 9110 §9.3, RFC 5789, and WebDAV's commonest) and of proxies: their senders are cut off, not answered one by one.
+# Verbs of HTTP (RFC 9110 §9.3, RFC 5789, and WebDAV's commonest) and of proxies: their senders are cut off, not
+# answered one by one.
 HTTP_VERBS = frozenset(
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "PRI"],
 )
@@ -56,7 +61,10 @@ def parse_command(line: bytes) -> Command:
 
 
 def after_keyword(argument: bytes, keyword: bytes) -> bytes:
-    """Return what follows ``FROM:`` of MAIL or ``TO:`` of RCPT (``keyword`` in upper case); raise ``CommandError`` without it."""
+    """Return what follows ``FROM:`` of MAIL or ``TO:`` of RCPT (``keyword`` in upper case).
+
+    Raise ``CommandError`` without it.
+    """
     if argument[: len(keyword)].upper() != keyword:
         raise CommandError(replies.BAD_ARGUMENTS.because(f"{keyword.decode('ascii')} missing"))
     return argument[len(keyword) :]

@@ -1,16 +1,16 @@
 """Domain names as mail uses them: one normal form for every comparison, one form for people.
 
-``normalise_domain`` takes A-labels, U-labels or a mixture and returns the lower-case A-label form (RFC 5890 §2.3.2.1), so that
-``例子.中国`` and ``XN--FSQU00A.xn--fiqs8s`` are one domain in addresses, configuration and DNS questions. U-labels are mapped with
-UTS #46 (non-transitional) and then held to IDNA 2008 (RFC 5891).
+``normalise_domain`` takes A-labels, U-labels or a mixture and returns the lower-case A-label form (RFC 5890
+§2.3.2.1), so that ``例子.中国`` and ``XN--FSQU00A.xn--fiqs8s`` are one domain in addresses, configuration and DNS
+questions. U-labels are mapped with UTS #46 (non-transitional) and then held to IDNA 2008 (RFC 5891).
 
-Refused: an empty name, an empty label and so a trailing dot (RFC 5321 §2.3.5: names in SMTP carry none), labels over 63 and names over
-255 octets, a hyphen at either end of a label, a last label of digits only (an IPv4 address without its brackets; RFC 3696 §2), and
-whatever IDNA 2008 disallows.
+Refused: an empty name, an empty label and so a trailing dot (RFC 5321 §2.3.5: names in SMTP carry none), labels over
+63 and names over 255 octets, a hyphen at either end of a label, a last label of digits only (an IPv4 address without
+its brackets; RFC 3696 §2), and whatever IDNA 2008 disallows.
 
-Departures. An underscore is tolerated: RFC 5321's grammar has none, but DNS allows it (RFC 2181 §11), hosts named so send mail, and
-Postfix takes it. A label that already begins with ``xn--`` is taken as LDH without decoding: names registered under older rules
-(emoji domains) resolve and receive mail, and refusing them would lose it.
+Departures. An underscore is tolerated: RFC 5321's grammar has none, but DNS allows it (RFC 2181 §11), hosts named so
+send mail, and Postfix takes it. A label that already begins with ``xn--`` is taken as LDH without decoding: names
+registered under older rules (emoji domains) resolve and receive mail, and refusing them would lose it.
 """
 
 import re
@@ -48,7 +48,10 @@ def normalise_domain(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def display_domain(domain: str) -> str:
-    """Return the U-label form for people; a label that IDNA 2008 does not decode, and an address literal, stay as they are."""
+    """Return the U-label form for people.
+
+    A label that IDNA 2008 does not decode, and an address literal, stay as they are.
+    """
     if "xn--" not in domain:
         return domain
     return ".".join(_u_label(label) for label in domain.split("."))

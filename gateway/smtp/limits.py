@@ -1,6 +1,7 @@
 """The numeric limits of the SMTP grammar, each with its source.
 
-These bound single lines and values. What an administrator may set (recipients, rates, sizes of messages) is configuration.
+These bound single lines and values. What an administrator may set (recipients, rates, sizes of messages) is
+configuration.
 """
 
 # RFC 5321 §4.5.3.1.1: local-part ≤ 64 octets, counted as written, quotes included.
@@ -18,10 +19,11 @@ MAX_PATH_OCTETS = 256
 # RFC 5321 §4.5.3.1.4: command line ≤ 512 octets, CR LF included, before any extension.
 BASE_COMMAND_LINE_OCTETS = 512
 
-# The extensions offered add: SIZE 26 (RFC 1870 §3), BODY=8BITMIME 17 (RFC 6152 §2), SMTPUTF8 10 (RFC 6531 §3.1), and by the bounds
-# below DSN's " RET=HDRS" 9 and " ENVID=" 107 to MAIL, " ORCPT=" 507 and " NOTIFY=SUCCESS,FAILURE,DELAY" 29 to RCPT (RFC 3461 §4);
-# AUTH= adds 500 (RFC 4954 §3). MAIL therefore needs 1,181 and RCPT 1,048 octets. One number serves both, rounded up to the one
-# Postfix uses (line_length_limit = 2048), so no command another relay accepts is too long here.
+# The extensions offered add: SIZE 26 (RFC 1870 §3), BODY=8BITMIME 17 (RFC 6152 §2), SMTPUTF8 10 (RFC 6531 §3.1), and
+# by the bounds below DSN's " RET=HDRS" 9 and " ENVID=" 107 to MAIL, " ORCPT=" 507 and " NOTIFY=SUCCESS,FAILURE,DELAY"
+# 29 to RCPT (RFC 3461 §4); AUTH= adds 500 (RFC 4954 §3). MAIL therefore needs 1,181 and RCPT 1,048 octets. One number
+# serves both, rounded up to the one Postfix uses (line_length_limit = 2048), so no command another relay accepts is
+# too long here.
 MAX_COMMAND_LINE_OCTETS = 2048
 
 # RFC 1870 §3: size-value is 1*20DIGIT.
@@ -42,7 +44,8 @@ MAX_CHUNK_SIZE_DIGITS = 20
 # RFC 5321 §4.5.3.1.8: at least 100 recipients in one transaction are accepted; no setting goes below.
 MIN_RECIPIENTS_PER_TRANSACTION = 100
 
-# A next hop's reply line: RFC 5321 §4.5.3.1.5 says 512 octets, servers with long policy texts send more; Postfix's limit.
+# A next hop's reply line: RFC 5321 §4.5.3.1.5 says 512 octets, servers with long policy texts send more; Postfix's
+# limit.
 MAX_REPLY_LINE_OCTETS_FROM_NEXT_HOP = 2048
 
 # The longest EHLO replies in the wild have some 30 lines; a hundred is no reply but a stream.

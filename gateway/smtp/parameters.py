@@ -1,15 +1,16 @@
 """Parameters of MAIL and RCPT → values, or ``ParameterError`` with its named reply.
 
-MAIL takes SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461); RCPT takes NOTIFY and ORCPT
-(RFC 3461). Keywords count in any case, ENVID and ORCPT are kept verbatim for the next hop. 501 5.5.4 answers bad syntax,
-a parameter given twice and one too long; 555 5.5.4 answers what is not known or not offered, BODY=BINARYMIME among it.
+MAIL takes SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461); RCPT takes NOTIFY and
+ORCPT (RFC 3461). Keywords count in any case, ENVID and ORCPT are kept verbatim for the next hop. 501 5.5.4 answers
+bad syntax, a parameter given twice and one too long; 555 5.5.4 answers what is not known or not offered,
+BODY=BINARYMIME among it.
 
-AUTH= (RFC 4954 §5) is checked for syntax and then ignored, whatever it says: that section makes a server which does not
-trust its client act as for ``AUTH=<>``, and no listener trusts such a claim. Refusing it would turn away relays that send it
-unasked, and gain nothing.
+AUTH= (RFC 4954 §5) is checked for syntax and then ignored, whatever it says: that section makes a server which does
+not trust its client act as for ``AUTH=<>``, and no listener trusts such a claim. Refusing it would turn away relays
+that send it unasked, and gain nothing.
 
-xtext that decodes to anything but printable ASCII is refused although its syntax is good (RFC 3461 §4.2, §4.4 demand it):
-an encoded line feed would otherwise surface in a delivery status notification.
+xtext that decodes to anything but printable ASCII is refused although its syntax is good (RFC 3461 §4.2, §4.4 demand
+it): an encoded line feed would otherwise surface in a delivery status notification.
 """
 
 import re
@@ -107,8 +108,8 @@ def parse_rcpt_parameters(rest: bytes) -> RcptParameters:
     return RcptParameters(notify, orcpt)
 
 
-# RFC 5321 §4.1.2: esmtp-keyword ["=" esmtp-value]. RFC 6531 §3.3 lets values be UTF-8; none of ours is, RFC 6533 §3 has an
-# ASCII form for ORCPT (utf-8-addr-xtext), so that a value can go on to any next hop.
+# RFC 5321 §4.1.2: esmtp-keyword ["=" esmtp-value]. RFC 6531 §3.3 lets values be UTF-8; none of ours is, RFC 6533 §3
+# has an ASCII form for ORCPT (utf-8-addr-xtext), so that a value can go on to any next hop.
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([\x21-\x3c\x3e-\x7e]++))?")
 
 # RFC 3461 §4: xtext = *(xchar / hexchar); hexchar = "+" and two upper case hexadecimal digits, here of printable ASCII.

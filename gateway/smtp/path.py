@@ -5,11 +5,11 @@ route, ``<>`` for a reverse-path only, a bare ``postmaster`` (any case) for a fo
 colon is tolerated, as Postfix does. The brackets are required.
 
 Refused, each with a named reply in an ``AddressError`` and never by any other exception: local parts over 64, domains
-over 255 and paths over 256 octets; control characters and NUL; octets over 127 without SMTPUTF8, invalid UTF-8, and with
-SMTPUTF8 the C1 controls and the line separators of Unicode; domains that ``gateway.smtp.domain`` refuses; literals that
-are no IPv4 or IPv6 address (RFC 5321 §4.1.3: no other tag is standardised), IPv6 zone identifiers included; dots at
-either end of a local part or two in a row; and, a departure, the empty quoted-string: the grammar has it, no mailbox does,
-and its comparison form would read as a whole domain.
+over 255 and paths over 256 octets; control characters and NUL; octets over 127 without SMTPUTF8, invalid UTF-8, and
+with SMTPUTF8 the C1 controls and the line separators of Unicode; domains that ``gateway.smtp.domain`` refuses;
+literals that are no IPv4 or IPv6 address (RFC 5321 §4.1.3: no other tag is standardised), IPv6 zone identifiers
+included; dots at either end of a local part or two in a row; and, a departure, the empty quoted-string: the grammar
+has it, no mailbox does, and its comparison form would read as a whole domain.
 
 SMTPUTF8 is a parameter behind the path it governs: ``gateway.smtp.parameters.parse_mail`` reads both in order.
 """
@@ -85,8 +85,8 @@ _RECIPIENT = _Refusals(
 # RFC 5322 §3.2.3: atext.
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 
-# The path nearly every mail has: a dot-string and an ASCII domain whose last label begins with a letter. Every repetition
-# is possessive, so that a hostile path costs one pass. What it does not match goes to the full parser.
+# The path nearly every mail has: a dot-string and an ASCII domain whose last label begins with a letter. Every
+# repetition is possessive, so that a hostile path costs one pass. What it does not match goes to the full parser.
 _ORDINARY = re.compile(
     rf" ?<(([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)@"
     r"((?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)*[A-Za-z][A-Za-z0-9]*+(?:-++[A-Za-z0-9]++)*+))>(?= |\Z)".encode(
@@ -94,7 +94,8 @@ _ORDINARY = re.compile(
     ),
 )
 
-# Up to the ">" that closes the path: one inside a quoted-string does not. Control characters nowhere, spaces in quotes only.
+# Up to the ">" that closes the path: one inside a quoted-string does not. Control characters nowhere, spaces in
+# quotes only.
 _BRACKETED = re.compile(
     rb' ?<((?:[^"<>\x00-\x20\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*+")*+)>(?= |\Z)',
 )

@@ -1,8 +1,9 @@
 """Every reply the gateway gives, by name (RFC 5321 §4.2, RFC 3463, RFC 5248, RFC 7372).
 
-A call site says ``RELAY_DENIED``, never a digit. What differs from case to case comes from a factory in small letters, or by
-``Reply.saying`` (the wire) and ``Reply.because`` (the journal). 4yz: the same command may succeed later; 5yz: it will not. A 421 closes
-the connection. Wire texts are generic and stable, and tell a stranger nothing about the inside.
+A call site says ``RELAY_DENIED``, never a digit. What differs from case to case comes from a factory in small
+letters, or by ``Reply.saying`` (the wire) and ``Reply.because`` (the journal). 4yz: the same command may succeed
+later; 5yz: it will not. A 421 closes the connection. Wire texts are generic and stable, and tell a stranger nothing
+about the inside.
 """
 
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ RCPT_FIRST = _reply(503, "5.5.1", "bad sequence of commands: send RCPT first")
 NESTED_MAIL = _reply(503, "5.5.1", "bad sequence of commands: a mail transaction is already open")
 TRANSACTION_OPEN = _reply(503, "5.5.1", "bad sequence of commands: not inside a mail transaction")
 EHLO_FOR_EXTENSIONS = _reply(503, "5.5.1", "bad sequence of commands: this extension needs EHLO")
-# RFC 2920 §3.1: a client that saw no PIPELINING waits for each reply; and nobody sends text before 354. Either is smuggling or a bot.
+# RFC 2920 §3.1: a client that saw no PIPELINING waits for each reply; and nobody sends text before 354. Either is
+# smuggling or a bot.
 PIPELINING_MISUSE = _reply(503, "5.5.0", "commands were sent without waiting for replies")
 TEXT_BEFORE_354 = _reply(554, "5.5.0", "text was sent before the reply to DATA")
 EARLY_TALKER = _reply(554, "5.5.0", "commands were sent before the greeting")  # RFC 5321 §4.3.1

@@ -1,7 +1,7 @@
 """A reply: code, enhanced status code and text (RFC 5321 §4.2, RFC 2034, RFC 3463).
 
-Every reply the gateway gives is named in ``gateway.smtp.replies``; no digit strings stand at call sites. A reply's text is
-printable ASCII: whatever came from outside is escaped here, so no reply can carry an injected line.
+Every reply the gateway gives is named in ``gateway.smtp.replies``; no digit strings stand at call sites. A reply's
+text is printable ASCII: whatever came from outside is escaped here, so no reply can carry an injected line.
 """
 
 from dataclasses import dataclass, replace
@@ -27,8 +27,8 @@ class EnhancedStatus:
 class Reply:
     """One SMTP reply.
 
-    ``status`` is None where RFC 2034 gives none (banner, EHLO, 354, 221 keeps one). ``text`` may hold several lines separated by LF.
-    ``cause`` is for the journal only and never reaches the wire.
+    ``status`` is None where RFC 2034 gives none (banner, EHLO, 354, 221 keeps one). ``text`` may hold several lines
+    separated by LF. ``cause`` is for the journal only and never reaches the wire.
     """
 
     code: int
@@ -71,7 +71,8 @@ class Reply:
 class RefusalError(ValueError):
     """What the client wrote is refused, and ``reply`` says so on the wire.
 
-    ``AddressError``, ``ParameterError`` and ``CommandError`` are its kinds; nothing else leaves the parsers of this package.
+    ``AddressError``, ``ParameterError`` and ``CommandError`` are its kinds; nothing else leaves the parsers of this
+    package.
     """
 
     def __init__(self, reply: Reply) -> None:

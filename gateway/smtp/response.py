@@ -1,13 +1,13 @@
 """Replies of a next hop, octets in, values out; no input or output (RFC 5321 §4.2, RFC 2034).
 
-``ReplyParser`` takes octets as they arrive, split anywhere. Like Postfix it takes LF alone for a line's end and drops every CR
-before it, takes a code without text, and takes three digits whatever the second. Text becomes printable ASCII, lines joined by
-LF; an enhanced status code is taken out of it when its class agrees with the code's.
+``ReplyParser`` takes octets as they arrive, split anywhere. Like Postfix it takes LF alone for a line's end and drops
+every CR before it, takes a code without text, and takes three digits whatever the second. Text becomes printable
+ASCII, lines joined by LF; an enhanced status code is taken out of it when its class agrees with the code's.
 
-Refused with ``ProtocolError``, after which the parser is dead: a line that is no reply, a code outside 2yz to 5yz, lines of one
-reply that disagree about success (the last line's code counts among codes of one class), and anything beyond the bounds of
-``gateway.smtp.limits``. Replies complete before the fault are returned first, since a 250 to the final dot counts whatever follows
-it; the error is then raised by the next ``feed`` and stands in ``error`` at once.
+Refused with ``ProtocolError``, after which the parser is dead: a line that is no reply, a code outside 2yz to 5yz,
+lines of one reply that disagree about success (the last line's code counts among codes of one class), and anything
+beyond the bounds of ``gateway.smtp.limits``. Replies complete before the fault are returned first, since a 250 to the
+final dot counts whatever follows it; the error is then raised by the next ``feed`` and stands in ``error`` at once.
 """
 
 import re
@@ -115,8 +115,8 @@ def _reply(lines: list[tuple[int, str]]) -> Reply:
 class Extensions:
     """What a next hop offered in its answer to EHLO; all False and empty after HELO.
 
-    ``size_limit`` is None without SIZE and where SIZE names no fixed maximum (RFC 1870 §4); ``limits`` holds RFC 9422's names,
-    MAILMAX, RCPTMAX and RCPTDOMAINMAX, as far as they are offered.
+    ``size_limit`` is None without SIZE and where SIZE names no fixed maximum (RFC 1870 §4); ``limits`` holds RFC
+    9422's names, MAILMAX, RCPTMAX and RCPTDOMAINMAX, as far as they are offered.
     """
 
     pipelining: bool = False
