@@ -1,7 +1,8 @@
 """Every event, one frozen dataclass each (style.md, habit 13).
 
-Rooms on the mail path hand events to an ``EventSink``; the app decides what becomes of them: journal rows, log lines, metrics. Fields are plain
-values (text, numbers, tuples of text), so that an event can be written as it stands. ``kind`` is the class's name in snake case.
+Rooms on the mail path hand events to an ``EventSink``; the app decides what becomes of them: journal rows, log
+lines, metrics. Fields are plain values (text, numbers, tuples of text), so that an event can be written as it
+stands. ``kind`` is the class's name in snake case.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import ClassVar, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Base: ``at`` is UTC seconds; ``trace_id`` the mail transaction's (or the session's) id, "" where there is none."""
+    """Base: ``at`` is UTC seconds.
+
+    ``trace_id`` is the mail transaction's (or the session's) id, "" where there is none.
+    """
 
     kind: ClassVar[str] = ""
     at: float
@@ -44,7 +48,10 @@ class SessionRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """A session ended: ``end`` is quit, disconnect, timeout, errors, http, shutdown, too-slow or tls; ``trace_id`` is the session's."""
+    """A session ended: ``end`` is quit, disconnect, timeout, errors, http, shutdown, too-slow or tls.
+
+    ``trace_id`` is the session's.
+    """
 
     client: str
     role: str
@@ -72,7 +79,10 @@ class RecipientRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionAborted(Event):
-    """Content began but never became durable: disconnect, timeout, framing refused, too big, storage failed. ``reply`` "" when none was sent."""
+    """Content began but never became durable: disconnect, timeout, framing refused, too big, storage failed.
+
+    ``reply`` is "" when none was sent.
+    """
 
     client: str
     reverse_path: str
@@ -89,8 +99,10 @@ class TransactionAborted(Event):
 class MessageJudged(Event):
     """The final dot was answered; one per transaction, whatever the verdict.
 
-    ``dispositions`` is one text per recipient: ``address action score decisive-filter reason`` as a tuple. ``findings`` are
-    ``(filter, result, reason)``. Stamps are UTC seconds; seconds are monotonic durations. ``durable_at`` is 0 when refused.
+    ``dispositions`` is one text per recipient: ``address action score decisive-filter reason`` as a tuple.
+    ``findings`` are ``(filter, result, reason)``. ``judgements`` are what the recipients' policies made of them,
+    where they made something: ``(address, filter, result, score, action or "")``. Stamps are UTC seconds; seconds
+    are monotonic durations. ``durable_at`` is 0 when refused.
     """
 
     session_id: str
@@ -113,6 +125,7 @@ class MessageJudged(Event):
     filtered_seconds: float
     durable_at: float
     durable_seconds: float
+    judgements: tuple[tuple[str, str, str, float, str], ...] = ()
 
 
 # Delivery -------------------------------------------------------------------------------------------------------------
@@ -120,7 +133,10 @@ class MessageJudged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryAttempted(Event):
-    """One attempt for one recipient: ``status`` sent, deferred, bounced or expired; ``phase`` where it ended; ``delays`` as Postfix's a/b/c/d."""
+    """One attempt for one recipient: ``status`` sent, deferred, bounced or expired; ``phase`` where it ended.
+
+    ``delays`` are Postfix's a/b/c/d.
+    """
 
     recipient: str
     reverse_path: str
@@ -137,7 +153,10 @@ class DeliveryAttempted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeQueued(Event):
-    """A delivery status notification entered the spool: ``notice`` failed, delayed, delivered (relayed); ``about`` the original's trace id."""
+    """A delivery status notification entered the spool: ``notice`` failed, delayed, delivered (relayed).
+
+    ``about`` is the original's trace id.
+    """
 
     about: str
     notice: str
