@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.dns.answer import Answer, found, no_such_name, no_such_record, temperror
-from gateway.smtp.domain import normalise_domain
+from gateway.smtp.domain import DomainError, normalise_domain
 
 # As long as an hour's test needs and no longer; a zone text has no TTLs.
 _TTL_SECONDS = 300
@@ -43,13 +43,16 @@ class ZoneResolver:
     async def query(self, name: str, rdtype: str) -> Answer:
         """Return the zone's answer."""
         self.asked.append((name, rdtype))
-        target = name.lower().removesuffix(".")
+        try:
+            target = _name(name)
+        except DomainError as error:
+            return no_such_name(name, rdtype, 0, f"not a domain name: {error}")
         for _ in range(_MAX_ALIASES):
             records = self._records(target)
             if records is None:
                 return no_such_name(name, rdtype, self._ttl_seconds)
             alias = records.get("CNAME")
-            if alias is None or rdtype in ("CNAME", *records.keys() - {"CNAME"}):
+            if alias is None or rdtype == "CNAME":
                 return self._answer(name, rdtype, records)
             target = alias[0]
         return temperror(name, rdtype, "alias chain too long")
@@ -64,11 +67,12 @@ class ZoneResolver:
         return self._names.get(f"*.{encloser}" if encloser else "*")
 
     def _answer(self, name: str, rdtype: str, records: Mapping[str, tuple[str, ...]]) -> Answer:
-        values = records.get(rdtype) or records.get("*")
+        failure = records.get(f"!{rdtype}") or records.get("!*")
+        if failure:
+            return temperror(name, rdtype, failure[0])
+        values = records.get(rdtype)
         if not values:
             return no_such_record(name, rdtype, self._ttl_seconds)
-        if values[0].startswith("!"):
-            return temperror(name, rdtype, values[0][1:])
         return found(name, rdtype, values, self._ttl_seconds)
 
 
@@ -98,7 +102,9 @@ def _record(line: str) -> tuple[str, str, str]:
         raise ValueError("a record is: name TYPE value")
     name, rdtype, value = words
     rdtype = rdtype.upper()
-    return _name(name), rdtype, value if value.startswith("!") else _value(rdtype, value)
+    if value.startswith("!"):
+        return _name(name), f"!{rdtype}", value[1:]
+    return _name(name), rdtype, _value(rdtype, value)
 
 
 def _name(text: str) -> str:

@@ -83,7 +83,7 @@ _RECIPIENT = _Refusals(
 )
 
 # RFC 5322 §3.2.3: atext.
-_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 
 # The path nearly every mail has: a dot-string and an ASCII domain whose last label begins with a letter. Every
 # repetition is possessive, so that a hostile path costs one pass. What it does not match goes to the full parser.
