@@ -199,7 +199,8 @@ def _check_auth(value: str | None) -> None:
         raise _bad("AUTH")
     if len(value) > MAX_AUTH_PARAMETER_OCTETS:
         raise _too_long("AUTH")
-    if value != "<>" and not _XTEXT.fullmatch(value):
+    # "<>" is made of xchars too.
+    if not _XTEXT.fullmatch(value):
         raise _bad("AUTH")
 
 
