@@ -5,6 +5,7 @@ when an answer is truncated. One lifetime covers the whole question. It keeps no
 before it. It trusts its servers: they should be on this host or its network, and validate DNSSEC themselves.
 """
 
+import asyncio
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Protocol
@@ -57,6 +58,7 @@ class DnspythonResolver:
         self._resolver = dns.asyncresolver.Resolver(configure=False)
         self._resolver.use_edns(0, 0, _EDNS_OCTETS)
         self._resolver.lifetime = timeout_seconds
+        self._timeout_seconds = timeout_seconds
         self._servers = _nameservers(servers)
         # Each server once and the first again: one lost datagram does not use up the lifetime.
         self._resolver.timeout = timeout_seconds / (len(self._servers) + 1)
@@ -73,10 +75,12 @@ class DnspythonResolver:
             # What is no domain name cannot exist.
             return no_such_name(name, rdtype, 0, f"not a domain name: {error}")
         try:
-            return await self._ask(qname, name, rdtype)
+            # dnspython sleeps between tries without regard to its lifetime, and measures that by the wall clock.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._ask(qname, name, rdtype)
         except dns.resolver.NXDOMAIN as error:
             return no_such_name(name, rdtype, _nxdomain_ttl(error, qname))
-        except dns.resolver.LifetimeTimeout:
+        except (TimeoutError, dns.resolver.LifetimeTimeout):
             return temperror(name, rdtype, "timeout")
         except dns.resolver.NoNameservers as error:
             return temperror(name, rdtype, _failures(error))
