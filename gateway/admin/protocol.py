@@ -1,0 +1,182 @@
+"""What is said over the control socket: commands, arguments and results as JSON objects (README.md has the list).
+
+One request is one line ``{"v": 1, "id": n, "command": "…", "arguments": {…}}``, its answer one line ``{"v": 1,
+"id": n, "result": {…}}`` or ``{"v": 1, "id": n, "error": {"code": "…", "message": "…"}}``. Both ends may ask;
+answers come in any order. Between versions fields are only added; a change that breaks readers raises ``VERSION``,
+and a peer that speaks another version is told so.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+VERSION: Final = 1
+# Bounds one line, above all the answer to ``queue list``: 1,000 messages of some kilobytes.
+MAX_LINE_OCTETS: Final = 16 * 1024**2
+
+Command = Literal[
+    "status",
+    "reload",
+    "metrics",
+    "stop",
+    "queue.list",
+    "queue.show",
+    "queue.flush",
+    "queue.hold",
+    "queue.release",
+    "queue.drop",
+]
+
+ErrorCode = Literal[
+    "bad-request",  # not JSON, no command, wrong arguments, a line too long
+    "version",  # the peers speak different versions
+    "unknown-command",
+    "refused",  # understood, but not done: the message says why
+    "failed",  # tried, and it did not work: the message says what
+    "timeout",
+    "unavailable",  # nobody listens, or the connection was lost
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The command was carried out."""
+
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The command was not carried out, and why."""
+
+    code: ErrorCode
+    message: str
+
+
+Outcome = Done | Failed
+
+
+class RefusedError(Exception):
+    """Raised by a command's handler to answer ``refused`` with a reason for the operator."""
+
+
+class QueueStatus(TypedDict):
+    """The queue of one worker or of all: recipients by state, messages, and the age of the oldest queued one (0.
+
+    None).
+    """
+
+    recipients: dict[str, int]
+    messages: int
+    oldest_seconds: float
+
+
+class Rates(TypedDict):
+    """Per second over the last minute: messages taken, recipients delivered."""
+
+    messages_in: float
+    recipients_out: float
+
+
+class WorkerStatus(TypedDict):
+    """One worker's answer to ``status``; ``state`` is starting, serving, draining or failing."""
+
+    worker: int
+    pid: int
+    state: str
+    version: str
+    digest: str
+    started_at: float
+    sessions: int
+    queue: QueueStatus
+    rates: Rates
+    shards: NotRequired[list[str]]
+
+
+class GatewayStatus(TypedDict):
+    """The whole gateway's answer to ``status``; ``ready`` says whether it takes mail."""
+
+    version: str
+    digest: str
+    started_at: float
+    uptime_seconds: float
+    ready: bool
+    reason: str
+    queue: QueueStatus
+    rates: Rates
+    sessions: int
+    workers: list[WorkerStatus]
+
+
+class ReloadResult(TypedDict):
+    """The answer to ``reload``: what changed, or why nothing did."""
+
+    digest: str
+    changed: list[str]
+    errors: list[str]
+
+
+class MetricsResult(TypedDict):
+    """The answer of one worker to ``metrics``."""
+
+    families: list[Any]
+
+
+class QueueArguments(TypedDict, total=False):
+    """What the queue's commands select; all given conditions must hold.
+
+    ``older_than_seconds`` is the age of the message; ``everything`` must be true for ``queue.drop`` without ids.
+    ``operator`` is filled in by the server from the peer's credentials.
+    """
+
+    ids: list[str]
+    recipient: str
+    domain: str
+    route: str
+    older_than_seconds: float
+    states: list[str]
+    limit: int
+    everything: bool
+    operator: str
+
+
+class QueuedRecipient(TypedDict):
+    """One recipient's copy; ``due`` UTC seconds; ``last`` the newest attempt's reply."""
+
+    number: int
+    recipient: str
+    state: str
+    route: str
+    due: float
+    attempts: int
+    last: str
+    action: str
+    score: float
+    reason: str
+    held_since: float
+
+
+class QueuedMessage(TypedDict):
+    """One message in custody."""
+
+    id: str
+    shard: str
+    origin: str
+    from_: str
+    message_id: str
+    client: str
+    octets: int
+    received_at: float
+    recipients: list[QueuedRecipient]
+
+
+class QueueListResult(TypedDict):
+    """The answer to ``queue.list`` and ``queue.show``; ``more`` when the limit cut it."""
+
+    messages: list[QueuedMessage]
+    more: bool
+
+
+class QueueChangeResult(TypedDict):
+    """The answer to flush, hold, release and drop: how many recipients it changed."""
+
+    changed: int
