@@ -54,6 +54,14 @@ class Backlog:
         return median(self.full_rates) / median(self.empty_rates)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many messages lie queued, and how many new ones a run sends."""
+
+    queued: int
+    new: int
+
+
 def restart(place: Place) -> StartUp:
     """Stop the system, start it, and send it a first message at once."""
     system = _system(place)
@@ -97,22 +105,22 @@ def fill(place: Place, messages: int, steps: Steps) -> float:
     return time.perf_counter() - started
 
 
-def measure(place: Place, messages: int, new_messages: int, steps: Steps) -> Backlog:
+def measure(place: Place, size: Size, steps: Steps) -> Backlog:
     """The whole story of one system."""
     steps.begin(f"backlog, {place.name}, empty queue")
     empty_start = restart(place)
-    empty_rates = new_mail(place, new_messages)
-    fill_seconds = fill(place, messages, steps)
-    steps.begin(f"backlog, {place.name}, with {messages} queued")
+    empty_rates = new_mail(place, size.new)
+    fill_seconds = fill(place, size.queued, steps)
+    steps.begin(f"backlog, {place.name}, with {size.queued} queued")
     full_start = restart(place)
     root = _system(place).root()
     settled_cpu_seconds(root)
     rest = tree_pss_octets(root)
     with PeakMemory(root) as peak:
-        full_rates = new_mail(place, new_messages)
+        full_rates = new_mail(place, size.new)
     return Backlog(
         system=place.name,
-        messages=messages,
+        messages=size.queued,
         fill_seconds=fill_seconds,
         empty_start=empty_start,
         full_start=full_start,
@@ -123,13 +131,13 @@ def measure(place: Place, messages: int, new_messages: int, steps: Steps) -> Bac
     )
 
 
-def compare(kinds: Sequence[type[System]], data: Path, messages: int, new_messages: int, steps: Steps) -> list[Backlog]:
+def compare(kinds: Sequence[type[System]], data: Path, size: Size, steps: Steps) -> list[Backlog]:
     """Measure the systems one after the other."""
-    steps.announce(len(kinds) * (1 + -(-messages // FILL_STEP)))
+    steps.announce(len(kinds) * (1 + -(-size.queued // FILL_STEP)))
     found: list[Backlog] = []
     for kind in kinds:
         with placed(kind, data) as place:
-            backlog = measure(place, messages, new_messages, steps)
+            backlog = measure(place, size, steps)
         steps.done(f"backlog  {kind.name:<9} new mail keeps {backlog.kept:.2f} of its rate")
         found.append(backlog)
     return found

@@ -183,7 +183,7 @@ def _step(name: str, port: int, sink_port: int, steps: Steps) -> Latency:
     except* (OSError, BenchmarkError) as errors:
         raise BenchmarkError(f"{name}: {errors.exceptions[0]}") from errors
     p50, p99 = percentile(latency.arrival_ms, 50), percentile(latency.arrival_ms, 99)
-    steps.done(f"latency  {name:<9} p50 {p50:.1f} ms  p99 {p99:.1f} ms to the sink")
+    steps.done(f"latency  {name:<9} p50 {p50:.2f} ms  p99 {p99:.2f} ms to the sink")
     return latency
 
 

@@ -13,7 +13,8 @@ import importlib.util
 import signal
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +32,7 @@ import throughput
 from load import BenchmarkError
 from programs import HOW_TO_GET, missing, package_obstacles
 from progress import Steps
+from report import Results
 from systems import SYSTEMS, System
 
 OK, TARGET_MISSED, UNAVAILABLE, FAILED, INTERRUPTED = 0, 1, 69, 70, 130
@@ -73,30 +75,68 @@ def obstacles(chosen: argparse.Namespace, kinds: list[type[System]]) -> list[str
     return found
 
 
-def measure(chosen: argparse.Namespace, kinds: list[type[System]], data: Path, steps: Steps) -> report.Results:
-    """Run the chosen modes, each in a folder of its own."""
-    scale = chosen.scale
-    scenarios = [replace(each, messages=max(20, round(each.messages * scale))) for each in throughput.SCENARIOS]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What every mode needs to know."""
 
-    def room(name: str) -> Path:
-        folder = data / name
+    chosen: argparse.Namespace
+    kinds: list[type[System]]
+    data: Path
+    steps: Steps
+
+    def room(self, mode: str) -> Path:
+        """A folder for one mode, so that no mode finds another's queue."""
+        folder = self.data / mode
         folder.mkdir(mode=0o755)
         return folder
 
-    results = report.Results(setting=setting.look(data, kinds))
-    if chosen.throughput:
-        runs = throughput.compare(kinds, room("throughput"), scenarios, chosen.rounds, steps)
-        judged = throughput.ratios(runs, scenarios, "tidegate", chosen.peer)
-        results = replace(results, runs=tuple(runs), ratios=tuple(judged))
-    if chosen.latency:
-        results = replace(results, latencies=tuple(latency.compare(kinds, room("latency"), steps)))
-    if chosen.memory:
-        results = replace(results, footprints=tuple(footprint.compare(kinds, room("memory"), steps)))
-    if chosen.backlog:
-        new = max(20, round(backlog.NEW_MESSAGES * scale))
-        found = backlog.compare(kinds, room("backlog"), chosen.backlog, new, steps)
-        results = replace(results, backlogs=tuple(found))
-    return results
+    def scaled(self, messages: int) -> int:
+        """Messages of a run under ``--scale``; 20 keep every session busy once."""
+        scale: float = self.chosen.scale
+        return max(20, round(messages * scale))
+
+
+def run_throughput(plan: Plan, results: Results) -> Results:
+    """Add the runs and their ratios."""
+    scenarios = [replace(each, messages=plan.scaled(each.messages)) for each in throughput.SCENARIOS]
+    runs = throughput.compare(plan.kinds, plan.room("throughput"), scenarios, plan.chosen.rounds, plan.steps)
+    judged = throughput.ratios(runs, scenarios, "tidegate", plan.chosen.peer)
+    return replace(results, runs=tuple(runs), ratios=tuple(judged))
+
+
+def run_latency(plan: Plan, results: Results) -> Results:
+    """Add the latencies."""
+    return replace(results, latencies=tuple(latency.compare(plan.kinds, plan.room("latency"), plan.steps)))
+
+
+def run_memory(plan: Plan, results: Results) -> Results:
+    """Add the footprints."""
+    return replace(results, footprints=tuple(footprint.compare(plan.kinds, plan.room("memory"), plan.steps)))
+
+
+def run_backlog(plan: Plan, results: Results) -> Results:
+    """Add the backlogs."""
+    size = backlog.Size(queued=plan.chosen.backlog, new=plan.scaled(backlog.NEW_MESSAGES))
+    return replace(results, backlogs=tuple(backlog.compare(plan.kinds, plan.room("backlog"), size, plan.steps)))
+
+
+MODES: dict[str, Callable[[Plan, Results], Results]] = {
+    "throughput": run_throughput,
+    "latency": run_latency,
+    "memory": run_memory,
+    "backlog": run_backlog,
+}
+
+
+def measure(plan: Plan) -> tuple[Results, BenchmarkError | None]:
+    """Run the chosen modes; when one fails, what the earlier ones found is kept."""
+    results = Results(setting=setting.look(plan.data, plan.kinds))
+    for name, mode in MODES.items():
+        try:
+            results = mode(plan, results) if getattr(plan.chosen, name) else results
+        except BenchmarkError as error:
+            return results, error
+    return results, None
 
 
 def main() -> int:
@@ -111,18 +151,23 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="relay-bench-", dir=chosen.data) as folder, Steps() as steps:
             # Postfix's own user has to pass through.
             Path(folder).chmod(0o755)
-            results = measure(chosen, kinds, Path(folder), steps)
-    except BenchmarkError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return FAILED
+            results, error = measure(Plan(chosen=chosen, kinds=kinds, data=Path(folder), steps=steps))
     except KeyboardInterrupt:
         return INTERRUPTED
+    publish(chosen, results)
+    if error:
+        print(f"failed: {error}", file=sys.stderr)
+        return FAILED
+    return TARGET_MISSED if results.missed else OK
+
+
+def publish(chosen: argparse.Namespace, results: Results) -> None:
+    """Tables always, files where asked for."""
     report.show(results, report.console())
     if chosen.json:
         report.write_json(results, chosen.json)
     if chosen.plot:
         plot.draw(results, chosen.plot)
-    return TARGET_MISSED if results.missed else OK
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -121,7 +121,7 @@ def _show_latency(latencies: Iterable[Latency], out: Console) -> None:
         added = (p50 - percentile(base.arrival_ms, 50), p99 - percentile(base.arrival_ms, 99))
         accepted = (percentile(each.accepted_ms, percent) for percent in (50, 99))
         figures = (p50, p99, max(each.arrival_ms), *added, *accepted)
-        table.add_row(each.system, *(f"{figure:.1f}" for figure in figures))
+        table.add_row(each.system, *(f"{figure:.2f}" for figure in figures))
     out.print(table)
 
 
