@@ -4,7 +4,7 @@ The grammar is RFC 5321 §4.1.2 with RFC 6531 §3.3: dot-string or quoted-string
 route, ``<>`` for a reverse-path only, a bare ``postmaster`` (any case) for a forward-path only. One space after the
 colon is tolerated, as Postfix does. The brackets are required.
 
-Refused, each with a named reply in an ``AddressError`` and never by any other exception: local parts over 64, domains
+Refused, each with a named reply in an ``AddressError`` and never by any other exception: local parts over 128, domains
 over 255 and paths over 256 octets; control characters and NUL; octets over 127 without SMTPUTF8, invalid UTF-8, and
 with SMTPUTF8 the C1 controls and the line separators of Unicode; domains that ``gateway.smtp.domain`` refuses;
 literals that are no IPv4 or IPv6 address (RFC 5321 §4.1.3: no other tag is standardised), IPv6 zone identifiers

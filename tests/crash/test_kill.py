@@ -1,0 +1,30 @@
+"""Invariant 1 with signal 9: what was acknowledged is delivered or queued, whatever dies when."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+_SPEC = importlib.util.spec_from_file_location("kill_loop", Path(__file__).with_name("kill_loop.py"))
+assert _SPEC
+assert _SPEC.loader
+kill_loop = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(kill_loop)
+
+
+@pytest.mark.crash
+@pytest.mark.real
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/usr/sbin/smtp-sink").exists(), reason="needs smtp-sink (Debian: postfix)")
+async def test_invariant_1_a_hundred_kills_lose_no_acknowledged_message(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crash")
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)
+    tally = await kill_loop.run(100, 1, folder)
+    print(tally)
+    assert tally.kills == 100
+    assert tally.acknowledged
+    assert not tally.lost
+    assert not tally.unasked
+    # A duplicate needs a kill inside the moment between the sink's 250 and its record, for each transfer under way.
+    assert tally.duplicates <= tally.kills * kill_loop.CONNECTIONS
