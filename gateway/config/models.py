@@ -1,52 +1,108 @@
 """``tidegate.toml`` as typed, frozen values (configuration.md). Every bound carries its reason.
 
-Defaults here are the built-in layer of the merge. Durations are seconds (float), sizes octets (int) once read.
+Defaults here are the built-in layer of the merge. Durations are seconds (float), sizes octets (int) once read. Checks
+that concern the machine (files that must exist) or several keys hold for what is read from files; what the program
+builds itself is taken as it is.
 """
 
+import ssl
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from gateway.config.fields import (
+    Address,
+    DnsServer,
+    Domain,
+    Endpoint,
+    Network,
+    OptionalEndpoint,
+    PathField,
+    Text,
+    Wait,
+    folder_of,
+    wrong_at,
+)
 from gateway.config.units import Duration, Rate, RateField, Size
 from gateway.mail.connection import Role
 
-Network = IPv4Network | IPv6Network
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+# RFC 5321 §4.5.3.1.7: content of 64K octets at least.
+MIN_MESSAGE_OCTETS = 64 * 1024
+# More than any machine's cores; a typing error must not start ten thousand processes.
+MAX_WORKERS = 1024
 
 
 class Section(BaseModel):
     """A table: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, allow_inf_nan=False)
 
 
 class Contact(Section):
     """``[contact]``: who answers for this node."""
 
-    postmaster: str = ""
-    abuse: str = ""
-    telephone: str = ""
+    postmaster: Address = ""
+    abuse: Address = ""
+    telephone: Text = ""
 
 
 class Tls(Section):
     """``tls = {…}`` of a listener: STARTTLS, or TLS from the first octet when ``implicit``."""
 
-    certificate: Path
-    key: Path
+    certificate: PathField
+    key: PathField
     implicit: bool = False
+
+    @model_validator(mode="after")
+    def _loads(self, info: ValidationInfo) -> "Tls":
+        if folder_of(info) is not None:
+            for name, path in (("certificate", self.certificate), ("key", self.key)):
+                _check_readable(name, path)
+            _check_pair(self)
+        return self
 
 
 class Listen(Section):
     """One ``[[listen]]`` table."""
 
-    address: str
+    address: Endpoint
     role: Role = Role.MX
     tls: Tls | None = None
     networks: tuple[Network, ...] = ()
     proxy_protocol_from: tuple[Network, ...] = ()
     xclient_from: tuple[Network, ...] = ()
+
+    @field_validator("role", mode="after")
+    @classmethod
+    def _known_role(cls, role: Role) -> Role:
+        if role is Role.SUBMISSION:
+            raise ValueError("submission is not supported by this version yet; allowed: mx, relay")
+        return role
+
+    @field_validator("networks", "proxy_protocol_from", "xclient_from", mode="after")
+    @classmethod
+    def _not_everybody(cls, networks: tuple[Network, ...]) -> tuple[Network, ...]:
+        for index, network in enumerate(networks):
+            if network.prefixlen == 0:
+                raise wrong_at(
+                    (index,), f"{network} trusts everybody and makes an open relay; name the networks you run"
+                )
+        return networks
+
+    @model_validator(mode="after")
+    def _networks_fit_role(self, info: ValidationInfo) -> "Listen":
+        if folder_of(info) is None:
+            return self
+        if self.role is Role.RELAY and not self.networks:
+            raise wrong_at(
+                ("networks",), 'missing; role "relay" takes mail from the networks listed here, and from nobody else'
+            )
+        if self.role is not Role.RELAY and self.networks:
+            raise wrong_at(("networks",), f'only for role "relay"; role "{self.role}" takes mail from everybody')
+        return self
 
 
 class Smtp(Section):
@@ -54,13 +110,15 @@ class Smtp(Section):
 
     # Bare CR or LF in content is how messages are smuggled past a relay; no well-behaved client sends it.
     bare_newline: Literal["reject", "normalise"] = "reject"
-    # Waiting before the banner exposes talkers; it costs every honest client the same wait, so it is off unless asked for.
+    # Waiting before the banner exposes talkers; it costs every honest client the same wait, so it is off unless asked
+    # for.
     greet_delay: Duration = 0.0
     # RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
     command_timeout: Duration = 300.0
     # RFC 5321 §4.5.3.2.5: 3 minutes between two blocks of content.
     data_block_timeout: Duration = 180.0
-    # The slowest transfer we wait for, octets a second, averaged after the first data_block_timeout: a 9600 baud line still passes.
+    # The slowest transfer we wait for, octets a second, averaged after the first data_block_timeout: a 9600 baud line
+    # still passes.
     min_rate: Size = 512
     # RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot; answered well before.
     data_reply_budget: Duration = 120.0
@@ -91,16 +149,18 @@ class Limits(Section):
     free_disk_floor: Size = 256 * 1024**2
     # Networks whose rates and connections are not limited: this machine.
     exempt: tuple[Network, ...] = LOOPBACK
-    # RFC 5321 §6.3: a loop is likely after many Received fields; "at least 100" is its figure for a naive count, Postfix uses 50.
+    # RFC 5321 §6.3: a loop is likely after many Received fields; "at least 100" is its figure for a naive count,
+    # Postfix uses 50.
     received_fields: int = Field(default=50, ge=10)
-    # Our own name in that many Received fields is a loop through us; forwarding passes a gateway a few times legitimately.
+    # Our own name in that many Received fields is a loop through us; forwarding passes a gateway a few times
+    # legitimately.
     own_received_fields: int = Field(default=5, ge=2)
 
 
 class Dns(Section):
     """``[dns]``."""
 
-    servers: tuple[str, ...] = ()
+    servers: tuple[DnsServer, ...] = ()
     timeout: Duration = 2.0
     # Entries, about 500 octets each.
     cache: int = Field(default=50_000, ge=0)
@@ -112,13 +172,19 @@ class PerNextHop(Section):
     start: int = Field(default=5, ge=1)
     most: int = Field(default=20, ge=1)
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "PerNextHop":
+        if self.start > self.most:
+            raise wrong_at(("start",), f"at most {self.most} is allowed, the value of most")
+        return self
+
 
 class Queue(Section):
     """``[queue]``."""
 
-    # "4h*" repeats until the mail expires.
-    retry: tuple[str, ...] = ("1m", "5m", "15m", "30m", "1h*4", "4h*")
-    # RFC 5321 §4.5.4.1: at least 4–5 days.
+    # "1h*4" four times, "4h*" until the mail expires; gateway.config.retry reads it.
+    retry: tuple[Wait, ...] = Field(default=("1m", "5m", "15m", "30m", "1h*4", "4h*"), min_length=1)
+    # RFC 5321 §4.5.4.1: at least 4 to 5 days.
     expire: Duration = 432_000.0
     delay_notice: Duration = 14_400.0
     per_next_hop: PerNextHop = PerNextHop()
@@ -134,6 +200,16 @@ class Queue(Section):
     # Messages over one connection before it is closed: next hops limit this, and balance needs fresh connections.
     reuse: int = Field(default=100, ge=1)
 
+    @field_validator("retry", mode="after")
+    @classmethod
+    def _endless_last(cls, retry: tuple[str, ...]) -> tuple[str, ...]:
+        for index, wait in enumerate(retry[:-1]):
+            if wait.endswith("*"):
+                raise wrong_at(
+                    (index,), f'"{wait}" repeats until the mail expires, so only the last wait can be written so'
+                )
+        return retry
+
 
 class Callout(Section):
     """``[callout]``: how long a next hop's answer about a recipient is believed."""
@@ -146,7 +222,7 @@ class Callout(Section):
 class Metrics(Section):
     """``[metrics]``: ``/metrics /healthz /readyz``; an empty address switches them off."""
 
-    address: str = ""
+    address: OptionalEndpoint = ""
 
 
 class Log(Section):
@@ -168,11 +244,11 @@ class Retention(Section):
 class GatewayConfig(Section):
     """The whole of ``tidegate.toml``; relative paths are already resolved against the file's folder."""
 
-    hostname: str
-    data: Path
-    policies: Path
-    blocklists: Path
-    workers: int = Field(default=0, ge=0)
+    hostname: Domain
+    data: PathField = Path("/var/lib/tidegate")
+    policies: PathField = Path("policies")
+    blocklists: PathField = Path("blocklists")
+    workers: int = Field(default=0, ge=0, le=MAX_WORKERS)
     max_message: Size = 50 * 1024**2
     memory_budget: Size = 512 * 1024**2
     contact: Contact = Contact()
@@ -185,3 +261,47 @@ class GatewayConfig(Section):
     metrics: Metrics = Metrics()
     log: Log = Log()
     retention: Retention = Retention()
+
+    @field_validator("max_message", mode="after")
+    @classmethod
+    def _whole_messages(cls, octets: int) -> int:
+        if octets < MIN_MESSAGE_OCTETS:
+            raise ValueError("at least 64K is wanted (RFC 5321 §4.5.3.1.7)")
+        return octets
+
+    @field_validator("listen", mode="after")
+    @classmethod
+    def _one_listener_an_address(cls, listen: tuple[Listen, ...]) -> tuple[Listen, ...]:
+        seen: set[str] = set()
+        for index, listener in enumerate(listen):
+            # Port 0 is "any free port", so two of them are two listeners.
+            if listener.address in seen and not listener.address.endswith(":0"):
+                raise wrong_at((index, "address"), f'another [[listen]] has "{listener.address}" already')
+            seen.add(listener.address)
+        return listen
+
+    @model_validator(mode="after")
+    def _room_for_a_message(self, info: ValidationInfo) -> "GatewayConfig":
+        if folder_of(info) is None:
+            return self
+        if self.memory_budget < self.max_message:
+            raise wrong_at(("memory_budget",), "smaller than max_message, so the largest message could never be taken")
+        if not self.listen:
+            raise wrong_at(("listen",), "missing; at least one [[listen]] table with an address is wanted")
+        return self
+
+
+def _check_readable(name: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        raise wrong_at((name,), f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_pair(tls: Tls) -> None:
+    try:
+        # A password would be asked for on the terminal; an empty one makes it an error instead.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise wrong_at(("certificate",), f"OpenSSL cannot use {tls.certificate} with {tls.key}: {error}") from error

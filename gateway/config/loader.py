@@ -1,0 +1,85 @@
+"""``load``: ``tidegate.toml`` and its policies → one ``Snapshot``, or every problem at once (invariant 10)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.config.complaint import read_model
+from gateway.config.embedded import embedded_source
+from gateway.config.fields import Folder
+from gateway.config.layers import Layer, Layered
+from gateway.config.models import GatewayConfig
+from gateway.config.policies import PolicyReader
+from gateway.config.policy_files import read_policy_files
+from gateway.config.problem import ConfigError, Problem
+from gateway.config.snapshot import Snapshot, digest_of
+from gateway.config.source import Source, read_source
+from gateway.policy.catalogue import Catalogue
+
+NAME = "tidegate.toml"
+VARIABLE = "TIDEGATE_CONFIG"
+SYSTEM_PATH = Path("/etc/tidegate") / NAME
+
+# The built-in layer of the keys that are paths: written as in a file, so that they are resolved like one.
+_PATHS = {name: str(GatewayConfig.model_fields[name].default) for name in ("data", "policies", "blocklists")}
+
+
+def find_config(
+    option: Path | None, environment: Mapping[str, str], folder: Path, system_path: Path = SYSTEM_PATH
+) -> Path | None:
+    """Return the file: ``--config``, ``TIDEGATE_CONFIG``, ``./tidegate.toml``, ``/etc``; None: the embedded default."""
+    if option is not None:
+        return option
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE])
+    return next((path for path in (folder / NAME, system_path) if path.exists()), None)
+
+
+def load(path: Path | None, catalogue: Catalogue) -> Snapshot:
+    """Return the snapshot of a configuration file, None: of the embedded default; raise ``ConfigError``."""
+    if path is None:
+        return load_embedded(Path(), catalogue)
+    return _snapshot(read_source(path), path, catalogue)
+
+
+def load_embedded(folder: Path, catalogue: Catalogue) -> Snapshot:
+    """Return the snapshot of what runs without any file, with its data under ``folder/var``; raise ``ConfigError``."""
+    return _snapshot(embedded_source(folder), None, catalogue)
+
+
+def _snapshot(source: Source, path: Path | None, catalogue: Catalogue) -> Snapshot:
+    problems: list[Problem] = []
+    layered = Layered((Layer(source=source),))
+    config = _config(layered, source, problems)
+    files = read_policy_files(source.folder / _policies(source.data), problems)
+    reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, problems)
+    policies = reader.read(files)
+    if problems or config is None:
+        raise ConfigError(problems)
+    contents = _contents((source, *files.sources), reader.lists.texts)
+    return Snapshot(
+        config=config,
+        policies=policies,
+        digest=digest_of(contents),
+        sources=tuple(name for name, _ in contents),
+        path=path,
+        layered=layered,
+    )
+
+
+def _config(layered: Layered, source: Source, problems: list[Problem]) -> GatewayConfig | None:
+    config = read_model(GatewayConfig, _PATHS | dict(source.data), Folder(source.folder))
+    if isinstance(config, GatewayConfig):
+        return config
+    problems.extend(layered.problem(complaint.path, complaint.text) for complaint in config)
+    return None
+
+
+def _policies(data: Mapping[str, Any]) -> str:
+    # The policies are read even when tidegate.toml is wrong, so that all errors come at once.
+    written = data.get("policies")
+    return written if isinstance(written, str) and "\0" not in written else _PATHS["policies"]
+
+
+def _contents(sources: Sequence[Source], lists: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [*((source.name, source.text) for source in sources), *lists.items()]
