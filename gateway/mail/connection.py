@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv6Address
 from gateway.clock import Stamp
 
 
-
 class Role(StrEnum):
     """What a listener is for (configuration.md): whose mail it takes and to where."""
 
@@ -18,7 +17,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFacts:
-    """The TLS session as negotiated: ``version`` such as ``TLSv1.3``, the cipher suite's name and its strength in bits."""
+    """The TLS session as negotiated: ``version`` such as ``TLSv1.3``, the suite's name, its strength in bits."""
 
     version: str
     cipher: str
@@ -29,8 +28,9 @@ class TlsFacts:
 class Connection:
     """One session's facts; replaced, never changed, when HELO, STARTTLS, PROXY or XCLIENT say something new.
 
-    ``client_address`` is the client's (an IPv4-mapped address as IPv4); ``via`` the proxy's address when the client's came by PROXY or
-    XCLIENT. ``client_name`` is what XCLIENT or a reverse look-up says, "" when unknown. ``helo`` is "" before HELO or EHLO.
+    ``client_address`` is the client's (an IPv4-mapped address as IPv4); ``via`` the proxy's address when the client's
+    came by PROXY or XCLIENT. ``client_name`` is what XCLIENT or a reverse look-up says, "" when unknown. ``helo`` is
+    "" before HELO or EHLO.
     """
 
     session_id: str
@@ -46,6 +46,8 @@ class Connection:
     tls: TlsFacts | None = None
     client_name: str = ""
     via: str = ""
+    # The client is within the listener's ``networks``: a relay listener carries its mail to anywhere.
+    trusted: bool = False
     # Octets arrived before our banner was sent (postscreen's "pregreet").
     early_talker: bool = False
     # Commands were sent in one batch where waiting for the reply was required (before EHLO's reply, after HELO).

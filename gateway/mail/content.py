@@ -1,7 +1,7 @@
 """The content (header section and body) exactly as received: dot-stuffing undone, nothing else changed (invariant 5).
 
-Small contents live in memory; beyond a threshold intake spills them into a file, and readers stream. Either way the octets are
-immutable for the transaction's life.
+Small contents live in memory; beyond a threshold intake spills them into a file, and readers stream. Either way the
+octets are immutable for the transaction's life.
 """
 
 import hashlib
@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from gateway.mail.header import MAX_HEADER_OCTETS, HeaderSection
+from gateway.mail.header import MAX_HEADER_OCTETS, HeaderSection, has_end
 
 # One read from a spilled content: large enough that the file system reads ahead, small beside the memory budget.
 CHUNK_OCTETS = 256 * 1024
+
+# A spilled content's first read for its header section; beyond it are a few in a million, which cost a second read.
+HEADER_READ_OCTETS = 64 * 1024
 
 
 class Content:
@@ -40,10 +43,14 @@ class Content:
     @cached_property
     def header(self) -> HeaderSection:
         """The header section, scanned once on first use; reads at most MAX_HEADER_OCTETS of a spilled content."""
+        if self.octets is None:
+            head = self.head(HEADER_READ_OCTETS)
+            if has_end(head):
+                return HeaderSection(head)
         return HeaderSection(self.head(MAX_HEADER_OCTETS + 4))
 
     def chunks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield the octets from ``start`` to ``end`` in pieces of at most CHUNK_OCTETS (memory contents in one piece)."""
+        """Yield the octets from ``start`` to ``end`` in pieces of CHUNK_OCTETS at most (from memory in one piece)."""
         stop = self.size if end is None else end
         if self.octets is not None:
             if start < stop:

@@ -9,8 +9,8 @@ from gateway.smtp.address import NULL_REVERSE_PATH, ForwardPath, ReversePath
 class Envelope:
     """MAIL's half: reverse-path and parameters.
 
-    ``body`` is "7BIT" or "8BITMIME" or None as declared (RFC 6152); ``ret`` "FULL", "HDRS" or None and ``envid`` verbatim xtext (RFC 3461);
-    ``declared_octets`` is SIZE's value (RFC 1870).
+    ``body`` is "7BIT" or "8BITMIME" or None as declared (RFC 6152); ``ret`` "FULL", "HDRS" or None and ``envid``
+    verbatim xtext (RFC 3461); ``declared_octets`` is SIZE's value (RFC 1870).
     """
 
     reverse_path: ReversePath = NULL_REVERSE_PATH
@@ -23,7 +23,10 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """One accepted RCPT: ``path`` as received; ``notify`` a set of NEVER, SUCCESS, FAILURE, DELAY, or None; ``orcpt`` verbatim (RFC 3461)."""
+    """One accepted RCPT: ``path`` as received.
+
+    ``notify`` is a set of NEVER, SUCCESS, FAILURE, DELAY, or None; ``orcpt`` verbatim (RFC 3461).
+    """
 
     path: ForwardPath
     notify: frozenset[str] | None = None

@@ -1,24 +1,35 @@
-"""The header section by octet offset (RFC 5322 §2.2): fields are found, never re-serialised.
+r"""The header section by octet offset (RFC 5322 §2.2): fields are found, never re-serialised.
 
-The scanner accepts whatever arrived: a line that is no field and no continuation ends the section as a defect, as mail clients do.
-Offsets count from the first octet of the content.
+The section ends before the first empty line, or at MAX_HEADER_OCTETS. Whatever arrives is scanned, in one pass and in
+linear time: a line that is neither a field nor a continuation (an mbox "From " line, say) is a ``defect`` and is
+stepped over, not the end of the section. Some mail clients stop there and some go on; a scanner that stops would
+leave a forged trace field to those that go on.
+
+Defects: ``mbox-from`` (the first line is one), ``not-a-field``, ``no-end`` (longer than is looked at). Offsets count
+from the first octet of the content.
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import KeysView
+from typing import NamedTuple
 
-# A mail with a header section beyond this is refused or cut for inspection: Postfix's header_size_limit is 100 KiB, Exim's 1 MiB.
+# A mail with a header section beyond this is refused or cut for inspection: Postfix's header_size_limit is 100 KiB,
+# Exim's 1 MiB.
 MAX_HEADER_OCTETS = 1024 * 1024
 
-# One field: name, optional obsolete white space (RFC 5322 §4.5), colon, value with folded lines, up to and with its CR LF.
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\n]*\n)(?:[ \t][^\n]*\n)*)")
-_UNFOLD = re.compile(rb"\r?\n(?=[ \t])")
+# One field: name, optional obsolete white space (RFC 5322 §4.5), colon, value with folded lines and their line ends.
+# Every repetition is possessive and the start is anchored to a line's, so each octet is looked at twice at most,
+# whatever the input.
+_FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:([^\n]*+\n?+(?:[ \t][^\n]*+\n?+)*+)", re.MULTILINE)
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_MBOX_FROM = (b"From ", b">From ")
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
-    """One field: ``name`` as written, ``raw_value`` the octets after the colon with folding and final CR LF, ``start``–``end`` its range."""
+class HeaderField(NamedTuple):
+    """One field: ``name`` as written, ``start`` and ``end`` its range, final CR LF included.
+
+    ``raw_value`` is the octets after the colon, folding and final CR LF included.
+    """
 
     name: bytes
     raw_value: bytes
@@ -26,9 +37,15 @@ class HeaderField:
     end: int
 
     @property
+    def value_start(self) -> int:
+        """The offset of the octet after the colon."""
+        return self.end - len(self.raw_value)
+
+    @property
     def value(self) -> bytes:
         """The value unfolded and stripped, still octets."""
-        return _UNFOLD.sub(b"", self.raw_value).strip(b" \t\r\n")
+        value = self.raw_value.strip(b" \t\r\n")
+        return _FOLD.sub(b"", value) if b"\n" in value else value
 
     @property
     def text(self) -> str:
@@ -41,47 +58,51 @@ class HeaderField:
 
 
 class HeaderSection:
-    """All fields in order; ``octets`` is the section with its CR LFs, ``end`` where it ends, ``defect`` what was wrong or ""."""
+    """``fields`` in order; ``end`` is where the section ends, ``defect`` the first thing wrong with it or ""."""
+
+    __slots__ = ("_by_name", "_head", "defect", "end", "fields")
 
     def __init__(self, head: bytes) -> None:
-        """Scan ``head``: the beginning of a content, as far as the caller has it (at most MAX_HEADER_OCTETS are looked at)."""
+        """Scan ``head``, the beginning of a content; MAX_HEADER_OCTETS at most are looked at."""
         self._head = head
-        self.end, self.defect = self._find_end()
+        self.end, self.defect = _find_end(head)
+        self._by_name: dict[bytes, list[HeaderField]] = {}
+        self.fields = self._scan()
 
-    def _find_end(self) -> tuple[int, str]:
-        if self._head[:2] == b"\r\n" or not self._head:
-            return 0, ""
-        blank = self._head.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
-        if blank >= 0:
-            return blank + 2, ""
-        return min(len(self._head), MAX_HEADER_OCTETS), "no-end" if len(self._head) > MAX_HEADER_OCTETS else ""
-
-    @cached_property
-    def fields(self) -> tuple[HeaderField, ...]:
-        """Every field in order, up to the first line that is none."""
+    def _scan(self) -> tuple[HeaderField, ...]:
         found: list[HeaderField] = []
+        index = self._by_name
         at = 0
-        octets = self.octets if self.octets.endswith(b"\n") else self.octets + b"\r\n"
-        while at < len(octets):
-            match = _FIELD.match(octets, at)
-            if match is None:
-                self.defect = self.defect or "not-a-field"
-                break
-            found.append(HeaderField(match[1], match[2], at, min(match.end(), self.end)))
-            at = match.end()
+        for match in _FIELD.finditer(self._head, 0, self.end):
+            start, end = match.span()
+            if start != at:
+                self._note_defect(at)
+            at = end
+            name, raw_value = match.groups()
+            field = HeaderField(name, raw_value, start, end)
+            found.append(field)
+            key = name.lower()
+            if key in index:
+                index[key].append(field)
+            else:
+                index[key] = [field]
+        if at != self.end:
+            self._note_defect(at)
         return tuple(found)
 
-    @cached_property
-    def _by_name(self) -> dict[bytes, list[HeaderField]]:
-        index: dict[bytes, list[HeaderField]] = {}
-        for field in self.fields:
-            index.setdefault(field.name.lower(), []).append(field)
-        return index
+    def _note_defect(self, at: int) -> None:
+        if not self.defect:
+            self.defect = "mbox-from" if at == 0 and self._head.startswith(_MBOX_FROM) else "not-a-field"
 
     @property
     def octets(self) -> bytes:
         """The header section without the empty line that ends it."""
         return self._head[: self.end]
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """Every field name present, in lower case."""
+        return self._by_name.keys()
 
     def get_all(self, name: str) -> list[HeaderField]:
         """Return every field called ``name`` (any case), in order."""
@@ -95,3 +116,27 @@ class HeaderSection:
     def count(self, name: str) -> int:
         """Return how many fields are called ``name``."""
         return len(self.get_all(name))
+
+
+def has_end(head: bytes) -> bool:
+    """Tell whether the empty line that ends the header section is within ``head``."""
+    return head.startswith((b"\r\n", b"\n")) or _empty_line(head) >= 0
+
+
+def _find_end(head: bytes) -> tuple[int, str]:
+    if head.startswith((b"\r\n", b"\n")):
+        return 0, ""
+    end = _empty_line(head)
+    if end >= 0:
+        return end, ""
+    if len(head) > MAX_HEADER_OCTETS:
+        return MAX_HEADER_OCTETS, "no-end"
+    return len(head), ""
+
+
+def _empty_line(head: bytes) -> int:
+    # Content from outside has CR LF only (intake sees to it); files given to `explain` may have LF.
+    crlf = head.find(b"\n\r\n", 0, MAX_HEADER_OCTETS)
+    lf = head.find(b"\n\n", 0, crlf if crlf >= 0 else MAX_HEADER_OCTETS)
+    end = lf if lf >= 0 else crlf
+    return end + 1 if end >= 0 else -1

@@ -1,18 +1,20 @@
 """What leaves is the received content with edits: our trace fields in front, forged ones cut out (invariants 5 and 6).
 
-An edit replaces one octet range; every octet outside the ranges is identical to what was received. Recipients whose edits are equal share a
-rendition, so one transfer serves them all. The received octets themselves stay untouched in the spool.
+An edit replaces one octet range; every octet outside the ranges is identical to what was received. Recipients whose
+edits are equal share a rendition, so one transfer serves them all. The received octets themselves stay untouched in
+the spool.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gateway.mail.content import Content
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """Octets ``start``–``end`` of the content become ``replacement``."""
+    """Octets ``start`` to ``end`` of the content become ``replacement``."""
 
     start: int
     end: int
@@ -29,7 +31,7 @@ class Rendition:
     def of(cls, edits: Iterable[Edit]) -> "Rendition":
         """Return a rendition of edits in any order; ValueError when two overlap."""
         ordered = tuple(sorted(edits))
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if after.start < before.end:
                 raise ValueError(f"edits overlap at octet {after.start}")
         return cls(ordered)

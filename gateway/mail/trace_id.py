@@ -1,7 +1,7 @@
 """Trace ids: one sortable name from connection to last delivery.
 
-26 characters of Crockford's base 32: 48 bits of milliseconds since 1970, then 80 random bits (the ULID layout), so ids sort by
-time, never collide between workers and can be read aloud.
+26 characters of Crockford's base 32: 48 bits of milliseconds since 1970, then 80 random bits (the ULID layout), so
+ids sort by time, never collide between workers and can be read aloud.
 """
 
 from collections.abc import Callable

@@ -12,8 +12,9 @@ from gateway.mail.envelope import EMPTY_ENVELOPE, Envelope, Recipient
 class Transaction:
     """Everything known so far.
 
-    At CONNECT only ``connection`` says something; at ENVELOPE ``recipients`` is the one recipient asked about; at DATA everything is set.
-    ``received`` is the final dot (contract.md §2: complete receipt), None before it; ``enveloped`` the instant MAIL was accepted.
+    At CONNECT only ``connection`` says something; at ENVELOPE ``recipients`` is the one recipient asked about; at
+    DATA everything is set. ``received`` is the final dot (contract.md §2: complete receipt), None before it;
+    ``enveloped`` the instant MAIL was accepted.
     """
 
     trace_id: str

@@ -14,8 +14,8 @@ class Stage(StrEnum):
 class Action(IntEnum):
     """What policy does about a finding, in ascending severity; the most severe wins (invariant 3).
 
-    The order is configuration.md's: to defer is more than to hold, since what is unknown must not be taken; discard is never a default
-    (invariant 9) and stands last because an administrator who writes it means it.
+    The order is configuration.md's: to defer is more than to hold, since what is unknown must not be taken; discard
+    is never a default (invariant 9) and stands last because an administrator who writes it means it.
     """
 
     ACCEPT = 0

@@ -12,9 +12,10 @@ from gateway.policy.verdict import Thresholds
 class NextHop:
     """One ``next_hop`` entry.
 
-    ``scheme`` is smtp, lmtp, mx or maildir; ``host`` a name or address literal without brackets (for mx: the domain to look up, "" for the
-    recipient's own), ``port`` 25 or as written; ``tls`` none, may or verify; ``path`` the Maildir's folder. ``url`` is the text as
-    normalised, the key under which connections are pooled and concurrency is counted.
+    ``scheme`` is smtp, lmtp, mx or maildir; ``host`` a name or address literal without brackets (for mx: the domain
+    to look up, "" for the recipient's own), ``port`` 25 or as written; ``tls`` none, may or verify; ``path`` the
+    Maildir's folder. ``url`` is the text as normalised, the key under which connections are pooled and concurrency is
+    counted.
     """
 
     url: str
@@ -27,7 +28,10 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterSetting:
-    """A ``[filters.NAME]`` table: ``options`` the filter's own Options instance, ``on`` result → score or Action (None: ignore)."""
+    """A ``[filters.NAME]`` table.
+
+    ``options`` is the filter's own Options instance, ``on`` result → score or Action (None: ignore).
+    """
 
     name: str
     enabled: bool
@@ -37,7 +41,7 @@ class FilterSetting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientCheck:
-    """``recipients``: mode any, list or callout; ``addresses`` the list's address keys (or ``@domain``) when mode is list."""
+    """``recipients``: mode any, list or callout; ``addresses`` a list's address keys, or ``@domain``."""
 
     mode: str = "any"
     source: str = ""
@@ -48,8 +52,8 @@ class RecipientCheck:
 class DomainPolicy:
     """What holds for one recipient: its domain's policy with its mailbox's table merged in.
 
-    ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for. Equal policies are one object, so recipients
-    can be grouped by identity.
+    ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for. Equal policies are
+    one object, so recipients can be grouped by identity.
     """
 
     name: str

@@ -10,11 +10,21 @@ from gateway.dns.resolver import Resolver
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.finding import Finding
+from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
+from gateway.smtp.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
     """For filters without settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopLimits:
+    """``limits.received_fields`` and ``limits.own_received_fields`` (RFC 5321 §6.3): the node's, so no filter's option."""
+
+    received_fields: int = 50
+    own_received_fields: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +34,7 @@ class Context:
     clock: Clock
     resolver: Resolver
     hostname: str
+    loop_limits: LoopLimits = LoopLimits()
 
 
 O = TypeVar("O")  # noqa: E741 - reads as "options" in every filter
@@ -32,18 +43,27 @@ O = TypeVar("O")  # noqa: E741 - reads as "options" in every filter
 class Filter(ABC, Generic[O]):
     """One question about a transaction.
 
-    ``results`` maps each result word the filter may give to its meaning; ``on`` maps result words to the shipped score (float) or Action;
-    ``grounds`` to the contract's ground. ``Options`` is a frozen dataclass; its fields, with defaults, are the keys an administrator may set.
-    A filter never raises to refuse; an exception is its temperror. Instances are shared by all transactions and hold no per-mail state.
+    ``results`` maps each result word the filter may give to its meaning; ``on`` maps result words to the shipped
+    score (float) or Action; ``grounds`` to the contract's ground. ``Options`` is a frozen dataclass; its fields, with
+    defaults, are the keys an administrator may set. A filter never raises to refuse; an exception is its temperror.
+    Instances are shared by all transactions and hold no per-mail state.
+
+    ``stage`` is the earliest at which it is asked. ``io`` marks a filter that waits for something (DNS, a scanner):
+    it is asked once for its stage, last and together with the others that wait, within the time budget. One that does
+    not wait is called directly, and again at every later stage with what is known by then; its last word counts.
+    ``per_recipient`` marks an ENVELOPE filter whose answer depends on the recipient; every other filter is asked once
+    for all of a message's recipients. ``reject`` and ``defer`` are the replies that fit the question.
     """
 
     stage: ClassVar[Stage]
+    io: ClassVar[bool] = False
+    per_recipient: ClassVar[bool] = False
     results: ClassVar[Mapping[str, str]]
     on: ClassVar[Mapping[str, float | Action]] = {}
     grounds: ClassVar[Mapping[str, Ground]] = {}
     Options: ClassVar[type] = NoOptions
-    # Replies wear the enhanced status that fits the question; default 550 5.7.1 and 451 4.7.1 (style.md, conventions).
-    reject_status: ClassVar[tuple[int, int]] = (7, 1)
+    reject: ClassVar[Reply] = POLICY_REJECT
+    defer: ClassVar[Reply] = POLICY_DEFER
     name: ClassVar[str] = ""
 
     def __init__(self, options: O) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Finding:
     """One filter's result about one transaction.
 
-    ``filter`` is the filter's name, ``result`` one of its declared result words, ``reason`` a short printable sentence for the journal, the
-    trace and (when refused) the reply; ``detail`` further facts as pairs of text for evidence.
+    ``filter`` is the filter's name, ``result`` one of its declared result words, ``reason`` a short printable
+    sentence for the journal, the trace and (when refused) the reply; ``detail`` further facts as pairs of text for
+    evidence.
     """
 
     filter: str

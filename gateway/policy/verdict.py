@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import fsum
 
 from gateway.mail.envelope import Recipient
 from gateway.policy.action import Action
@@ -13,8 +14,8 @@ from gateway.smtp.reply import Reply
 class Judgement:
     """What one recipient's policy makes of one finding: a score, an action, or neither (``ignore``).
 
-    ``order`` is the place of the filter in the policy, which breaks ties; ``forced`` marks an explicit accept of an allow list that stops the
-    rest.
+    ``order`` is the place of the filter in the policy, which breaks ties; ``forced`` marks an explicit accept of an
+    allow list that stops the rest.
     """
 
     finding: Finding
@@ -29,7 +30,9 @@ class Judgement:
 class Disposition:
     """What happens to the mail for one recipient, and why.
 
-    ``decisive`` is the judgement that won, None when the score alone decided or nothing was found; ``reply`` is set for reject and defer.
+    ``decisive`` is the judgement that won, None when the score alone decided or nothing was found; ``reply`` is set
+    for reject and defer. ``instead_of`` is the refusal that could not be given because other recipients take the
+    mail: the action is then QUARANTINE (invariant 4).
     """
 
     recipient: Recipient
@@ -39,14 +42,15 @@ class Disposition:
     decisive: Judgement | None = None
     reply: Reply | None = None
     reason: str = ""
+    instead_of: Action | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """All recipients' dispositions and the single reply to the final dot (invariant 4).
 
-    ``reply`` is None when the message is to be taken (the 250 is given after it is durable), else the refusal for every recipient.
-    ``stage_seconds`` is what each filter took.
+    ``reply`` is None when the message is to be taken (the 250 is given after it is durable), else the refusal for
+    every recipient. ``filter_seconds`` is what each filter took after the final dot.
     """
 
     dispositions: tuple[Disposition, ...]
@@ -67,23 +71,32 @@ class Thresholds:
 def fold(judgements: Iterable[Judgement], thresholds: Thresholds) -> tuple[Action, float, Judgement | None]:
     """Return the action, the score and the decisive judgement of a set of judgements.
 
-    Pure, commutative and idempotent: equal judgements count once, scores add, the most severe action wins, ties go to the earlier ``order``;
-    a forced accept beats everything.
+    Pure, commutative and idempotent: equal judgements count once, scores add, the most severe action wins, ties go to
+    the earlier ``order``; a forced accept beats everything. An explicit action of the same severity as the score's is
+    the better reason, so it is decisive.
     """
-    unique = sorted(set(judgements), key=lambda j: (j.order, j.finding.filter, j.finding.result, j.finding.reason))
-    score = round(sum(j.score for j in unique), 6)
+    unique = sorted(set(judgements), key=_rank)
+    # fsum is exact, so the order of the sum cannot show.
+    score = round(fsum(j.score for j in unique), 6)
     for judgement in unique:
         if judgement.forced:
             return Action.ACCEPT, score, judgement
     action = _by_score(score, thresholds)
     decisive: Judgement | None = None
     for judgement in unique:
-        # An explicit action of the same severity as the score's is the better reason.
         if judgement.action is None or judgement.action < action:
             continue
         if decisive is None or judgement.action > action:
             action, decisive = judgement.action, judgement
     return action, score, decisive
+
+
+def _rank(judgement: Judgement) -> tuple[object, ...]:
+    # Total: what differs in nothing of this differs in nothing at all, so the outcome cannot depend on the order given.
+    finding = judgement.finding
+    action = -1 if judgement.action is None else int(judgement.action)
+    said = (finding.filter, finding.result, finding.reason, finding.detail)
+    return (judgement.order, *said, judgement.score, action, judgement.forced, str(judgement.reply))
 
 
 def _by_score(score: float, thresholds: Thresholds) -> Action:

@@ -1,0 +1,183 @@
+"""Transaction and verdict → what the spool keeps: a state per recipient, and the content's edits (invariants 5, 6).
+
+Recipients whose fields are the same share a rendition, so one transfer serves them. Every rendition removes what was
+forged and puts ours in front; content that begins with white space gets an empty line between
+(``trace_fields.separator``). ``X-Spam-*`` stand where something scored or the mail is marked, ``X-Tidegate-Reason``
+where it is no plain accept or something could not be determined, and mail from outside says that no scanner looked at
+it.
+"""
+
+from collections.abc import Sequence
+
+from gateway.clock import Stamp
+from gateway.mail import trace_fields
+from gateway.mail.connection import Role
+from gateway.mail.envelope import Recipient
+from gateway.mail.rendition import Edit, Rendition
+from gateway.mail.transaction import Transaction
+from gateway.pipeline.admission import Admission, Destination
+from gateway.pipeline.plan import Plan, Plans
+from gateway.pipeline.weighing import tests, undetermined
+from gateway.policy.action import Action
+from gateway.policy.verdict import Disposition, Verdict
+from gateway.smtp.address import ForwardPath
+from gateway.spool.message import MessageStamps, Origin, RecipientState, SpoolMessage, SpoolRecipient
+
+_STATES = {
+    Action.ACCEPT: RecipientState.QUEUED,
+    Action.TAG: RecipientState.QUEUED,
+    Action.QUARANTINE: RecipientState.QUARANTINED,
+    Action.DISCARD: RecipientState.DISCARDED,
+}
+_UNSCANNED = b"X-Virus-Status: Unscanned (no scanner configured)\r\n"
+# RFC 5322 §2.1.1: no line, and so no Message-ID in one, is longer.
+_MAX_MESSAGE_ID = 998
+
+
+class EntryWriter:
+    """Writes entries for one snapshot."""
+
+    def __init__(self, hostname: str, admission: Admission, plans: Plans) -> None:
+        self._hostname = hostname
+        self._admission = admission
+        self._plans = plans
+
+    def write(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
+        """Return the message as the spool is to keep it; ValueError for a verdict that refuses: that is not kept."""
+        if verdict.reply is not None:
+            raise ValueError("a refused transaction has no entry")
+        renditions = _Renditions(tx, verdict.dispositions, self._hostname)
+        recipients = []
+        for number, disposition in enumerate(verdict.dispositions):
+            to = self._admission.destination(disposition.recipient.path.mailbox)
+            plan = self._plans.of(to.policy)
+            recipients.append(
+                SpoolRecipient(
+                    number=number,
+                    recipient=_addressed(disposition.recipient, to),
+                    route=_route(plan, to),
+                    customer=self._customer(tx, to),
+                    state=_STATES[disposition.action],
+                    rendition=renditions.index(disposition, plan),
+                    action=disposition.action.word,
+                    score=disposition.score,
+                    reason=disposition.reason,
+                    due=filtered.utc,
+                    held_since=filtered.utc if disposition.action is Action.QUARANTINE else 0.0,
+                ),
+            )
+        return _message(tx, verdict, filtered, tuple(recipients), renditions)
+
+    def _customer(self, tx: Transaction, to: Destination) -> str:
+        # Mail to a foreign domain is counted for whoever sends it.
+        sender = tx.envelope.reverse_path.mailbox
+        if to.own or sender is None:
+            return to.policy.customer
+        return self._admission.destination(sender).policy.customer
+
+
+def _message(
+    tx: Transaction,
+    verdict: Verdict,
+    filtered: Stamp,
+    recipients: tuple[SpoolRecipient, ...],
+    renditions: "_Renditions",
+) -> SpoolMessage:
+    connection = tx.connection
+    received = tx.received or filtered
+    message_id = tx.content.header.first("message-id")
+    return SpoolMessage(
+        trace_id=tx.trace_id,
+        origin=Origin.SMTP,
+        envelope=tx.envelope,
+        recipients=recipients,
+        stamps=MessageStamps(
+            connected=connection.connected,
+            enveloped=tx.enveloped or connection.connected,
+            received=received,
+            filtered=filtered,
+            filter_seconds=verdict.filter_seconds,
+        ),
+        content=tx.content,
+        octets=tx.content.size,
+        renditions=renditions.all,
+        client=str(connection.client_address),
+        helo=connection.helo,
+        role=connection.role.value,
+        message_id=message_id.text[:_MAX_MESSAGE_ID] if message_id else "",
+        # Never a delivery status notification about content that a policy would not let pass (invariant 4).
+        hostile=any(d.action in (Action.QUARANTINE, Action.DISCARD) for d in verdict.dispositions),
+    )
+
+
+def _addressed(recipient: Recipient, to: Destination) -> Recipient:
+    if to.mailbox is recipient.path.mailbox:
+        return recipient
+    # The bare postmaster has become somebody's mailbox.
+    return Recipient(path=ForwardPath(to.mailbox), notify=recipient.notify, orcpt=recipient.orcpt)
+
+
+def _route(plan: Plan, to: Destination) -> str:
+    if plan.route:
+        return plan.route
+    domain = to.mailbox.domain
+    urls = (
+        f"mx:{domain}{hop.url.removeprefix('mx:')}" if hop.scheme == "mx" and not hop.host else hop.url
+        for hop in to.policy.next_hop
+    )
+    return " ".join(urls) or f"mx:{domain}"
+
+
+class _Renditions:
+    """The distinct renditions of one message, in the order in which recipients need them."""
+
+    def __init__(self, tx: Transaction, dispositions: Sequence[Disposition], hostname: str) -> None:
+        self._tx = tx
+        self._header = tx.content.header
+        self._removals = trace_fields.forged_fields(self._header, hostname)
+        only = dispositions[0].recipient.path.mailbox if len(dispositions) == 1 else None
+        self._trace = trace_fields.received_field(tx, only) + f"X-Tidegate-Id: {tx.trace_id}\r\n".encode("ascii")
+        if tx.connection.role is Role.MX:
+            self._trace += _UNSCANNED
+        self._known: dict[tuple[bytes, str], int] = {}
+        self._list: list[Rendition] = []
+
+    @property
+    def all(self) -> tuple[Rendition, ...]:
+        """Every rendition, by index."""
+        return tuple(self._list)
+
+    def index(self, disposition: Disposition, plan: Plan) -> int:
+        """Return the index of the rendition for one recipient."""
+        marked = disposition.action is not Action.ACCEPT
+        fields = _verdict_fields(disposition, plan) if disposition.judgements or marked else b""
+        tag = plan.policy.subject_tag if marked else ""
+        key = (fields, tag)
+        if key not in self._known:
+            self._known[key] = len(self._list)
+            self._list.append(self._rendition(fields, tag))
+        return self._known[key]
+
+    def _rendition(self, fields: bytes, tag: str) -> Rendition:
+        edits = list(self._removals)
+        if tag:
+            edits += trace_fields.subject_edits(self._header, tag)
+            if not self._header.count("subject"):
+                fields += trace_fields.new_subject(tag)
+        edits.append(Edit(0, 0, self._trace + fields + trace_fields.separator(self._tx.content)))
+        return Rendition.of(edits)
+
+
+def _verdict_fields(disposition: Disposition, plan: Plan) -> bytes:
+    marked = disposition.action is not Action.ACCEPT
+    fields = b""
+    if marked or disposition.score:
+        required = plan.policy.thresholds.tag
+        fields = trace_fields.spam_fields(disposition.score, required, tests(disposition.judgements), flagged=marked)
+    unknown = "; ".join(undetermined(disposition.judgements))
+    if not marked and not unknown:
+        return fields
+    reason = f"{disposition.action.word}; {disposition.reason}" if marked else "accept"
+    if unknown:
+        reason += f"; undetermined: {unknown}"
+    return fields + trace_fields.text_field("X-Tidegate-Reason", reason)

@@ -1,0 +1,185 @@
+"""``Gate``: the pipeline of one configuration snapshot, asked at CONNECT, at each RCPT and after the final dot.
+
+It judges by value and acts nowhere: intake says the replies, the spool keeps the entries. A connection is refused
+only when every policy would, because no recipient is known yet; what can be judged per recipient is judged at RCPT;
+the rest gets one reply (invariant 4).
+
+Every refusal it makes at RCPT leaves one ``RecipientRefused`` event with the cause. Refused connections and answered
+transactions are intake's to tell, which knows how they ended.
+
+The postmaster hears what strangers have to say (RFC 5321 §4.5.1): what is found about the connection and the envelope
+never refuses that mailbox; what is found in the content counts for it as for any other.
+"""
+
+import traceback
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
+from gateway.clock import Clock, Stamp
+from gateway.config.snapshot import Snapshot
+from gateway.dns.resolver import Resolver
+from gateway.journal.events import EventSink, InternalError, RecipientRefused
+from gateway.mail.connection import Connection
+from gateway.mail.envelope import Envelope, Recipient
+from gateway.mail.transaction import Transaction
+from gateway.pipeline.admission import Admission, Destination
+from gateway.pipeline.entry import EntryWriter
+from gateway.pipeline.examiner import Examiner, Found, Timings
+from gateway.pipeline.inquiry import Inquiry
+from gateway.pipeline.plan import Plan, Plans, Questions
+from gateway.pipeline.reply import one_reply
+from gateway.pipeline.verifier import RecipientVerifier
+from gateway.pipeline.weighing import nothing_found, weigh
+from gateway.policy.action import Action, Stage
+from gateway.policy.catalogue import Catalogue
+from gateway.policy.filter import Context, LoopLimits
+from gateway.policy.verdict import Disposition, Verdict
+from gateway.smtp import replies
+from gateway.smtp.reply import Reply
+from gateway.spool.message import SpoolMessage
+
+_REFUSALS = frozenset([Action.REJECT, Action.DEFER])
+
+
+class Gate:
+    """Everything that decides; immutable but for what it remembers of filters that wait."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        filters: Catalogue,
+        resolver: Resolver,
+        clock: Clock,
+        verifier: RecipientVerifier,
+        events: EventSink,
+    ) -> None:
+        config = snapshot.config
+        self.snapshot = snapshot
+        self._clock = clock
+        self._events = events
+        self._admission = Admission(config, snapshot.policies, verifier)
+        self._plans = Plans(snapshot.policies, filters)
+        self._entries = EntryWriter(config.hostname, self._admission, self._plans)
+        limits = LoopLimits(
+            received_fields=config.limits.received_fields,
+            own_received_fields=config.limits.own_received_fields,
+        )
+        context = Context(clock=clock, resolver=resolver, hostname=config.hostname, loop_limits=limits)
+        self._inquiry = Inquiry(Examiner(context, events, config.smtp.data_reply_budget))
+        self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
+        self._unremarkable = {plan: nothing_found(plan.policy.thresholds) for plan in self._plans}
+
+    async def admit(self, connection: Connection) -> Reply | None:
+        """Return the refusal of a connection on which every policy agrees, None to go on."""
+        tx = Transaction(trace_id=connection.session_id, connection=connection)
+        found = await self._inquiry.connection(tx, self._connect)
+        if not found:
+            return None
+        opinions = [weigh(plan, found) for plan in self._plans]
+        actions = {opinion.action for opinion in opinions}
+        if len(actions) > 1 or not actions <= _REFUSALS:
+            return None
+        cause = opinions[0].reason
+        refused = replies.CONNECTION_REFUSED if Action.REJECT in actions else replies.CONNECTION_DEFERRED
+        return refused.saying(f"{refused.text} ({cause})").because(cause)
+
+    async def judge_recipient(
+        self,
+        connection: Connection,
+        envelope: Envelope,
+        recipient: Recipient,
+        accepted: Sequence[Recipient],
+        trace_id: str,
+    ) -> Reply:
+        """Return the reply to RCPT: relaying allowed, mailbox there, envelope and client good enough for its policy."""
+        tx = Transaction(trace_id=trace_id, connection=connection, envelope=envelope, recipients=(recipient,))
+        refusal = self._admission.refusal(connection, envelope, recipient, accepted)
+        decided_by = ""
+        if refusal is None:
+            to = self._admission.destination(recipient.path.mailbox)
+            refusal = await self._unknown(to, trace_id)
+            if refusal is None and not to.postmaster:
+                refusal, decided_by = await self._by_envelope(tx, self._plans.of(to.policy))
+        if refusal is None:
+            return replies.RECIPIENT_OK
+        self._tell(tx, refusal, decided_by)
+        return refusal
+
+    async def _unknown(self, to: Destination, trace_id: str) -> Reply | None:
+        try:
+            return await self._admission.unknown(to)
+        except Exception as error:  # noqa: BLE001 - a bug of the verifier must not cost the session
+            self._events.emit(
+                InternalError(
+                    at=self._clock.stamp().utc,
+                    trace_id=trace_id,
+                    where="recipient verifier",
+                    error=f"{type(error).__name__}: {error}",
+                    traceback="".join(traceback.format_exception(error)),
+                ),
+            )
+            return replies.RECIPIENT_UNVERIFIED.because("internal error")
+
+    async def _by_envelope(self, tx: Transaction, plan: Plan) -> tuple[Reply | None, str]:
+        found = await self._inquiry.envelope(tx, plan)
+        if not found:
+            return None, ""
+        opinion = weigh(plan, found)
+        if opinion.action not in _REFUSALS:
+            return None, ""
+        return opinion.reply, opinion.decisive.finding.filter if opinion.decisive else ""
+
+    def _tell(self, tx: Transaction, refusal: Reply, decided_by: str) -> None:
+        self._events.emit(
+            RecipientRefused(
+                at=self._clock.stamp().utc,
+                trace_id=tx.trace_id,
+                client=str(tx.connection.client_address),
+                helo=tx.connection.helo,
+                reverse_path=tx.envelope.reverse_path.wire,
+                recipient=tx.recipients[0].path.wire,
+                reply=str(refusal),
+                reason=refusal.cause or refusal.text,
+                filter=decided_by,
+            ),
+        )
+
+    async def judge_content(self, tx: Transaction) -> Verdict:
+        """Return every recipient's disposition and the one reply to the final dot."""
+        destinations = [self._admission.destination(recipient.path.mailbox) for recipient in tx.recipients]
+        plans = [self._plans.of(to.policy) for to in destinations]
+        timings: Timings = []
+        found = await self._inquiry.content(tx, tuple(dict.fromkeys(plans)), timings)
+        if found or any(plan.envelope.each for plan in plans):
+            dispositions = await self._weighed(tx, destinations, found)
+        else:
+            dispositions = [self._unremarkable[plan].about(r) for plan, r in zip(plans, tx.recipients, strict=True)]
+        carried_out, reply = one_reply(dispositions)
+        return Verdict(
+            dispositions=carried_out,
+            reply=reply,
+            findings=tuple(dict.fromkeys(j.finding for d in carried_out for j in d.judgements)),
+            filter_seconds=tuple(timings),
+        )
+
+    async def _weighed(self, tx: Transaction, destinations: Sequence[Destination], found: Found) -> list[Disposition]:
+        # Recipients of one policy have one opinion; the postmaster's leaves out what is no content.
+        content = {question: finding for question, finding in found.items() if question.stage is Stage.DATA}
+        opinions = {
+            (plan, postmaster): weigh(plan, content if postmaster else found)
+            for plan, postmaster in {(self._plans.of(to.policy), to.postmaster) for to in destinations}
+        }
+        dispositions = []
+        for recipient, to in zip(tx.recipients, destinations, strict=True):
+            plan = self._plans.of(to.policy)
+            opinion = opinions[plan, to.postmaster]
+            if plan.envelope.each and not to.postmaster:
+                opinion = weigh(plan, found | await self._inquiry.recipient(tx, recipient, plan))
+            dispositions.append(opinion.about(recipient))
+        return dispositions
+
+    def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
+        """Return what the spool is to keep of a transaction that is taken."""
+        return self._entries.write(tx, verdict, filtered)
