@@ -31,7 +31,7 @@ class InitError(Exception):
 
 
 def shipped(name: str) -> Path:
-    """Return the folder of shipped data (``policies``, ``blocklists``): inside the wheel, or at the top of a source tree."""
+    """Return the folder of shipped data (policies, blocklists): inside the wheel, or at the top of a source tree."""
     inside = _PACKAGE / "shipped" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
@@ -45,7 +45,7 @@ def embedded_source(folder: Path) -> Source:
 
 
 def write_starting_configuration(folder: Path) -> tuple[Path, ...]:
-    """Write tidegate.toml, policies/, blocklists/ into ``folder``; return the files; ``InitError`` before overwriting one."""
+    """Write tidegate.toml, policies/ and blocklists/ into ``folder`` and return the files; ``InitError``."""
     contents = {folder / "tidegate.toml": TEMPLATE.read_bytes()}
     for name in ("policies", "blocklists"):
         contents |= {

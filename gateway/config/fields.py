@@ -44,7 +44,7 @@ def wrong_at(path: tuple[str | int, ...], text: str) -> PydanticCustomError:
 
 
 def endpoint(text: str, default_port: int | None = None) -> str:
-    """Return ``host:port`` or ``[v6]:port`` in normal form, the host an IP address or ``localhost``; raise ValueError."""
+    """Return ``host:port`` or ``[v6]:port`` in normal form; host is an IP address or ``localhost``; ValueError."""
     host, port = _host_and_port(text, default_port)
     if host != "localhost":
         try:

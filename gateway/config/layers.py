@@ -74,22 +74,23 @@ class Layered:
 
     def origin(self, path: Path) -> Origin:
         """Return where the value at ``path`` came from."""
-        setter = self._setter(path)
+        setter = self.setter(path)
         return setter.origin(path) if setter else BUILT_IN
 
     def setter_folder(self, path: Path) -> FilePath:
         """Return the folder of the file that set ``path``, where relative names in its value start."""
-        return (self._setter(path) or self.layers[-1]).source.folder
+        return (self.setter(path) or self.layers[-1]).source.folder
 
     def problem(self, path: Path, text: str) -> Problem:
         """Return a problem at the place that set ``path``, or the nearest table around it, or the top layer's file."""
         for length in range(len(path), 0, -1):
-            setter = self._setter(path[:length])
+            setter = self.setter(path[:length])
             if setter:
                 return _problem(setter, path, text)
         return _problem(self.layers[-1], path, text)
 
-    def _setter(self, path: Path) -> Layer | None:
+    def setter(self, path: Path) -> Layer | None:
+        """Return the highest layer that sets ``path``."""
         for layer in reversed(self.layers):
             if layer.has(path):
                 return layer
@@ -113,10 +114,11 @@ def _problem(layer: Layer, path: Path, text: str) -> Problem:
 
 def _at(value: Any, path: Path) -> Any:
     for part in path:
-        if (isinstance(part, str) and isinstance(value, Mapping) and part in value) or (
-            isinstance(part, int) and isinstance(value, list) and part < len(value)
-        ):
-            value = value[part]
+        if isinstance(part, str):
+            found = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
         else:
+            found = value[part] if isinstance(value, list) and part < len(value) else _ABSENT
+        if found is _ABSENT:
             return _ABSENT
+        value = found
     return value

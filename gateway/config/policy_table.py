@@ -48,7 +48,9 @@ def _url(hop: NextHop) -> str:
 
 
 def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _recipients(text: str) -> str:

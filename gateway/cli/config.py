@@ -1,0 +1,61 @@
+# ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load pydantic, so its users are imported where they are used
+"""``tidegate config check`` and ``config show``."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import (
+    EXIT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    load_snapshot,
+    print_json,
+    print_problems,
+    try_snapshot,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
+
+
+@app.command()
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Read every file of the configuration; print all errors as file:line and exit 78, or say ok."""
+    from gateway.config.problem import ConfigError
+
+    try:
+        snapshot = try_snapshot(config)
+    except ConfigError as error:
+        if as_json:
+            problems = [{"file": p.file, "line": p.line, "key": p.key, "text": p.text} for p in error.problems]
+            print_json({"ok": False, "problems": problems})
+        else:
+            print_problems(error)
+        raise typer.Exit(EXIT_CONFIG) from None
+    name = str(snapshot.path or "embedded default")
+    domains = len(snapshot.policies.domains)
+    if as_json:
+        print_json({"ok": True, "file": name, "domains": domains, "digest": snapshot.digest, "problems": []})
+    else:
+        typer.echo(f"ok: {name}, {domains} {'domain' if domains == 1 else 'domains'}, digest {snapshot.digest}")
+
+
+@app.command()
+def show(
+    config: ConfigOption = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Show the built-in values of all other keys too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print tidegate.toml as it is understood, each key with the file and line it comes from."""
+    from gateway.config.flat import config_table
+    from gateway.config.render import key_list, toml_text
+
+    snapshot = load_snapshot(config)
+    table = config_table(snapshot.config)
+    if as_json:
+        keys = key_list(table, snapshot.layered.origin, defaults=defaults)
+        print_json({"digest": snapshot.digest, "keys": keys})
+    else:
+        typer.echo(toml_text(table, snapshot.layered.origin, defaults=defaults), nl=False)

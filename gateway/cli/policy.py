@@ -1,0 +1,78 @@
+# ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load pydantic, so its users are imported where they are used
+"""``tidegate policy show`` and ``policy list``."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot, print_json
+
+if TYPE_CHECKING:
+    from gateway.smtp.address import Mailbox
+
+app = typer.Typer(no_args_is_help=True, help="Show the policies of domains and mailboxes.")
+
+
+@app.command()
+def show(
+    address: Annotated[str, typer.Argument(help="A mailbox, anna@example.com, or a domain.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the merged policy of an address, each key with the file and line it comes from; exit 1 when it has none."""
+    from gateway.config.flat import policy_table
+    from gateway.config.render import key_list, toml_text
+
+    policies = load_snapshot(config).policies
+    mailbox = _mailbox(address)
+    policy = policies.for_mailbox(mailbox)
+    if policy is None:
+        fail(f"no policy claims {mailbox.domain}: role mx refuses its mail, role relay sends it on by its MX records")
+    table, layered = policy_table(policy), policies.layers_of(mailbox)
+    if as_json:
+        keys = key_list(table, layered.origin, defaults=True)
+        print_json({"address": address, "policy": policy.name, "keys": keys})
+    else:
+        typer.echo(f"# {address}: policy {policy.name}")
+        typer.echo(toml_text(table, layered.origin, defaults=True), nl=False)
+
+
+@app.command("list")
+def list_policies(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print each policy with its domains and where their mail goes."""
+    snapshot = load_snapshot(config)
+    rows = [_row(file.file, file.policy, len(file.mailboxes)) for file in snapshot.policies.files]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        mailboxes = f"  mailboxes with tables of their own: {row['mailboxes']}" if row["mailboxes"] else ""
+        typer.echo(f"{row['policy']}  ({row['file']}, customer {row['customer']})")
+        typer.echo(f"  domains: {', '.join(row['domains'])}")
+        typer.echo(f"  next hop: {', '.join(row['next_hop'])}; recipients: {row['recipients']}{mailboxes}")
+    if not rows:
+        typer.echo("no policy claims a domain; see policies/README.md")
+
+
+def _mailbox(text: str) -> "Mailbox":
+    from gateway.config.fields import domain_name, mailbox
+    from gateway.smtp.address import Mailbox
+
+    try:
+        return mailbox(text) if "@" in text else Mailbox("", domain_name(text), text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _row(file: str, policy: Any, mailboxes: int) -> dict[str, Any]:
+    from gateway.smtp.domain import display_domain
+
+    return {
+        "policy": policy.name,
+        "file": file,
+        "customer": policy.customer,
+        "domains": [display_domain(domain) for domain in policy.domains],
+        "next_hop": [hop.url for hop in policy.next_hop],
+        "recipients": policy.recipients.mode,
+        "mailboxes": mailboxes,
+    }

@@ -1,0 +1,55 @@
+"""A snapshot's values as an administrator would write them: plain tables, and one value a key."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.config.filter_settings import on_words, options_table
+from gateway.config.models import GatewayConfig
+from gateway.config.problem import Path
+from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
+
+
+def config_table(config: GatewayConfig) -> dict[str, Any]:
+    """Return ``tidegate.toml`` with every key; what has no value (``tls``) is left out."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def policy_table(policy: DomainPolicy) -> dict[str, Any]:
+    """Return a merged policy as one file would say it; ``max_message`` is left out when there is none."""
+    off = {name: False for name in ("tag", "quarantine", "reject") if getattr(policy.thresholds, name) is None}
+    thresholds = policy.thresholds
+    return {
+        "domains": list(policy.domains),
+        "customer": policy.customer,
+        "next_hop": [hop.url for hop in policy.next_hop],
+        "recipients": _recipients(policy.recipients),
+        **({} if policy.max_message is None else {"max_message": policy.max_message}),
+        "scores": {
+            "tag": thresholds.tag,
+            "quarantine": thresholds.quarantine,
+            "reject": thresholds.reject,
+            **off,
+            "subject_tag": policy.subject_tag,
+        },
+        "filters": {
+            name: {"enabled": setting.enabled, **options_table(setting.options), "on": on_words(setting.on)}
+            for name, setting in policy.filters.items()
+        },
+    }
+
+
+def _recipients(check: RecipientCheck) -> str:
+    return f"list:{check.source}" if check.mode == "list" else check.mode
+
+
+def leaves(table: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield (path, value) of every value; a list is one value, but for a list of tables."""
+    for key, value in table.items():
+        here: Path = (*path, key)
+        if isinstance(value, Mapping):
+            yield from leaves(value, here)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for index, element in enumerate(value):
+                yield from leaves(element, (*here, index))
+        else:
+            yield here, value
