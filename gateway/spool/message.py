@@ -33,8 +33,9 @@ class Origin(StrEnum):
 class Attempt:
     """One try at one next hop (contract.md §2: the evidence of a remote's own delay).
 
-    ``phase`` is where it ended (connect, greeting, ehlo, starttls, mail, rcpt, data, content, end-of-data, lookup, local); ``reply`` the next hop's
-    words or our reason, printable; ``seconds`` its duration; ``status`` sent, deferred or bounced. ``own_fault`` marks a cause on our side.
+    ``phase`` is where it ended (connect, greeting, ehlo, starttls, mail, rcpt, data, content, end-of-data, lookup,
+    local); ``reply`` the next hop's words or our reason, printable; ``seconds`` its duration; ``status`` sent, deferred
+    or bounced. ``own_fault`` marks a cause on our side.
     """
 
     at: float
@@ -67,9 +68,10 @@ class MessageStamps:
 class SpoolRecipient:
     """One recipient's copy.
 
-    ``number`` is its place in the message; ``route`` the key under which the queue groups it (the policy's next-hop URLs joined by a space, or
-    ``mx:domain``); ``rendition`` an index into the message's renditions; ``due`` UTC seconds; ``action`` and ``reason`` the disposition's.
-    ``held_seconds`` is time already spent in quarantine or on hold, ``held_since`` the UTC second the present holding began (0: not held).
+    ``number`` is its place in the message; ``route`` the key under which the queue groups it (the policy's next-hop
+    URLs joined by a space, or ``mx:domain``); ``rendition`` an index into the message's renditions; ``due`` UTC
+    seconds; ``action`` and ``reason`` the disposition's. ``held_seconds`` is time already spent in quarantine or on
+    hold, ``held_since`` the UTC second the present holding began (0: not held).
     """
 
     number: int
@@ -92,8 +94,9 @@ class SpoolRecipient:
 class SpoolMessage:
     """One message in custody.
 
-    ``content`` is None when a listing left it in the store. ``hostile`` forbids delivery status notifications (invariant 4). ``client`` is the
-    client's address as text; ``shard`` names the store that has it, "" before it is stored.
+    ``content`` is None when a listing left it in the store. ``hostile`` forbids delivery status notifications
+    (invariant 4). ``client`` is the client's address as text; ``shard`` names the store that has it, "" before it is
+    stored.
     """
 
     trace_id: str

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.storage.connection import Synchronous, connect_writer
-from gateway.storage.errors import StorageCorrupt, StorageError, StorageUnavailable, from_os, from_sqlite
+from gateway.storage.durable import make_folder
+from gateway.storage.errors import StorageCorrupt, StorageError, StorageUnavailable, from_sqlite
 from gateway.storage.lock import FileLock
 from gateway.storage.migration import Migration, migrate
 from gateway.storage.reader import ReadDatabase, Row
@@ -49,7 +50,7 @@ class Database:
     ) -> None:
         self.path = path
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_SECONDS))
-        _make_folder(path.parent)
+        make_folder(path.parent)
         self._lock = FileLock(path)
         try:
             connection = _open(path, migrations, synchronous)
@@ -99,13 +100,6 @@ class Database:
             self._reader.close()
         writer.close()
         self._lock.release()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise from_os(error, folder) from error
 
 
 def _open(path: Path, migrations: Sequence[Migration], synchronous: Synchronous) -> sqlite3.Connection:

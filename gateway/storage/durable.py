@@ -45,6 +45,13 @@ class DurableFiles:
         except OSError as error:
             raise from_os(error, path_to) from error
 
+    def size(self, path: Path) -> int:
+        """Return the octets of a file."""
+        try:
+            return path.stat().st_size
+        except OSError as error:
+            raise from_os(error, path) from error
+
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +63,14 @@ class DurableFiles:
             self._fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os(error, folder) from error
 
 
 def remove(path: Path) -> None:
