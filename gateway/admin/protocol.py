@@ -1,9 +1,9 @@
 """What is said over the control socket: commands, arguments and results as JSON objects (README.md has the list).
 
-One request is one line ``{"v": 1, "id": n, "command": "…", "arguments": {…}}``, its answer one line ``{"v": 1,
-"id": n, "result": {…}}`` or ``{"v": 1, "id": n, "error": {"code": "…", "message": "…"}}``. Both ends may ask;
-answers come in any order. Between versions fields are only added; a change that breaks readers raises ``VERSION``,
-and a peer that speaks another version is told so.
+One request is one line ``{"v": 1, "id": n, "command": "…", "arguments": {…}}``, its answer one line
+``{"v": 1, "id": n, "result": {…}}`` or ``{"v": 1, "id": n, "error": {"code": "…", "message": "…"}}``; a connection
+may carry several, answered in order. Between versions fields are only added; a change that breaks readers raises
+``VERSION``, and a peer that speaks another version is told so.
 """
 
 from dataclasses import dataclass
@@ -57,6 +57,10 @@ Outcome = Done | Failed
 
 class RefusedError(Exception):
     """Raised by a command's handler to answer ``refused`` with a reason for the operator."""
+
+
+class UnknownCommandError(Exception):
+    """Raised by a handler for a command that it does not know."""
 
 
 class QueueStatus(TypedDict):
