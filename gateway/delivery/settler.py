@@ -1,0 +1,178 @@
+"""Writes what follows from reports into the spool, and does not give up.
+
+Decisions of a few milliseconds go together, one commit for messages of one shard; those with notices go alone, since
+the notices enter the spool in the same transaction. A commit that fails (disk full) is tried again until it succeeds:
+the next hop has the mail, so forgetting the record would mean sending it twice. Each failure is one event.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from gateway.clock import Clock
+from gateway.config.snapshot import Snapshot
+from gateway.delivery.backlog import QueueReader
+from gateway.delivery.dsn import NoticeEnvelope, Reporter, notice_message
+from gateway.delivery.route import Randomness, policy_of, route_of
+from gateway.delivery.settle import Decision, NoticeWanted
+from gateway.journal.events import EventSink, NoticeQueued, StorageFailed
+from gateway.ledger import rows
+from gateway.mail.content import EMPTY_CONTENT, Content
+from gateway.mail.trace_id import new_trace_id
+from gateway.spool.message import Settlement, SpoolMessage
+from gateway.storage import StorageError, Write
+
+# Settlements wait that long for company: a crash within it repeats a delivery, as one between the 250 and any commit
+# would.
+GATHER_SECONDS = 0.005
+
+# One commit's worth; more would hold up the stores that share the group.
+MOST_TOGETHER = 64
+
+# After a failed commit: soon at first, then at the pace at which an administrator frees a disk.
+RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Spool(QueueReader, Protocol):
+    """The part of ``Custody`` that delivery needs."""
+
+    async def settle(
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        notices: Sequence[SpoolMessage] = (),
+        records: Sequence[Write] = (),
+    ) -> list[SpoolMessage]:
+        """Write outcomes, notices and ledger rows in one transaction; return the notices as stored."""
+        ...
+
+    async def content(self, message: SpoolMessage) -> Content:
+        """Return the content of a message that came without."""
+        ...
+
+
+Written = Callable[[Decision, Iterable[SpoolMessage]], None]
+
+
+def _nobody(decision: Decision, notices: Iterable[SpoolMessage]) -> None:
+    del decision, notices
+
+
+class Settler:
+    """Takes decisions through ``write``; calls ``written`` when one is durable, with the notices that it stored."""
+
+    def __init__(
+        self,
+        custody: Spool,
+        snapshot: Callable[[], Snapshot],
+        clock: Clock,
+        events: EventSink,
+        random: Randomness,
+    ) -> None:
+        self.written: Written = _nobody
+        self._custody = custody
+        self._snapshot = snapshot
+        self._clock = clock
+        self._events = events
+        self._random = random
+        self._gathered: dict[str, list[Decision]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.open = 0
+        """Decisions not yet durable."""
+
+    def write(self, decision: Decision) -> None:
+        """Have ``decision`` written soon."""
+        self.open += 1
+        if decision.notices:
+            self._spawn([decision])
+            return
+        gathered = self._gathered.setdefault(decision.job.message.shard, [])
+        gathered.append(decision)
+        if len(gathered) >= MOST_TOGETHER:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
+
+    async def close(self) -> None:
+        """Give up what could not be written; the caller waited as long as it could."""
+        self._flush()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = self._gathered, {}
+        for decisions in gathered.values():
+            self._spawn(decisions)
+
+    def _spawn(self, decisions: list[Decision]) -> None:
+        task = asyncio.get_running_loop().create_task(self._settle(decisions))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, decisions: list[Decision]) -> None:
+        wanted = [notice for decision in decisions for notice in decision.notices]
+        notices = [await self._made(notice) for notice in wanted]
+        settlements = [settlement for decision in decisions for settlement in decision.settlements]
+        records = [write for decision in decisions for record in decision.records for write in rows(record)]
+        stored = await self._until_written(settlements, notices, records)
+        for notice, message in zip(wanted, stored, strict=True):
+            self._tell(notice, message)
+        self.open -= len(decisions)
+        for decision in decisions:
+            self.written(decision, stored if decision.notices else ())
+
+    async def _until_written(
+        self, settlements: list[Settlement], notices: list[SpoolMessage], records: list[Write]
+    ) -> list[SpoolMessage]:
+        failures = 0
+        while True:
+            try:
+                return await self._custody.settle(settlements, notices=notices, records=records)
+            except StorageError as error:
+                now = self._clock.stamp().utc
+                self._events.emit(StorageFailed(at=now, store="spool", operation="settle", error=str(error)))
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
+
+    async def _made(self, wanted: NoticeWanted) -> SpoolMessage:
+        original = wanted.report.job.message
+        content = original.content or await self._content(original)
+        now = self._clock.stamp()
+        snapshot = self._snapshot()
+        sender = original.envelope.reverse_path.mailbox
+        if sender is None:
+            raise ValueError("a null reverse-path is never notified")
+        route = route_of(policy_of(snapshot, sender), sender.domain)
+        own = NoticeEnvelope(
+            trace_id=new_trace_id(now.utc, self._random.randbytes),
+            now=now,
+            route=route.key,
+            customer=route.customer,
+        )
+        reporter = Reporter(hostname=snapshot.config.hostname, postmaster=snapshot.config.contact.postmaster)
+        # The header section of a large content is read from its file, the rest not at all.
+        return notice_message(wanted, content, reporter, own)
+
+    async def _content(self, message: SpoolMessage) -> Content:
+        try:
+            return await self._custody.content(message)
+        except (StorageError, KeyError):
+            # The notice matters more than what it returns.
+            return EMPTY_CONTENT
+
+    def _tell(self, notice: NoticeWanted, message: SpoolMessage) -> None:
+        self._events.emit(
+            NoticeQueued(
+                at=message.stamps.received.utc,
+                trace_id=message.trace_id,
+                about=notice.report.job.message.trace_id,
+                notice=notice.kind,
+                recipient=message.recipients[0].recipient.path.wire,
+            )
+        )
