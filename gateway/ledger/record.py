@@ -7,10 +7,11 @@ from dataclasses import dataclass
 class DelayRecord:
     """Stamps are UTC seconds, durations monotonic seconds; written in the transaction that ends custody of the copy.
 
-    ``send_delay_seconds`` runs from the final dot to the first octet of our content to the next hop that took it, ``receive_delay_seconds`` from the final dot to its
-    250 (contract.md §2); both None when the copy was never delivered. ``status`` is a terminal RecipientState. ``held_seconds`` is
-    quarantine and hold; ``antivirus_seconds`` the scanner's share; ``attempts`` the evidence as JSON text: a list of
-    ``[at, next_hop, relay, phase, reply, status, seconds, own_fault]``.
+    ``send_delay_seconds`` runs from the final dot to the first octet of our content to the next hop that took it,
+    ``receive_delay_seconds`` from the final dot to its 250 (contract.md §2); both None when the copy was never
+    delivered. ``status`` is a terminal RecipientState. ``held_seconds`` is quarantine and hold; ``antivirus_seconds``
+    the scanner's share; ``attempts`` the evidence as JSON text: a list of ``[at, next_hop, relay, phase, reply, status,
+    seconds, own_fault]``.
     """
 
     trace_id: str

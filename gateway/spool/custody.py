@@ -13,6 +13,7 @@ Errors: StorageError from every operation that writes or reads. IllegalTransitio
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Self
 from gateway.mail.content import Content
 from gateway.spool import codec, schema
 from gateway.spool.message import (
+    QueueCounts,
     QueueQuery,
     RecipientState,
     RouteSummary,
@@ -32,7 +34,7 @@ from gateway.spool.opening import SilentWitness, SpoolWitness, adopt, open_own, 
 from gateway.spool.selection import condition
 from gateway.spool.shard import Shard, ShardSettings, is_large
 from gateway.spool.states import TERMINAL, TRANSITIONS, check_transition, sources_of
-from gateway.storage import Row, StorageError, StorageUnavailable, Write, free_octets
+from gateway.storage import Database, Row, StorageError, StorageUnavailable, Write, free_octets
 
 # Operations on many copies commit in pieces, so that a mail waiting behind one waits a few milliseconds.
 _OPERATION_COPIES = 200
@@ -247,6 +249,27 @@ class Custody:
                 await shard.database.commit([write for key in chunk for write in writes_for(key)])
             changed += len(keys)
         return changed
+
+    async def counts(self) -> QueueCounts:
+        """Return how much is in custody."""
+        copies: Counter[RecipientState] = Counter()
+        messages, oldest = 0, 0.0
+        for shard in self._shards.values():
+            part = await shard.counts()
+            copies.update(part.recipients)
+            messages += part.messages
+            oldest = min(filter(None, (oldest, part.oldest_queued_at)), default=0.0)
+        return QueueCounts(recipients=dict(copies), messages=messages, oldest_queued_at=oldest)
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The names of the shards served."""
+        return tuple(self._shards)
+
+    @property
+    def databases(self) -> tuple[Database, ...]:
+        """The shards' databases, for the upkeep of the rows that share them (``ledger.prune``)."""
+        return tuple(shard.database for shard in self._shards.values())
 
     def spill_path(self, trace_id: str) -> Path:
         """Return where a large content may be written while it is received; ``store`` takes the file over."""

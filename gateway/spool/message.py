@@ -142,6 +142,15 @@ class RouteSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts:
+    """How much is in custody; ``oldest_queued_at`` is when the oldest queued message was received (UTC, 0: none)."""
+
+    recipients: dict[RecipientState, int]
+    messages: int
+    oldest_queued_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueQuery:
     """What ``queue list`` and the queue's operations select; empty fields select everything."""
 

@@ -10,7 +10,7 @@ from gateway.clock import Clock, Stamp
 from gateway.mail.content import Content
 from gateway.spool import codec, schema
 from gateway.spool.contents import MAX_ROW_OCTETS, ContentFiles
-from gateway.spool.message import RouteSummary, SpoolMessage
+from gateway.spool.message import QueueCounts, RecipientState, RouteSummary, SpoolMessage
 from gateway.spool.selection import Condition, trace_ids_json
 from gateway.spool.states import TERMINAL, check_initial
 from gateway.storage import Database, DurableFiles, Migration, Row, StorageError, Write
@@ -118,6 +118,23 @@ class Shard:
         messages = await self._messages([row for row in copies if (row[0], row[1]) not in exclude])
         order = {trace_id: place for place, (trace_id, _) in reversed(list(enumerate(chosen)))}
         return sorted(messages, key=lambda m: order[m.trace_id])
+
+    async def counts(self) -> QueueCounts:
+        """Return how much is in this shard."""
+        by_state = await self.database.read(
+            "SELECT state, count(*), min(CASE state WHEN 'queued' THEN trace_id END) FROM recipient GROUP BY state"
+        )
+        # Trace ids sort by time, so the smallest queued one is the oldest message.
+        oldest = next((row[2] for row in by_state if row[0] == RecipientState.QUEUED), None)
+        rows = await self.database.read(
+            "SELECT (SELECT count(*) FROM message), (SELECT received_at FROM message WHERE trace_id = ?)", (oldest,)
+        )
+        messages, received_at = rows[0]
+        return QueueCounts(
+            recipients={RecipientState(state): count for state, count, _ in by_state},
+            messages=messages,
+            oldest_queued_at=received_at or 0.0,
+        )
 
     async def select(self, where: Condition, limit: int) -> list[SpoolMessage]:
         """Return messages with the copies that fulfil a condition, oldest first; at most ``limit`` copies (-1: all)."""
