@@ -81,7 +81,7 @@ def _faults(header: HeaderSection, *, missing: bool) -> Iterator[str]:
     counts = {name: header.count(name) for name in _ONCE}
     if header.defect:
         yield "too-long" if header.defect == "no-end" else "not-a-field"
-    if not header.fields:
+    if not header.names:
         yield "no-header"
         return
     for name, count in counts.items():

@@ -58,37 +58,32 @@ class HeaderField(NamedTuple):
 
 
 class HeaderSection:
-    """``fields`` in order; ``end`` is where the section ends, ``defect`` the first thing wrong with it or ""."""
+    """All fields in order; ``end`` is where the section ends, ``defect`` the first thing wrong with it or ""."""
 
-    __slots__ = ("_by_name", "_head", "defect", "end", "fields")
+    __slots__ = ("_by_name", "_head", "defect", "end")
 
     def __init__(self, head: bytes) -> None:
         """Scan ``head``, the beginning of a content; MAX_HEADER_OCTETS at most are looked at."""
         self._head = head
         self.end, self.defect = _find_end(head)
-        self._by_name: dict[bytes, list[HeaderField]] = {}
-        self.fields = self._scan()
+        # Matches, because most fields of most mail are never asked for.
+        self._by_name: dict[bytes, list[re.Match[bytes]]] = {}
+        self._scan()
 
-    def _scan(self) -> tuple[HeaderField, ...]:
-        found: list[HeaderField] = []
+    def _scan(self) -> None:
         index = self._by_name
         at = 0
         for match in _FIELD.finditer(self._head, 0, self.end):
-            start, end = match.span()
-            if start != at:
+            if match.start() != at:
                 self._note_defect(at)
-            at = end
-            name, raw_value = match.groups()
-            field = HeaderField(name, raw_value, start, end)
-            found.append(field)
-            key = name.lower()
+            at = match.end()
+            key = match[1].lower()
             if key in index:
-                index[key].append(field)
+                index[key].append(match)
             else:
-                index[key] = [field]
+                index[key] = [match]
         if at != self.end:
             self._note_defect(at)
-        return tuple(found)
 
     def _note_defect(self, at: int) -> None:
         if not self.defect:
@@ -100,22 +95,32 @@ class HeaderSection:
         return self._head[: self.end]
 
     @property
+    def fields(self) -> tuple[HeaderField, ...]:
+        """Every field in order."""
+        matches = [match for found in self._by_name.values() for match in found]
+        return tuple(_field(match) for match in sorted(matches, key=re.Match.start))
+
+    @property
     def names(self) -> KeysView[bytes]:
         """Every field name present, in lower case."""
         return self._by_name.keys()
 
     def get_all(self, name: str) -> list[HeaderField]:
         """Return every field called ``name`` (any case), in order."""
-        return self._by_name.get(name.lower().encode("ascii"), [])
+        return [_field(match) for match in self._by_name.get(name.lower().encode("ascii"), ())]
 
     def first(self, name: str) -> HeaderField | None:
         """Return the first field called ``name`` or None."""
-        found = self.get_all(name)
-        return found[0] if found else None
+        found = self._by_name.get(name.lower().encode("ascii"))
+        return _field(found[0]) if found else None
 
     def count(self, name: str) -> int:
         """Return how many fields are called ``name``."""
-        return len(self.get_all(name))
+        return len(self._by_name.get(name.lower().encode("ascii"), ()))
+
+
+def _field(match: re.Match[bytes]) -> HeaderField:
+    return HeaderField(match[1], match[2], match.start(), match.end())
 
 
 def has_end(head: bytes) -> bool:

@@ -43,7 +43,7 @@ _UNSAFE = re.compile(r"^[-~]|[|`/\\;<>\"]|\$[({]")
 class Destination:
     """Where a recipient's mail goes.
 
-    ``mailbox`` is the recipient's, for the bare postmaster somebody's; ``own`` tells whether a policy claims its domain.
+    ``mailbox`` is the recipient's, for the bare postmaster somebody's; ``own``: a policy claims its domain.
     """
 
     mailbox: Mailbox

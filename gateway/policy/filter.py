@@ -21,7 +21,7 @@ class NoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLimits:
-    """``limits.received_fields`` and ``limits.own_received_fields`` (RFC 5321 §6.3): the node's, so no filter's option."""
+    """``received_fields`` and ``own_received_fields`` of ``[limits]`` (RFC 5321 §6.3): the node's, no filter's."""
 
     received_fields: int = 50
     own_received_fields: int = 5
