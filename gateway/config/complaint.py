@@ -26,6 +26,8 @@ LATER = frozenset({"antivirus", "clamd", "rule"})
 NOT_YET = "not supported by this version yet; remove it"
 
 MAX_SHOWN_CHARACTERS = 40
+# Stands for a date in what pydantic sees.
+DATE = [None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def shown(value: Any) -> str:
 
 def _json(value: Any) -> str:
     # A TOML date or time has no place in this configuration; a list with a null is wrong wherever a value is wanted.
-    return json.dumps(value, default=lambda _: [None])
+    return json.dumps(value, default=lambda _: DATE)
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel] | None) -> Complaint:
@@ -86,11 +88,16 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel] | None) -> Complaint
         return Complaint(path, unknown_key(str(path[-1]), _keys_at(model, path[:-1])))
     if kind == "missing":
         return Complaint(path, "missing; it must be given")
-    if kind == "value_error":
-        return Complaint(path, f"{context['error']}, not {shown(detail['input'])}")
     wanted = _WANTED.get(kind)
     text = wanted(context) if wanted else detail["msg"]
-    return Complaint(path, f"{text}, not {shown(detail['input'])}")
+    return Complaint(path, text + _given(kind, detail["input"]))
+
+
+def _given(kind: str, value: Any) -> str:
+    # A check over several keys of a table fails with the whole table, which its text need not repeat.
+    if kind == "value_error" and isinstance(value, Mapping):
+        return ""
+    return ", not a date or time" if value == DATE else f", not {shown(value)}"
 
 
 def _keys_at(model: type[BaseModel] | None, path: Path) -> tuple[str, ...]:
@@ -114,6 +121,7 @@ def _constant(text: str) -> Callable[[Mapping[str, Any]], str]:
 
 _WANTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = MappingProxyType(
     {
+        "value_error": lambda context: str(context["error"]),
         "string_type": _constant("a text in quotes is wanted"),
         "int_type": _constant("a whole number is wanted"),
         "int_from_float": _constant("a whole number is wanted"),

@@ -24,6 +24,7 @@ MAX_REPEATS = 9_999
 # Long enough for any name or telephone number; these texts go into header fields and replies.
 MAX_TEXT_CHARACTERS = 200
 MAX_PORT = 65_535
+WANTED_ADDRESS = "an address such as anna@example.com is wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def mailbox(text: str) -> Mailbox:
     try:
         found = parse_forward_path(f"<{text}>".encode(), smtputf8=True)[0].mailbox
     except RefusalError as error:
-        raise ValueError(f"not an address: {error.reply.cause or error.reply.text}") from error
+        why = f": {error.reply.cause}" if error.reply.cause else ""
+        raise ValueError(f"{WANTED_ADDRESS}{why}") from error
     if not found.domain or found.wire != text:
-        raise ValueError("an address such as anna@example.com is wanted")
+        raise ValueError(WANTED_ADDRESS)
     return found
 
 

@@ -78,7 +78,7 @@ def frozen(value: Any) -> Hashable:
         return tuple(sorted((key, frozen(item)) for key, item in value.items()))
     if isinstance(value, list | tuple):
         return ("list", *(frozen(item) for item in value))
-    return (type(value).__name__, value)
+    return (isinstance(value, bool), value)
 
 
 def on_words(on: On) -> dict[str, float | str]:

@@ -10,7 +10,7 @@ from gateway.config.fields import Folder
 from gateway.config.layers import Layer, Layered
 from gateway.config.models import GatewayConfig
 from gateway.config.policies import PolicyReader
-from gateway.config.policy_files import read_policy_files
+from gateway.config.policy_files import PolicyFiles, read_policy_files
 from gateway.config.problem import ConfigError, Problem
 from gateway.config.snapshot import Snapshot, digest_of
 from gateway.config.source import Source, read_source
@@ -39,19 +39,29 @@ def load(path: Path | None, catalogue: Catalogue) -> Snapshot:
     """Return the snapshot of a configuration file, None: of the embedded default; raise ``ConfigError``."""
     if path is None:
         return load_embedded(Path(), catalogue)
-    return _snapshot(read_source(path), path, catalogue)
+    problems: list[Problem] = []
+    return _snapshot(_main_source(path, problems), path, catalogue, problems)
 
 
 def load_embedded(folder: Path, catalogue: Catalogue) -> Snapshot:
     """Return the snapshot of what runs without any file, with its data under ``folder/var``; raise ``ConfigError``."""
-    return _snapshot(embedded_source(folder), None, catalogue)
+    return _snapshot(embedded_source(folder), None, catalogue, [])
 
 
-def _snapshot(source: Source, path: Path | None, catalogue: Catalogue) -> Snapshot:
-    problems: list[Problem] = []
+def _main_source(path: Path, problems: list[Problem]) -> Source:
+    try:
+        return read_source(path)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        # Nothing of it can be judged, but the policies where they usually are, so that all errors come at once.
+        return Source(name=str(path), folder=path.parent, text="", data={})
+
+
+def _snapshot(source: Source, path: Path | None, catalogue: Catalogue, problems: list[Problem]) -> Snapshot:
     layered = Layered((Layer(source=source),))
-    config = _config(layered, source, problems)
-    files = read_policy_files(source.folder / _policies(source.data), problems)
+    # What was no TOML has been named already, and says nothing about its keys.
+    config = None if problems else _config(layered, source, problems)
+    files = _policy_files(layered, source, problems)
     reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, problems)
     policies = reader.read(files)
     if problems or config is None:
@@ -65,6 +75,16 @@ def _snapshot(source: Source, path: Path | None, catalogue: Catalogue) -> Snapsh
         path=path,
         layered=layered,
     )
+
+
+def _policy_files(layered: Layered, source: Source, problems: list[Problem]) -> PolicyFiles:
+    folder = source.folder / _policies(source.data)
+    try:
+        return read_policy_files(folder, problems)
+    except OSError as error:
+        if source.text:
+            problems.append(layered.problem(("policies",), f"the folder {folder} cannot be read: {error.strerror}"))
+        return PolicyFiles(None, ())
 
 
 def _config(layered: Layered, source: Source, problems: list[Problem]) -> GatewayConfig | None:

@@ -88,7 +88,7 @@ class Listen(Section):
         for index, network in enumerate(networks):
             if network.prefixlen == 0:
                 raise wrong_at(
-                    (index,), f"{network} trusts everybody and makes an open relay; name the networks you run"
+                    (index,), f"{network} is everybody, which makes an open relay; name the networks you run"
                 )
         return networks
 

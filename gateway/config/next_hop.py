@@ -17,6 +17,7 @@ SCHEMES = ("smtp", "lmtp", "mx", "maildir")
 TLS_MODES = ("none", "may", "verify")
 DEFAULT_TLS = "may"
 DEFAULT_PORTS = {"smtp": 25, "lmtp": 24}
+IPV6_FORM = 'an IPv6 address is written "[2001:db8::1]:25"'
 MX = NextHop(url="mx:", scheme="mx")
 
 
@@ -66,8 +67,10 @@ def _host_and_port(text: str, default_port: int) -> tuple[str, int]:
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
-            raise ValueError('an IPv6 address is written "[2001:db8::1]:25"')
+            raise ValueError(IPV6_FORM)
         port = port[1:]
+    elif text.count(":") > 1:
+        raise ValueError(IPV6_FORM)
     else:
         host, _, port = text.partition(":")
     return _host(host), _port(port, default_port)
@@ -81,7 +84,8 @@ def _host(text: str) -> str:
 
 
 def _port(text: str, default: int) -> int:
-    port = port_number(text) if text else default
-    if not port:
-        raise ValueError("a port is a number from 1 to 65535")
-    return port
+    if not text:
+        return default
+    if not text.strip("0"):
+        raise ValueError("port 0 cannot be connected to")
+    return port_number(text)

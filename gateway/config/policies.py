@@ -132,7 +132,7 @@ class PolicyReader:
         table = read_model(kind, merged, self._folder)
         filters = self._filters.read(_table(merged.get("filters")))
         wrong: Iterable[Complaint] = self._cross_check(table) if isinstance(table, MailboxTable) else table
-        for complaint in (*wrong, *filters.complaints):
+        for complaint in (*wrong, *_without_next_hop(kind, merged), *filters.complaints):
             self._add(layered, complaint)
         recipients = self._recipients(merged.get("recipients", ANY), layered)
         if not isinstance(table, MailboxTable):
@@ -150,8 +150,6 @@ class PolicyReader:
         )
 
     def _cross_check(self, table: MailboxTable) -> Iterator[Complaint]:
-        if isinstance(table, PolicyTable) and not table.next_hop:
-            yield Complaint(("next_hop",), 'missing; where the mail goes is wanted, such as ["smtp://10.1.0.5:25"]')
         if table.max_message and self._max_message and table.max_message > self._max_message:
             yield Complaint(
                 ("max_message",), f"at most max_message of tidegate.toml, {self._max_message} octets, is allowed"
@@ -174,6 +172,11 @@ class PolicyReader:
 
     def _add(self, layered: Layered, complaint: Complaint) -> None:
         self._problems.append(layered.problem(complaint.path, complaint.text))
+
+
+def _without_next_hop(kind: type[MailboxTable], merged: Table) -> Iterator[Complaint]:
+    if kind is PolicyTable and "next_hop" not in merged:
+        yield Complaint(("next_hop",), 'missing; where the mail goes is wanted, such as ["smtp://10.1.0.5:25"]')
 
 
 def source_stem(source: Source) -> str:

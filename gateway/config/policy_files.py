@@ -34,10 +34,13 @@ class PolicyFiles:
 
 
 def read_policy_files(folder: Path, problems: list[Problem]) -> PolicyFiles:
-    """Return the files that could be read; what is wrong with the others is added to ``problems``."""
+    """Return the files that could be read; what is wrong with the others is added to ``problems``.
+
+    OSError when the folder cannot be read.
+    """
     default: Source | None = None
     others: list[Source] = []
-    for path in _paths(folder, problems):
+    for path in _paths(folder):
         try:
             source = read_source(path)
         except ConfigError as error:
@@ -70,12 +73,7 @@ def mailbox_layers(domain: Layered, source: Source, mailbox: str) -> Layered:
     return Layered((*domain.layers, Layer(source=source, prefix=("mailbox", mailbox))))
 
 
-def _paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    try:
-        names = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        problems.append(Problem(str(folder), 0, "", f"the folder of the policies cannot be read: {error.strerror}"))
-        return
-    for name in names:
+def _paths(folder: Path) -> Iterator[Path]:
+    for name in sorted(entry.name for entry in folder.iterdir()):
         if name.endswith(".toml") and not name.startswith("."):
             yield folder / name

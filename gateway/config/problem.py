@@ -1,5 +1,6 @@
 """What is wrong with a configuration: ``file:line: key: what is wrong, what is allowed``."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,7 +46,10 @@ def dotted(path: Path) -> str:
 
 def quoted_key(key: str) -> str:
     """Return ``key`` as TOML writes it."""
-    if _BARE_KEY.fullmatch(key):
-        return key
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return key if _BARE_KEY.fullmatch(key) else quoted(key)
+
+
+def quoted(text: str) -> str:
+    """Return a text as a TOML string on one line."""
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,12 +1,11 @@
 """A merged configuration as TOML text, each key with the file and line it came from."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.config.flat import leaves
 from gateway.config.layers import BUILT_IN, Origin
-from gateway.config.problem import Path, dotted, quoted_key
+from gateway.config.problem import Path, dotted, quoted, quoted_key
 
 Origins = Callable[[Path], Origin]
 
@@ -34,8 +33,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted(value)
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{quoted_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
