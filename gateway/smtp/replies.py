@@ -80,6 +80,8 @@ EHLO_FOR_EXTENSIONS = _reply(503, "5.5.1", "bad sequence of commands: this exten
 PIPELINING_MISUSE = _reply(503, "5.5.0", "commands were sent without waiting for replies")
 TEXT_BEFORE_354 = _reply(554, "5.5.0", "text was sent before the reply to DATA")
 EARLY_TALKER = _reply(554, "5.5.0", "commands were sent before the greeting")  # RFC 5321 §4.3.1
+# Postfix's XCLIENT_README: who may not say who its client is.
+XCLIENT_DENIED = _reply(550, "5.7.0", "XCLIENT is not for you")
 # An HTTP client is a browser or a proxy made to attack port 25; talking on would feed it replies.
 HTTP_CUT_OFF = _reply(421, "4.7.0", "this is not a web server, closing connection")
 
