@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from load import Load, await_banner, send
+from load import ClosedPort, Load, await_banner, send
 from measure import PeakMemory, settled_cpu_seconds, tree_pss_octets
 from places import Place, deliver, placed
 from progress import Steps
@@ -136,7 +136,7 @@ def compare(kinds: Sequence[type[System]], data: Path, size: Size, steps: Steps)
     steps.announce(len(kinds) * (1 + -(-size.queued // FILL_STEP)))
     found: list[Backlog] = []
     for kind in kinds:
-        with placed(kind, data) as place:
+        with ClosedPort() as dead, placed(kind, data, dead_port=dead.port) as place:
             backlog = measure(place, size, steps)
         steps.done(f"backlog  {kind.name:<9} new mail keeps {backlog.kept:.2f} of its rate")
         found.append(backlog)

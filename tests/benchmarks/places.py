@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from load import BenchmarkError, ClosedPort, Load, Sink, Source
+from load import BenchmarkError, Load, Sink, Source
 from systems import LIVE_DOMAIN, POSTFIX_CLIENT_CONNECTIONS, Site, System, running
 
 RECIPIENT = f"recipient@{LIVE_DOMAIN}"
@@ -44,12 +44,13 @@ def direct() -> Iterator[Place]:
 
 
 @contextmanager
-def placed(kind: type[System], data: Path, clients: int = POSTFIX_CLIENT_CONNECTIONS) -> Iterator[Place]:
-    """Start a system under ``data`` with a sink behind its live domain and a closed port behind the dead one."""
+def placed(
+    kind: type[System], data: Path, clients: int = POSTFIX_CLIENT_CONNECTIONS, dead_port: int | None = None
+) -> Iterator[Place]:
+    """Start a system under ``data``, a sink behind its live domain; ``dead_port`` is the next hop of a second one."""
     with ExitStack() as stack:
         sink = stack.enter_context(Sink())
-        dead = stack.enter_context(ClosedPort())
-        site = Site(folder=data, live_port=sink.port, dead_port=dead.port, clients=clients)
+        site = Site(folder=data, live_port=sink.port, dead_port=dead_port, clients=clients)
         system = stack.enter_context(running(kind(site)))
         yield Place(name=system.name, port=system.port, sink=sink, system=system)
 

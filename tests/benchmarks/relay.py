@@ -99,9 +99,9 @@ class Plan:
 def run_throughput(plan: Plan, results: Results) -> Results:
     """Add the runs and their ratios."""
     scenarios = [replace(each, messages=plan.scaled(each.messages)) for each in throughput.SCENARIOS]
-    runs = throughput.compare(plan.kinds, plan.room("throughput"), scenarios, plan.chosen.rounds, plan.steps)
-    judged = throughput.ratios(runs, scenarios, "tidegate", plan.chosen.peer)
-    return replace(results, runs=tuple(runs), ratios=tuple(judged))
+    found = throughput.compare(plan.kinds, plan.room("throughput"), scenarios, plan.chosen.rounds, plan.steps)
+    judged = throughput.ratios(found.runs, scenarios, "tidegate", plan.chosen.peer)
+    return replace(results, throughput=found, ratios=tuple(judged))
 
 
 def run_latency(plan: Plan, results: Results) -> Results:

@@ -13,9 +13,10 @@ from places import DIRECT
 from rich.console import Console
 from rich.table import Table
 from setting import Setting
-from throughput import Ratio, Run, Summary, summarise
+from throughput import Ratio, Throughput, summarise
 
 MEBI = 1024**2
+NOTHING = Throughput()
 # Beyond this something else had a good part of the machine: ratios of neighbours still stand, absolute figures do not.
 DISTURBED = 0.10
 
@@ -25,7 +26,7 @@ class Results:
     """Everything measured; what was not asked for is empty."""
 
     setting: Setting
-    runs: tuple[Run, ...] = ()
+    throughput: Throughput = NOTHING
     ratios: tuple[Ratio, ...] = ()
     latencies: tuple[Latency, ...] = ()
     footprints: tuple[Footprint, ...] = ()
@@ -47,8 +48,8 @@ def console() -> Console:
 def show(results: Results, out: Console) -> None:
     """Print all that there is."""
     _show_setting(results.setting, out)
-    if results.runs:
-        _show_throughput(summarise(results.runs), out)
+    if results.throughput.runs:
+        _show_throughput(results.throughput, out)
     if results.ratios:
         _show_ratios(results.ratios, out)
     if results.latencies:
@@ -77,13 +78,14 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _show_throughput(summaries: Iterable[Summary], out: Console) -> None:
+def _show_throughput(found: Throughput, out: Console) -> None:
     table = _table(
         "Throughput: messages/s to full delivery",
         *("size", "system", "median", "min", "max", "accepted/s", "CPU ms", "peak MB", "other load"),
     )
     disturbed = False
-    for each in summaries:
+    peaks = {(peak.system, peak.scenario): f"{peak.octets / MEBI:.0f}" for peak in found.peaks}
+    for each in summarise(found.runs):
         relay = each.system != DIRECT
         disturbed |= each.other_load > DISTURBED
         table.add_row(
@@ -91,7 +93,7 @@ def _show_throughput(summaries: Iterable[Summary], out: Console) -> None:
             each.system,
             *(f"{rate:.0f}" for rate in (each.rate, each.rate_low, each.rate_high, each.accepted_rate)),
             f"{each.cpu_ms:.2f}" if relay else "",
-            f"{each.peak_octets / MEBI:.0f}" if relay else "",
+            peaks.get((each.system, each.scenario), ""),
             f"{each.other_load:.0%}",
         )
     out.print(table)

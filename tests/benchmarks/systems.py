@@ -33,11 +33,14 @@ STOP_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where a system lives and what lies behind it; ``clients`` is how many stay connected at once."""
+    """Where a system lives and what lies behind it; ``clients`` is how many stay connected at once.
+
+    ``dead_port`` is the next hop of a second domain, and None where there is no such domain.
+    """
 
     folder: Path
     live_port: int
-    dead_port: int
+    dead_port: int | None = None
     clients: int = POSTFIX_CLIENT_CONNECTIONS
 
 
@@ -126,15 +129,16 @@ class Postfix(System):
         _require_reachable(self.folder, owner)
         shutil.chown(self.folder / "state", user=owner)
         programs = {name: postfix_setting(name) for name in ("command_directory", "daemon_directory", "setgid_group")}
+        dead = self.site.dead_port
         processes = POSTFIX_PROCESSES + max(0, self.site.clients - POSTFIX_CLIENT_CONNECTIONS)
         self.fill(
             "postfix/main.cf",
             self.folder / "etc/main.cf",
             mail_owner=owner,
             LIVE_DOMAIN=LIVE_DOMAIN,
-            DEAD_DOMAIN=DEAD_DOMAIN,
             LIVE_PORT=self.site.live_port,
-            DEAD_PORT=self.site.dead_port,
+            SECOND_DOMAIN=f" {DEAD_DOMAIN}" if dead else "",
+            TRANSPORT_MAPS=f"transport_maps = inline:{{ {DEAD_DOMAIN}=relay:[127.0.0.1]:{dead} }}" if dead else "",
             PROCESS_LIMIT=processes,
             CLIENT_LIMIT=self.site.clients,
             **programs,
@@ -185,6 +189,8 @@ class Tidegate(System):
         self.fill("tidegate/tidegate.toml", self.folder / "tidegate.toml", METRICS_PORT=free_port())
         hops = ((LIVE_DOMAIN, self.site.live_port), (DEAD_DOMAIN, self.site.dead_port))
         for domain, port in hops:
+            if port is None:
+                continue
             policy = self.folder / "policies" / f"{domain}.toml"
             self.fill("tidegate/policies.toml", policy, DOMAIN=domain, NEXT_PORT=port)
 

@@ -43,8 +43,8 @@ SCENARIOS = (
 class Run:
     """One measured run.
 
-    ``cpu_seconds``, ``peak_octets`` and ``processes`` are the server's, 0 for direct. ``other_load`` is the share of
-    all cores, 0 to 1, that neither server, load, sink nor this program used.
+    ``cpu_seconds`` is the server's, 0 for direct. ``other_load`` is the share of all cores, 0 to 1, that neither
+    server, load, sink nor this program used.
     """
 
     system: str
@@ -54,8 +54,6 @@ class Run:
     seconds: float
     accepted_seconds: float
     cpu_seconds: float
-    peak_octets: int
-    processes: int
     other_load: float
 
     @property
@@ -70,8 +68,26 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most memory (PSS) and processes that one system took under the load of one size."""
+
+    system: str
+    scenario: str
+    octets: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """All that this mode measures."""
+
+    runs: tuple[Run, ...] = ()
+    peaks: tuple[Peak, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All rounds of one system and size: median, lowest and highest rate; medians of the rest; the highest peak."""
+    """All rounds of one system and size: median, lowest and highest rate, medians of the rest."""
 
     system: str
     scenario: str
@@ -80,7 +96,6 @@ class Summary:
     rate_high: float
     accepted_rate: float
     cpu_ms: float
-    peak_octets: int
     other_load: float
 
 
@@ -105,9 +120,7 @@ def measure(place: Place, scenario: Scenario, number: int) -> Run:
     root = place.root
     server_before = settled_cpu_seconds(root) if root else 0.0
     goal = place.sink.count + scenario.messages
-    with ExitStack() as stack:
-        share = stack.enter_context(machine())
-        peak = stack.enter_context(PeakMemory(root)) if root else None
+    with machine() as share:
         known_before = _known_cpu_seconds(place)
         delivered = deliver(place, scenario.messages, scenario.octets)
         known = _known_cpu_seconds(place) - known_before + delivered.source_cpu_seconds
@@ -122,10 +135,17 @@ def measure(place: Place, scenario: Scenario, number: int) -> Run:
         seconds=delivered.seconds,
         accepted_seconds=delivered.accepted_seconds,
         cpu_seconds=server_cpu,
-        peak_octets=peak.octets if peak else 0,
-        processes=peak.processes if peak else 0,
         other_load=_other_load(share, known),
     )
+
+
+def peak_memory(place: Place, scenario: Scenario) -> list[Peak]:
+    """Take the memory in a run of its own: reading it from many processes would slow the run that is timed."""
+    if place.root is None:
+        return []
+    with PeakMemory(place.root) as peak:
+        deliver(place, scenario.messages, scenario.octets)
+    return [Peak(system=place.name, scenario=scenario.label, octets=peak.octets, processes=peak.processes)]
 
 
 def _known_cpu_seconds(place: Place) -> float:
@@ -139,10 +159,11 @@ def _other_load(share: MachineShare, known_seconds: float) -> float:
 
 def compare(
     kinds: Sequence[type[System]], data: Path, scenarios: Sequence[Scenario], rounds: int, steps: Steps
-) -> list[Run]:
+) -> Throughput:
     """Run everything: A B A B …, each system with a sink of its own that lives as long as it does."""
     steps.announce(len(scenarios) * rounds * (len(kinds) + 1))
     runs: list[Run] = []
+    peaks: list[Peak] = []
     with ExitStack() as stack:
         steps.begin("starting the systems")
         places = [stack.enter_context(direct())]
@@ -152,7 +173,10 @@ def compare(
                 deliver(place, min(WARM_UP_MESSAGES, scenario.messages), scenario.octets)
             for number in range(1, rounds + 1):
                 runs += [_step(place, scenario, number, steps) for place in places]
-    return runs
+            for place in places:
+                steps.begin(f"{scenario.label}, memory, {place.name}")
+                peaks += peak_memory(place, scenario)
+    return Throughput(runs=tuple(runs), peaks=tuple(peaks))
 
 
 def _step(place: Place, scenario: Scenario, number: int, steps: Steps) -> Run:
@@ -184,7 +208,6 @@ def _summary(group: list[Run]) -> Summary:
         rate_high=max(rates),
         accepted_rate=median(run.messages / run.accepted_seconds for run in group),
         cpu_ms=median(run.cpu_ms for run in group),
-        peak_octets=max(run.peak_octets for run in group),
         other_load=median(run.other_load for run in group),
     )
 
