@@ -79,8 +79,7 @@ def render_text(line: Line) -> str:
         shown = {name: _escaped(value, _UNSAFE_IN_VALUE)[:MAX_VALUE] for name, value in shown.items()}
     parts = [f"{name}=<{value}>" if name in _PATHS else f"{name}={value}" for name, value in shown.items()]
     if line.text:
-        text = line.text if line.text.isprintable() else _escaped(line.text, _UNSAFE)
-        parts.append(f"({text[:MAX_TRACEBACK]})")
+        parts.append(f"({printable(line.text)[:MAX_TRACEBACK]})")
     return f"{_moment(line.at)} {_WORDS[line.level]} {line.event} {' '.join(parts)}"
 
 
@@ -88,6 +87,11 @@ def render_json(line: Line) -> str:
     """Return the line as one JSON object, ASCII only."""
     head = {"at": _moment(line.at), "level": _WORDS[line.level], "event": line.event}
     return _json(head | line.fields | {"text": line.text} if line.text else head | line.fields)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything escaped that is not printable."""
+    return text if text.isprintable() else _escaped(text, _UNSAFE)
 
 
 _json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode

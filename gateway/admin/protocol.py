@@ -64,10 +64,7 @@ class UnknownCommandError(Exception):
 
 
 class QueueStatus(TypedDict):
-    """The queue of one worker or of all: recipients by state, messages, and the age of the oldest queued one (0.
-
-    None).
-    """
+    """The queue: recipients by state, messages, and the age of the oldest message queued for delivery (0: none)."""
 
     recipients: dict[str, int]
     messages: int
@@ -82,22 +79,21 @@ class Rates(TypedDict):
 
 
 class WorkerStatus(TypedDict):
-    """One worker's answer to ``status``; ``state`` is starting, serving, draining or failing."""
+    """One worker's answer to ``status``; ``state`` is starting, serving, draining, failing or gone."""
 
     worker: int
     pid: int
     state: str
+    reason: str
     version: str
     digest: str
     started_at: float
     sessions: int
-    queue: QueueStatus
     rates: Rates
-    shards: NotRequired[list[str]]
 
 
 class GatewayStatus(TypedDict):
-    """The whole gateway's answer to ``status``; ``ready`` says whether it takes mail."""
+    """The whole gateway's answer to ``status``; ``ready`` says whether it takes mail, ``reason`` why not."""
 
     version: str
     digest: str
@@ -120,7 +116,7 @@ class ReloadResult(TypedDict):
 
 
 class MetricsResult(TypedDict):
-    """The answer of one worker to ``metrics``."""
+    """The answer of one worker to ``metrics``: ``gateway.admin.metrics.Family`` objects."""
 
     families: list[Any]
 
@@ -128,8 +124,9 @@ class MetricsResult(TypedDict):
 class QueueArguments(TypedDict, total=False):
     """What the queue's commands select; all given conditions must hold.
 
-    ``older_than_seconds`` is the age of the message; ``everything`` must be true for ``queue.drop`` without ids.
-    ``operator`` is filled in by the server from the peer's credentials.
+    ``older_than_seconds`` is the age of the message; ``states`` are words of RecipientState. ``queue.drop`` wants
+    ``ids`` or ``everything``, ``queue.release`` any condition or ``everything``. ``operator`` is filled in by the
+    server from the peer's credentials.
     """
 
     ids: list[str]
@@ -143,8 +140,20 @@ class QueueArguments(TypedDict, total=False):
     operator: str
 
 
+class AttemptView(TypedDict):
+    """One attempt, as ``gateway.spool.message.Attempt``."""
+
+    at: float
+    next_hop: str
+    relay: str
+    phase: str
+    reply: str
+    status: str
+    seconds: float
+
+
 class QueuedRecipient(TypedDict):
-    """One recipient's copy; ``due`` UTC seconds; ``last`` the newest attempt's reply."""
+    """One recipient's copy; ``due`` and ``held_since`` UTC seconds; ``last`` the newest attempt's reply or ""."""
 
     number: int
     recipient: str
@@ -157,24 +166,26 @@ class QueuedRecipient(TypedDict):
     score: float
     reason: str
     held_since: float
+    history: NotRequired[list[AttemptView]]
 
 
 class QueuedMessage(TypedDict):
-    """One message in custody."""
+    """One message in custody; ``header`` (the header section's beginning, printable) only from ``queue.show``."""
 
     id: str
     shard: str
     origin: str
-    from_: str
+    reverse_path: str
     message_id: str
     client: str
     octets: int
     received_at: float
     recipients: list[QueuedRecipient]
+    header: NotRequired[str]
 
 
 class QueueListResult(TypedDict):
-    """The answer to ``queue.list`` and ``queue.show``; ``more`` when the limit cut it."""
+    """The answer to ``queue.list`` and ``queue.show``, oldest first; ``more`` when the limit cut it."""
 
     messages: list[QueuedMessage]
     more: bool
