@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.app.channel import ChannelClosed
@@ -26,6 +27,8 @@ class Slot:
     def __init__(self, order: WorkerOrder, sockets: Sequence[socket.socket], notice: Notice) -> None:
         self.order, self.sockets = order, sockets
         self.ready = asyncio.Event()
+        # Set when the first start has ended either way: the worker serves, or it died.
+        self.tried = asyncio.Event()
         self.worker: WorkerProcess | None = None
         self.last_status: int | None = None
         self._notice = notice
@@ -40,6 +43,7 @@ class Slot:
             self.worker = await WorkerProcess.start(self.order, self.sockets, self._answer)
             self.last_status = await self.worker.wait()
             self.ready.clear()
+            self.tried.set()
             self.worker = None
             if self._stopping:
                 return
@@ -60,6 +64,10 @@ class Slot:
         if self.worker is not None and self.worker.process.returncode is None:
             self.worker.process.kill()
 
+    def follow(self, digest: str) -> None:
+        """Let the next worker in this slot start with another snapshot."""
+        self.order = replace(self.order, digest=digest)
+
     async def ask(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the worker's answer, None when there is no worker to give one in time."""
         if self.worker is None:
@@ -72,6 +80,7 @@ class Slot:
     async def _answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "ready":
             self.ready.set()
+            self.tried.set()
             self._notice(self.order.index, "started", str(arguments.get("detail", "")))
         return {}
 
@@ -87,6 +96,6 @@ class Workers:
         return list(await asyncio.gather(*(slot.ask(name, arguments) for slot in self.slots)))
 
     @property
-    def all_ready(self) -> bool:
-        """Whether every worker serves."""
-        return all(slot.ready.is_set() for slot in self.slots)
+    def any_ready(self) -> bool:
+        """Whether some worker serves: one with a failed store does not keep the others from taking mail."""
+        return any(slot.ready.is_set() for slot in self.slots)

@@ -1,0 +1,75 @@
+"""Retention: old journal files, ledger rows and quarantined copies go, in small steps beside the mail (``[retention]``)."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.config.models import GatewayConfig
+from gateway.journal.events import EventSink, InternalError, StorageFailed
+from gateway.journal.files import prune as prune_journal
+from gateway.ledger import prune as prune_ledger
+from gateway.spool.custody import Custody, RecordRows
+from gateway.spool.message import QueueQuery, RecipientState
+from gateway.storage import StorageError
+
+# Retention is counted in days; an hour late does no harm.
+ROUND_SECONDS = 3600.0
+# The first round comes when the start's own work is done.
+FIRST_ROUND_SECONDS = 60.0
+# Between two small deletions, so that mail waits for one of them at most.
+PAUSE_SECONDS = 0.2
+JOURNAL_FILES = 10
+
+
+class Housekeeping:
+    """Runs rounds until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], GatewayConfig],
+        custody: Custody,
+        records: RecordRows,
+        clock: Clock,
+        events: EventSink,
+    ) -> None:
+        self._config, self._custody, self._records, self._clock, self._events = config, custody, records, clock, events
+
+    async def run(self) -> None:
+        """Keep house for the process's life."""
+        await asyncio.sleep(FIRST_ROUND_SECONDS)
+        while True:
+            try:
+                await self.round()
+            except StorageError as error:
+                now = self._clock.stamp().utc
+                self._events.emit(StorageFailed(at=now, store="retention", operation="prune", error=str(error)))
+            except Exception as error:  # noqa: BLE001 - the loop must survive; retention resumes at the next round
+                self._events.emit(
+                    InternalError(
+                        at=self._clock.stamp().utc,
+                        where="housekeeping",
+                        error=f"{type(error).__name__}: {error}",
+                        traceback="".join(traceback.format_exception(error)),
+                    )
+                )
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def round(self) -> None:
+        """Remove everything that is older than its retention."""
+        config = self._config()
+        now = self._clock.stamp().utc
+        await self._journal(config.data / "journal", now - config.retention.journal)
+        for database in self._custody.databases:
+            while await prune_ledger(database, now - config.retention.ledger):
+                await asyncio.sleep(PAUSE_SECONDS)
+        expired = QueueQuery(
+            states=frozenset({RecipientState.QUARANTINED}), older_than=config.retention.quarantine, limit=-1
+        )
+        await self._custody.drop(expired, self._records)
+
+    async def _journal(self, folder: Path, before: float) -> None:
+        while await asyncio.to_thread(prune_journal, folder, before, JOURNAL_FILES) == JOURNAL_FILES:
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,35 @@
+"""The resolver of the snapshot in force: a reload may name other servers."""
+
+from gateway.clock import Clock
+from gateway.config.models import Dns
+from gateway.dns.answer import Answer
+from gateway.dns.cache import CachingResolver
+from gateway.dns.resolver import DnspythonResolver
+
+
+class CurrentResolver:
+    """Asks through the resolver that the present ``[dns]`` table describes."""
+
+    def __init__(self, settings: Dns, clock: Clock) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._resolver = self._make(settings)
+
+    def _make(self, settings: Dns) -> CachingResolver:
+        return CachingResolver(
+            DnspythonResolver(settings.servers, settings.timeout, self._clock), self._clock, settings.cache
+        )
+
+    async def query(self, name: str, rdtype: str) -> Answer:
+        """Return the answer to one question."""
+        return await self._resolver.query(name, rdtype)
+
+    async def use(self, settings: Dns) -> None:
+        """Take new settings; running questions are answered by the old ones."""
+        if settings != self._settings:
+            before, self._resolver, self._settings = self._resolver, self._make(settings), settings
+            await before.close()
+
+    async def close(self) -> None:
+        """Let go of what is under way."""
+        await self._resolver.close()

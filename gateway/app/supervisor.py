@@ -1,0 +1,244 @@
+"""The supervisor: keeps the workers alive, answers the operator, serves the metrics. It never touches mail."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.admin.control import ControlServer
+from gateway.admin.http import TEXT, AdminHttp, Answer
+from gateway.admin.log import LineWriter, Log
+from gateway.admin.metrics import CONTENT_TYPE, merge
+from gateway.admin.protocol import RefusedError, UnknownCommandError
+from gateway.admin.queue import merge_answers
+from gateway.app import lock, sockets, systemd
+from gateway.app.process import WorkerOrder
+from gateway.app.workers import Slot, Workers
+from gateway.clock import SystemClock
+from gateway.config.difference import diff, needs_restart
+from gateway.config.loader import load
+from gateway.config.problem import ConfigError
+from gateway.config.snapshot import Snapshot
+from gateway.filters import catalogue
+from gateway.journal.events import ConfigurationChanged, WorkerChanged
+
+# Workers drain for at most ten minutes and then close their stores (gateway.app.worker).
+STOP_SECONDS = 640.0
+# A worker loads, recovers its shard and compiles in about a second; a large shard's recovery takes some more.
+START_SECONDS = 120.0
+# sysexits.h
+_OK, _TRY_AGAIN = 0, 75
+
+
+class Supervisor:
+    """One gateway; ``run`` returns its exit status."""
+
+    def __init__(self, snapshot: Snapshot, configuration: Path | None) -> None:
+        config = snapshot.config
+        self.snapshot = snapshot
+        self.configuration = configuration
+        self.clock = SystemClock()
+        self.started = self.clock.stamp()
+        self.log = Log(LineWriter(sys.stderr.fileno()), level=config.log.level, format=config.log.format)
+        self.count = config.workers or len(os.sched_getaffinity(0))
+        self.workers = Workers([])
+        self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; drain."""
+        config = self.snapshot.config
+        bound = [sockets.bind(listen, self.count) for listen in config.listen]
+        control = ControlServer(config.data / "control.sock", self.command, clock=self.clock, events=self.log)
+        http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
+        await control.start()
+        if http is not None:
+            await http.start()
+        self._handle_signals()
+        self.workers = Workers(self._slots(bound))
+        keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
+        status = await self._serve(bound)
+        await self._drain(keeping)
+        await control.close()
+        if http is not None:
+            await http.close()
+        self.log.close()
+        return status
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+
+    def _slots(self, bound: Sequence[Sequence[socket.socket]]) -> list[Slot]:
+        return [
+            Slot(
+                WorkerOrder(
+                    index=index,
+                    workers=self.count,
+                    configuration=str(self.configuration or ""),
+                    digest=self.snapshot.digest,
+                    listeners=(),
+                    control=-1,
+                ),
+                [socks[index] for socks in bound],
+                self._notice,
+            )
+            for index in range(self.count)
+        ]
+
+    async def _serve(self, bound: Sequence[Sequence[socket.socket]]) -> int:
+        if not await self._any_ready():
+            return _OK if self._stop.is_set() else _TRY_AGAIN
+        for line in self._greeting(bound):
+            self.log.say("info", line, {})
+        systemd.notify("READY=1")
+        await self._stop.wait()
+        return _OK
+
+    async def _any_ready(self) -> bool:
+        """Wait until every worker serves or has failed once; False when none serves, or when we are told to stop."""
+        stop = asyncio.create_task(self._stop.wait())
+        tried = asyncio.create_task(_all_of([slot.tried.wait() for slot in self.workers.slots]))
+        await asyncio.wait({stop, tried}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stop, tried):
+            task.cancel()
+        await asyncio.gather(stop, tried, return_exceptions=True)
+        return self.workers.any_ready and not self._stop.is_set()
+
+    def _greeting(self, bound: Sequence[Sequence[socket.socket]]) -> list[str]:
+        config = self.snapshot.config
+        where = ", ".join(sockets.describe(config.listen, bound))
+        domains = ", ".join(self.snapshot.policies.domains[:5])
+        return [
+            f"tidegate {__version__} serves {where} with {self.count} workers; data in {config.data}",
+            f"configuration {self.configuration or 'embedded default'} ({self.snapshot.digest}); mail for {domains or 'no domain'}",
+            "no antivirus is configured: nothing is scanned, mail is marked X-Virus-Status: Unscanned",
+        ]
+
+    async def _drain(self, keeping: Sequence[asyncio.Task[None]]) -> None:
+        self._stopping = True
+        systemd.notify("STOPPING=1")
+        for slot in self.workers.slots:
+            slot.stop()
+        _, left = await asyncio.wait(keeping, timeout=STOP_SECONDS)
+        for slot in self.workers.slots:
+            slot.kill()
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
+
+    def _notice(self, worker: int, state: str, detail: str) -> None:
+        self.log.emit(WorkerChanged(at=self.clock.stamp().utc, worker=worker, state=state, detail=detail))
+
+    # The operator's commands ------------------------------------------------------------------------------------------
+
+    async def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command of the control socket."""
+        if name.startswith("queue."):
+            return await self._queue(name, arguments)
+        if name == "status":
+            return await self._status()
+        if name == "reload":
+            return await self.reload()
+        if name == "stop":
+            self._stop.set()
+            return {}
+        raise UnknownCommandError(name)
+
+    async def _queue(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        answers = await self.workers.ask_all(name, **arguments)
+        given = [answer for answer in answers if answer is not None]
+        refusals = [str(answer["refused"]) for answer in given if "refused" in answer]
+        if refusals:
+            raise RefusedError(refusals[0])
+        if len(given) < len(answers):
+            raise RefusedError("a worker does not answer; its part of the queue cannot be reached now, try again")
+        return merge_answers(name, arguments, given)
+
+    async def _status(self) -> dict[str, Any]:
+        answers = await self.workers.ask_all("status")
+        return {"version": __version__, "workers": [answer for answer in answers if answer is not None]}
+
+    def _reload_by_signal(self) -> None:
+        self._reload_task = asyncio.create_task(self.reload())
+
+    async def reload(self) -> dict[str, Any]:
+        """Load the files again; switch every worker, or change nothing and say why (invariant 10)."""
+        async with self._reloading:
+            systemd.notify("RELOADING=1")
+            answer = await self._reload()
+            systemd.notify("READY=1")
+        self.log.emit(
+            ConfigurationChanged(
+                at=self.clock.stamp().utc,
+                digest=answer["digest"],
+                changed=tuple(answer["changed"]),
+                errors=tuple(answer["errors"]),
+            )
+        )
+        return answer
+
+    async def _reload(self) -> dict[str, Any]:
+        try:
+            new = await asyncio.to_thread(load, self.configuration, catalogue())
+        except ConfigError as error:
+            return self._refused([str(problem) for problem in error.problems])
+        if restart := needs_restart(self.snapshot, new):
+            return self._refused([f"{key}: a change of this key needs a restart of the gateway" for key in restart])
+        prepared = await self.workers.ask_all("prepare", digest=new.digest)
+        if errors := _refusals(prepared):
+            return self._refused(errors)
+        switched = await self.workers.ask_all("switch")
+        changed = diff(self.snapshot, new)
+        self.snapshot = new
+        for slot in self.workers.slots:
+            slot.follow(new.digest)
+        return {"digest": new.digest, "changed": list(changed), "errors": _refusals(switched)}
+
+    def _refused(self, errors: Sequence[str]) -> dict[str, Any]:
+        return {"digest": self.snapshot.digest, "changed": [], "errors": list(errors)}
+
+    # What monitoring asks ---------------------------------------------------------------------------------------------
+
+    async def render(self, path: str) -> Answer:
+        """Answer ``/metrics``, ``/healthz`` and ``/readyz``."""
+        if path == "/metrics":
+            answers = await self.workers.ask_all("metrics")
+            return HTTPStatus.OK, CONTENT_TYPE, merge([a["families"] for a in answers if a and "families" in a])
+        ready = self.workers.any_ready and not self._stopping
+        if path == "/healthz" or ready:
+            return HTTPStatus.OK, TEXT, b"ok\n"
+        return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready\n"
+
+
+async def _all_of(waits: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    await asyncio.gather(*waits)
+
+
+def _refusals(answers: Sequence[dict[str, Any] | None]) -> list[str]:
+    """Return what workers refused, each reason once."""
+    given = [(answer or {"refused": "a worker does not answer"}).get("refused") for answer in answers]
+    return list(dict.fromkeys(reason for reason in given if reason))
+
+
+def run(snapshot: Snapshot, configuration: Path | None) -> int:
+    """Run the gateway; return its exit status. What keeps it from starting is said in one line."""
+    data = snapshot.config.data
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock.hold(data)
+        return asyncio.run(Supervisor(snapshot, configuration).run())
+    except (lock.AlreadyRunning, sockets.BindError) as error:
+        print(f"tidegate: {error}", file=sys.stderr)  # noqa: T201 - said to whoever started it
+    except OSError as error:
+        print(f"tidegate: {error.filename or data}: {error.strerror or error}", file=sys.stderr)  # noqa: T201 - as above
+    return _TRY_AGAIN

@@ -1,0 +1,270 @@
+"""One worker process: a whole gateway on one core, put together here.
+
+Order of life: load the snapshot that the supervisor serves, open the stores, compile the gate, start delivery, listen, report ready; then
+answer the supervisor until SIGTERM or the end of the channel; drain, and close the stores.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.admin.dropped import dropped_rows
+from gateway.admin.protocol import RefusedError, UnknownCommandError
+from gateway.admin.queue import QueueDesk
+from gateway.app.channel import Channel, ChannelClosed
+from gateway.app.housekeeping import Housekeeping
+from gateway.app.process import WorkerOrder
+from gateway.app.resolving import CurrentResolver
+from gateway.app.stores import Stores
+from gateway.clock import SystemClock
+from gateway.config.loader import load
+from gateway.config.models import GatewayConfig
+from gateway.config.problem import ConfigError
+from gateway.config.snapshot import Snapshot
+from gateway.delivery.runner import DeliveryRunner
+from gateway.filters import catalogue
+from gateway.intake.guard import DoorGuard
+from gateway.intake.server import IntakeServer
+from gateway.journal.events import InternalError, WorkerChanged
+from gateway.pipeline.gate import Gate
+from gateway.storage import StorageError
+
+# Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills us, and nothing
+# acknowledged is lost by that.
+DRAIN_SECONDS = 600.0
+# sysexits.h: the stores cannot be opened now; the configuration does not load.
+_TRY_AGAIN, _CONFIG = 75, 78
+
+
+class Worker:
+    """One worker between start and drain."""
+
+    def __init__(self, order: WorkerOrder, snapshot: Snapshot) -> None:
+        config = snapshot.config
+        self.order = order
+        self.snapshot = snapshot
+        self.clock = SystemClock()
+        self.started = self.clock.stamp()
+        self.state = "starting"
+        self.stores = Stores(config, order.index, order.workers, self.clock)
+        self.events = self.stores.events
+        self.resolver = CurrentResolver(config.dns, self.clock)
+        self.runner = DeliveryRunner(
+            custody=self.stores.custody,
+            snapshot=lambda: self.snapshot,
+            resolver=self.resolver,
+            clock=self.clock,
+            events=self.events,
+            random=random.SystemRandom(),
+        )
+        self.gate = self._compile(snapshot)
+        records = dropped_rows(self.clock)
+        self.guard = DoorGuard(config.limits, self.stores.counters, self.clock)
+        self.servers = [self._server(listen) for listen in config.listen]
+        self.desk = QueueDesk(
+            self.stores.custody,
+            clock=self.clock,
+            events=self.events,
+            wake=self.runner.wake,
+            records=records,
+        )
+        self.housekeeping = Housekeeping(
+            config=self._config,
+            custody=self.stores.custody,
+            records=records,
+            clock=self.clock,
+            events=self.events,
+        )
+        self._prepared: Snapshot | None = None
+        self._prepared_gate: Gate | None = None
+        self._sockets: list[socket.socket] = []
+
+    def _config(self) -> GatewayConfig:
+        return self.snapshot.config
+
+    def _compile(self, snapshot: Snapshot) -> Gate:
+        return Gate(
+            snapshot,
+            filters=catalogue(),
+            resolver=self.resolver,
+            clock=self.clock,
+            verifier=self.runner.verifier,
+            events=self.events,
+        )
+
+    def _server(self, listen: Any) -> IntakeServer:
+        return IntakeServer(
+            listen,
+            gate=lambda: self.gate,
+            custody=self.stores.custody,
+            clock=self.clock,
+            events=self.events,
+            on_stored=self.runner.accept,
+            guard=self.guard,
+            random_octets=os.urandom,
+        )
+
+    async def start(self) -> None:
+        """Begin to deliver, then to listen."""
+        await self.runner.start()
+        for server, descriptor in zip(self.servers, self.order.listeners, strict=True):
+            sock = socket.socket(fileno=descriptor)
+            self._sockets.append(sock)
+            await server.start(sock)
+        self._say("serving")
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what runs, close the stores."""
+        self._say("draining")
+        await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self.servers))
+        await self.runner.drain(DRAIN_SECONDS)
+        await self.resolver.close()
+        self._say("stopped")
+        await self.stores.close()
+
+    def _say(self, state: str) -> None:
+        self.state = state
+        self.events.emit(WorkerChanged(at=self.clock.stamp().utc, worker=self.order.index, state=state))
+
+    # The supervisor's questions ---------------------------------------------------------------------------------------
+
+    async def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer one question; errors are values."""
+        try:
+            if name.startswith("queue."):
+                return await self.desk.handle(name, arguments)
+            return await _ANSWERS[name](self, arguments)
+        except RefusedError as refusal:
+            return {"refused": str(refusal)}
+        except UnknownCommandError:
+            return {"refused": f"{name} is no command of this gateway"}
+        except StorageError as error:
+            return {"refused": f"the store failed: {error}"}
+        except Exception as bug:  # noqa: BLE001 - the channel must survive a bug in any answer
+            self.events.emit(
+                InternalError(
+                    at=self.clock.stamp().utc,
+                    where=f"answer {name}",
+                    error=f"{type(bug).__name__}: {bug}",
+                    traceback="".join(traceback.format_exception(bug)),
+                )
+            )
+            return {"refused": f"{type(bug).__name__}: {bug}"}
+
+    async def prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """First phase of a reload: load and compile; nothing changes yet."""
+        try:
+            snapshot = await asyncio.to_thread(_load, self.order)
+        except ConfigError as error:
+            return {"refused": str(error)}
+        if snapshot.digest != arguments["digest"]:
+            return {"refused": "the files changed while they were read; reload again"}
+        self._prepared, self._prepared_gate = snapshot, self._compile(snapshot)
+        return {"digest": snapshot.digest}
+
+    async def switch(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Second phase: new transactions use the prepared snapshot."""
+        if self._prepared is None or self._prepared_gate is None:
+            return {"refused": "nothing is prepared"}
+        self.snapshot, self.gate = self._prepared, self._prepared_gate
+        self._prepared = self._prepared_gate = None
+        self.guard.limits = self.snapshot.config.limits
+        await self.resolver.use(self.snapshot.config.dns)
+        self.runner.wake()
+        return {"digest": self.snapshot.digest, "refused": self._reload_certificates()}
+
+    def _reload_certificates(self) -> str:
+        refused = []
+        for server in self.servers:
+            try:
+                server.reload_tls()
+            except OSError as error:
+                refused.append(f"the certificate cannot be read, the old one stays in use: {error}")
+        return "; ".join(refused)
+
+    async def status(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return this worker's part of ``tidegate status``."""
+        return {
+            "worker": self.order.index,
+            "pid": os.getpid(),
+            "state": self.state,
+            "version": __version__,
+            "digest": self.snapshot.digest,
+            "started_at": self.started.utc,
+            "sessions": sum(server.sessions for server in self.servers),
+        }
+
+    async def families(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return this worker's metrics."""
+        self.stores.metrics.observe_sessions(sum(server.sessions for server in self.servers))
+        self.stores.metrics.observe_dropped(journal=self.stores.journal.dropped, log=self.stores.log.dropped)
+        return {"families": self.stores.metrics.snapshot()}
+
+
+_ANSWERS = {
+    "prepare": Worker.prepare,
+    "switch": Worker.switch,
+    "status": Worker.status,
+    "metrics": Worker.families,
+}
+
+
+def _load(order: WorkerOrder) -> Snapshot:
+    return load(Path(order.configuration) if order.configuration else None, catalogue())
+
+
+async def serve(order: WorkerOrder) -> int:
+    """Run one worker; return its exit status."""
+    try:
+        snapshot = _load(order)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no log before there is a configuration
+        return _CONFIG
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    try:
+        worker = Worker(order, snapshot)
+    except (StorageError, OSError) as error:
+        print(f"tidegate worker {order.index}: {error}", file=sys.stderr)  # noqa: T201 - as above
+        return _TRY_AGAIN
+    channel = await Channel.open(socket.socket(fileno=order.control), worker.answer)
+    served = asyncio.create_task(channel.run())
+    # The supervisor is gone when its end closes: nobody would start or stop us any more.
+    served.add_done_callback(lambda _: stop.set())
+    await worker.start()
+    tidying = asyncio.create_task(worker.housekeeping.run())
+    try:
+        await channel.call("ready")
+        await stop.wait()
+    except ChannelClosed:
+        pass
+    tidying.cancel()
+    await worker.drain()
+    channel.close()
+    await asyncio.gather(served, tidying, return_exceptions=True)
+    return 0
+
+
+def main() -> int:
+    """Run from the command line: one argument, the order."""
+    order = WorkerOrder.read(sys.argv[1])
+    # Ctrl-C on the terminal is the supervisor's.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        from uvloop import run  # noqa: PLC0415 - plain asyncio serves where uvloop is not installed
+    except ImportError:
+        run = asyncio.run
+    return int(run(serve(order)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

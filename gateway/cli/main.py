@@ -1,0 +1,40 @@
+"""All commands in one place; each module's heavy imports happen when its command runs."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import config, init, policy, send, serve
+
+app = typer.Typer(
+    name="tidegate",
+    help="An SMTP gateway: filters, times and accounts for every message.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from gateway import __version__
+
+        typer.echo(f"tidegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tidegate(
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Serve, and ask what happened."""
+
+
+app.command()(serve.serve)
+app.command()(init.init)
+app.command()(send.send)
+app.add_typer(config.app, name="config")
+app.add_typer(policy.app, name="policy")

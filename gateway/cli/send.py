@@ -1,0 +1,74 @@
+"""``tidegate send``: hand a message file to a gateway over SMTP, as any client would."""
+
+import smtplib
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from gateway.cli.options import ConfigOption
+
+# sysexits.h
+_BAD_DATA, _UNAVAILABLE, _TRY_AGAIN = 65, 69, 75
+
+
+def send(
+    file: Annotated[Path, typer.Argument(help="The message: header section and body, any line ends.", exists=True)],
+    sender: Annotated[str, typer.Option("--from", help="The reverse-path; '' for the null reverse-path.")],
+    recipients: Annotated[list[str], typer.Option("--to", help="A recipient; may be given several times.")],
+    server: Annotated[str, typer.Option(help="host:port; default: the first listener of the configuration.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Send FILE and print the gateway's reply."""
+    content = file.read_bytes()
+    if not content.strip():
+        _end(f"{file} is empty", _BAD_DATA)
+    host, port = _address(server, config)
+    try:
+        with smtplib.SMTP(host, port, timeout=60) as client:
+            reply = _transfer(client, sender, recipients, content)
+    except smtplib.SMTPException as error:
+        _end(f"{host}:{port}: {error}", _TRY_AGAIN)
+    except OSError as error:
+        _end(f"cannot reach {host}:{port}: {error.strerror or error}; is `tidegate serve` running?", _UNAVAILABLE)
+    typer.echo(reply)
+    if not reply.startswith("250"):
+        raise typer.Exit(1)
+
+
+def _transfer(client: smtplib.SMTP, sender: str, recipients: list[str], content: bytes) -> str:
+    client.ehlo_or_helo_if_needed()
+    _expect(client.mail(sender))
+    accepted = 0
+    for recipient in recipients:
+        code, text = client.rcpt(recipient)
+        if code // 100 == 2:  # noqa: PLR2004 - RFC 5321 §4.2.1: 2yz accepts
+            accepted += 1
+        else:
+            typer.echo(f"{recipient}: {code} {text.decode('ascii', 'replace')}", err=True)
+    if not accepted:
+        raise typer.Exit(1)
+    code, text = client.data(content)
+    return f"{code} {text.decode('ascii', 'replace')}"
+
+
+def _expect(answer: tuple[int, bytes]) -> None:
+    code, text = answer
+    if code // 100 != 2:  # noqa: PLR2004 - RFC 5321 §4.2.1: 2yz accepts
+        _end(f"{code} {text.decode('ascii', 'replace')}", 1)
+
+
+def _address(server: str, config: Path | None) -> tuple[str, int]:
+    if server:
+        host, _, port = server.rpartition(":")
+        return host.strip("[]"), int(port)
+    from gateway.app.sockets import split_address
+    from gateway.cli.options import load_snapshot
+
+    host, number = split_address(load_snapshot(config).config.listen[0].address)
+    return {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(host, host), number  # noqa: S104 - the wildcard means this machine here
+
+
+def _end(text: str, status: int) -> NoReturn:
+    typer.echo(f"tidegate: {text}", err=True)
+    raise typer.Exit(status)
