@@ -70,7 +70,9 @@ def test_equal_names_are_found_in_order_whatever_their_case():
     assert [f.name for f in section.fields] == [b"To", b"CC", b"tO"]
 
 
-@given(st.lists(st.sampled_from([b"A", b":", b" ", b"\t", b"\r\n", b"\n", b"\r", b"\x00", b"\xff", b"From "]), max_size=40))
+@given(
+    st.lists(st.sampled_from([b"A", b":", b" ", b"\t", b"\r\n", b"\n", b"\r", b"\x00", b"\xff", b"From "]), max_size=40)
+)
 def test_every_octet_belongs_to_a_field_or_to_a_defect(pieces):
     """An offset that is off by one cuts a neighbour's octets when a forged field is removed."""
     head = b"".join(pieces)
