@@ -31,9 +31,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def config_path(option: Path | None) -> Path | None:
     """Return the configuration file that holds, None for the embedded default."""
-    from gateway.config.loader import find_config
+    from gateway.config.loader import SYSTEM_PATH, find_config
 
-    return find_config(option, os.environ, Path())
+    return find_config(option, os.environ, Path(), SYSTEM_PATH)
 
 
 def load_snapshot(option: Path | None) -> "Snapshot":

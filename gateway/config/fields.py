@@ -115,7 +115,7 @@ def _resolved(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("a path is wanted")
     folder = folder_of(info)
-    return (folder / value).resolve() if folder is not None else Path(value)
+    return (folder / value).absolute() if folder is not None else Path(value)
 
 
 def _printable(text: str) -> str:

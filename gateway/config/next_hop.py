@@ -46,7 +46,7 @@ def parse_next_hop(text: str, folder: Path) -> NextHop:
 def _maildir(rest: str, folder: Path) -> NextHop:
     if not rest or "\0" in rest:
         raise ValueError('a folder is wanted: "maildir:PATH"')
-    path = str((folder / rest).resolve())
+    path = str((folder / rest).absolute())
     return NextHop(url=f"maildir:{path}", scheme="maildir", port=0, tls="none", path=path)
 
 
