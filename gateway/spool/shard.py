@@ -23,6 +23,12 @@ _DUE_SQL = (
     "SELECT trace_id, number FROM recipient WHERE state = 'queued' AND route = ? AND due <= ? ORDER BY due LIMIT ?"
 )
 
+# "+": the messages are known, so the key finds them; the index by route would list everything due.
+_DUE_COPIES_SQL = (
+    f"SELECT {_COPY} FROM recipient WHERE trace_id IN (SELECT value FROM json_each(?)) "  # noqa: S608 - constants
+    "AND state = 'queued' AND +route = ? AND due <= ? ORDER BY trace_id, number"
+)
+
 
 def shard_path(data: Path, name: str) -> Path:
     """Return the database file of shard ``name`` ("0", "1", …)."""
@@ -109,10 +115,8 @@ class Shard:
         """Return messages with their due copies for ``route``, earliest first (see Custody.due)."""
         keys = await self.database.read(_DUE_SQL, (route, before_utc, limit + len(exclude)))
         chosen = [key for key in keys if key not in exclude][:limit]
-        # "+": the messages are known, so the key finds them; the index by route would list everything due.
         copies = await self.database.read(
-            f"SELECT {_COPY} FROM recipient WHERE trace_id IN (SELECT value FROM json_each(?)) "  # noqa: S608 - constants
-            "AND state = 'queued' AND +route = ? AND due <= ? ORDER BY trace_id, number",
+            _DUE_COPIES_SQL,
             (trace_ids_json(chosen), route, before_utc),
         )
         messages = await self._messages([row for row in copies if (row[0], row[1]) not in exclude])
