@@ -6,6 +6,7 @@ from typing import Any
 from gateway.config.filter_settings import on_words, options_table
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import Path
+from gateway.config.units import format_size
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
 
 
@@ -23,7 +24,7 @@ def policy_table(policy: DomainPolicy) -> dict[str, Any]:
         "customer": policy.customer,
         "next_hop": [hop.url for hop in policy.next_hop],
         "recipients": _recipients(policy.recipients),
-        **({} if policy.max_message is None else {"max_message": policy.max_message}),
+        **({} if policy.max_message is None else {"max_message": format_size(policy.max_message)}),
         "scores": {
             "tag": thresholds.tag,
             "quarantine": thresholds.quarantine,

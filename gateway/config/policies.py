@@ -1,6 +1,7 @@
 """Policy files → one ``PolicySet``: merged, validated, each domain claimed once."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -204,11 +205,9 @@ def _claimed_twice(files: PolicyFiles) -> Iterator[Problem]:
 def _written_domains(source: Source) -> Iterator[tuple[int, str]]:
     written = source.data.get("domains")
     for index, text in enumerate(written if isinstance(written, list) else ()):
-        try:
-            yield index, domain_name(text)
-        except (ValueError, AttributeError):
-            # No domain, or no text at all: a problem of its own already.
-            continue
+        # What is no domain, or no text at all, is a problem of its own already.
+        with suppress(ValueError):
+            yield index, domain_name(text if isinstance(text, str) else "")
 
 
 def _policy_set(default: DomainPolicy, layered: Layered, files: list[PolicyFile]) -> PolicySet:
