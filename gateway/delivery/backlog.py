@@ -118,7 +118,9 @@ class Backlog:
             self._failed("routes", error)
             return
         for summary in summaries:
-            self.note(summary.route, summary.next_due)
+            self._timetable.note(summary.route, summary.next_due)
+        # Armed anew even when nothing was: the wall clock may have been stepped.
+        self._arm()
 
     async def _sweep_on(self) -> None:
         while True:

@@ -6,6 +6,7 @@ mail waits.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -140,7 +141,8 @@ async def _alone(attempt: _Attempt, target: Target) -> SmtpConnection | Failure:
         return await attempt.connect()
     except OSError as error:
         relay = _shown(target, attempt.address)
-        why = error.strerror or str(error)
+        # asyncio writes its own words into strerror; the system's are the ones administrators know.
+        why = os.strerror(error.errno) if error.errno else str(error)
         return Failure(phase="connect", reply=causes.CANNOT_CONNECT.saying(f"connect to {relay}: {why}"), relay=relay)
 
 

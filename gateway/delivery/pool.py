@@ -105,6 +105,11 @@ class Lane:
         """Tell whether jobs would be deferred untried."""
         return self.window.is_dead(self._owner.clock.monotonic())
 
+    def remembers(self) -> bool:
+        """Tell whether the lane knows something of its hosts that the next job should not find out again."""
+        now = self._owner.clock.monotonic()
+        return self.window.remembers(now) or self.health.remembers(now)
+
     def push_fresh(self, job: Job) -> None:
         """Queue a job straight from intake; start it when there is room."""
         self.held_octets += job.octets

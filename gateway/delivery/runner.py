@@ -44,6 +44,9 @@ MAX_LANE_OCTETS = MAX_FRESH_OCTETS // 4
 # Jobs are small but not free: 2,000 of about 3 KiB beside their content.
 MAX_LANE_JOBS = 2000
 
+# How often lanes that were kept for what they know are looked at.
+TIDY_SECONDS = 60.0
+
 # RFC 5321 §4.5.3.1.8 again: a job is no larger than any next hop takes in one transaction.
 _JOB_RECIPIENTS = 100
 
@@ -77,6 +80,7 @@ class DeliveryRunner:
         self._draining = False
         self._settings: tuple[Snapshot, LaneSettings] | None = None
         self._changed = asyncio.Event()
+        self._tidying: asyncio.TimerHandle | None = None
 
     # For the app ------------------------------------------------------------------------------------------------------
 
@@ -117,6 +121,8 @@ class DeliveryRunner:
         self._draining = True
         for lane in list(self._lanes.values()):
             lane.stop()
+        if self._tidying is not None:
+            self._tidying.cancel()
         await self._backlog.stop()
         await self.verifier.close()
         try:
@@ -169,11 +175,18 @@ class DeliveryRunner:
         self._settler.write(decision)
 
     def lane_quiet(self, lane: Lane) -> None:
-        """Forget a lane that has nothing to do; one that is dead is kept, for it knows until when."""
+        """Forget a lane that has nothing to do; one that knows of failures is kept for a while."""
         if self._draining:
             self._changed.set()
-        elif not lane.is_dead() and self._lanes.get(lane.route.key) is lane:
-            del self._lanes[lane.route.key]
+        elif not lane.remembers():
+            self._lanes.pop(lane.route.key, None)
+        elif self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_SECONDS, self._tidy)
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        for lane in [lane for lane in self._lanes.values() if lane.is_quiet]:
+            self.lane_quiet(lane)
 
     # Within -----------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@ BACK_OFF_SECONDS = (60.0, 120.0, 240.0, 300.0)
 # the preferred host.
 HOST_REST_SECONDS = 60.0
 
+# A next hop without traffic is forgotten after its failures are older than twice the longest back-off.
+MEMORY_SECONDS = 600.0
+
 # After a refused extra connection (the next hop's limit is reached), how long the present ones carry on alone.
 LIMIT_REST_SECONDS = 10.0
 
@@ -21,12 +24,13 @@ LIMIT_REST_SECONDS = 10.0
 class Window:
     """The concurrency of one next hop."""
 
-    __slots__ = ("_failures", "_level", "_size", "_start", "dead_until", "most")
+    __slots__ = ("_failed_at", "_failures", "_level", "_size", "_start", "dead_until", "most")
 
     def __init__(self, start: int, most: int) -> None:
         self._start = min(start, most)
         self._size = float(self._start)
         self._failures = 0.0
+        self._failed_at = 0.0
         self._level = 0
         self.most = most
         self.dead_until = 0.0
@@ -52,6 +56,7 @@ class Window:
 
     def failed(self, now: float) -> None:
         """Count a connection that could not be had or broke."""
+        self._failed_at = now
         self._failures += 1 / self._size
         self._size = max(1.0, self._size - 1)
         # Rounding: five fifths are to be one.
@@ -60,6 +65,10 @@ class Window:
             self._level += 1
             self._size = 1.0
             self._failures = 0.0
+
+    def remembers(self, now: float) -> bool:
+        """Tell whether there were failures that still count."""
+        return now < self.dead_until or (self._failures + self._level > 0 and now < self._failed_at + MEMORY_SECONDS)
 
     def limit(self, connections: int) -> None:
         """Do with as many connections as there are."""
@@ -85,6 +94,10 @@ class HostHealth:
     def is_resting(self, name: str, now: float) -> bool:
         """Tell whether to try others first."""
         return self._until.get(name, 0.0) > now
+
+    def remembers(self, now: float) -> bool:
+        """Tell whether any host is resting."""
+        return any(until > now for until in self._until.values())
 
     def claim(self, name: str, now: float) -> None:
         """Let one connection find out whether a host that failed is back; the others leave it alone meanwhile."""
