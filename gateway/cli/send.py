@@ -1,5 +1,6 @@
 """``tidegate send``: hand a message file to a gateway over SMTP, as any client would."""
 
+import re
 import smtplib
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,7 +21,8 @@ def send(
     config: ConfigOption = None,
 ) -> None:
     """Send FILE and print the gateway's reply."""
-    content = file.read_bytes()
+    # A file on this machine ends its lines with LF; on the wire they end with CR LF (RFC 5321 §2.3.8).
+    content = re.sub(rb"\r\n|\r|\n", b"\r\n", file.read_bytes())
     if not content.strip():
         _end(f"{file} is empty", _BAD_DATA)
     host, port = _address(server, config)
