@@ -19,7 +19,7 @@ from threading import Condition, Thread
 from time import time
 from typing import Any
 
-from gateway.admin.lines import Level, Line, describe, render_json, render_text
+from gateway.admin.lines import Level, Line, describe, printable, render_json, render_text
 from gateway.journal.events import Event
 
 # Ten seconds of a gateway under full load: some 2,000 lines a second of 200 octets.
@@ -94,15 +94,15 @@ class Log:
         self.dropped = 0
 
     def emit(self, event: Event) -> None:
-        """Take one event; rendered within FLUSH_SECONDS, or at once where no loop runs."""
+        """Take one event; rendered within FLUSH_SECONDS, or at once where no loop runs (another thread, the start)."""
         self._pending.append(event)
         if self._timer is None:
             self._arm()
 
-    def say(self, level: Level, what: str, fields: dict[str, Any], text: str = "") -> None:
-        """Write a line that is no event, such as where the gateway listens."""
+    def say(self, level: str, what: str, fields: dict[str, Any], text: str = "") -> None:
+        """Write a line that is no event, such as where the gateway listens; ``level`` is the configuration's word."""
         self.flush()
-        self._write([Line(level, time(), what, fields, text)])
+        self._write([Line(Level[level.upper()], time(), printable(what), fields, text)])
 
     def flush(self) -> None:
         """Render what is pending and hand it to the writer."""

@@ -158,6 +158,8 @@ class Metrics:
 
     def observe_queue(self, queue: QueueStatus) -> None:
         """Set the gauges of this process's queue."""
+        for gauge in self._queue.values():
+            gauge.set(0)
         for state, count in queue["recipients"].items():
             self._queue[(state,)].set(count)
         self._oldest.set(queue["oldest_seconds"])
@@ -231,7 +233,9 @@ class Metrics:
             "tidegate_delivery_attempts_total", "Delivery attempts, one a recipient, by status.", "status"
         )
         self._delay = self._histogram(
-            "tidegate_delivery_delay_seconds", "From the final dot to the next hop's acceptance.", _DELAY_SECONDS
+            "tidegate_delivery_delay_seconds",
+            "From MAIL to the next hop's acceptance (Postfix's delay).",
+            _DELAY_SECONDS,
         )
         self._duplicates = self._counter(
             "tidegate_possible_duplicates_total", "Attempts repeated because the reply to the final dot was lost."

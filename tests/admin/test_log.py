@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from gateway.admin.lines import Level
 from gateway.admin.log import LineWriter, Log
 from gateway.journal.events import InternalError, SessionClosed
 
@@ -113,7 +112,7 @@ async def test_the_level_of_the_configuration_is_kept(pipe):
         )
     )
     log.emit(InternalError(at=1.0, where="w", error="e", traceback="line\nline"))
-    log.say(Level.INFO, "listening", {"address": "127.0.0.1:25"})
+    log.say("info", "listening", {"address": "127.0.0.1:25"})
     log.close()
     os.close(writing)
     lines = read_all(reading).splitlines()

@@ -1,0 +1,56 @@
+# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
+"""How the commands reach the gateway: its data folder, its control socket, and what to say when it is not there."""
+
+import asyncio
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from gateway.cli.options import EXIT_NEGATIVE, config_path, fail
+
+if TYPE_CHECKING:
+    from gateway.admin.protocol import Failed, Outcome
+
+# sysexits.h EX_UNAVAILABLE and EX_CONFIG
+EXIT_UNAVAILABLE = 69
+_EXIT_CONFIG = 78
+_EXITS = {"unavailable": EXIT_UNAVAILABLE, "timeout": EXIT_UNAVAILABLE, "version": EXIT_UNAVAILABLE}
+
+
+def data_folder(option: Path | None) -> Path:
+    """Return the data folder that the configuration names.
+
+    Only that one key is read: a gateway must be reachable while its configuration is broken.
+    """
+    path = config_path(option)
+    if path is None:
+        return Path("var").absolute()
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8")).get("data")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fail(f"{path}: {error}", _EXIT_CONFIG)
+    if not isinstance(written, str):
+        from gateway.config.models import GatewayConfig
+
+        written = str(GatewayConfig.model_fields["data"].default)
+    return (path.parent / written).absolute()
+
+
+def call(data: Path, command: str, arguments: dict[str, Any]) -> "Outcome":
+    """Return the gateway's answer to one command."""
+    from gateway.admin.control import ControlClient
+
+    return asyncio.run(ControlClient(data / "control.sock").call(command, **arguments))
+
+
+def give_up(data: Path, failed: "Failed") -> NoReturn:
+    """Say what failed and what to do, and end with its exit status."""
+    if failed.code == "unavailable":
+        fail(f"no gateway serves {data} ({failed.message}); start one with `tidegate serve`", EXIT_UNAVAILABLE)
+    fail(failed.message, _EXITS.get(failed.code, EXIT_NEGATIVE))
+
+
+def on_terminal() -> bool:
+    """Whether a person reads: tables with lines and colours; else plain text, one thing a line."""
+    return sys.stdout.isatty()
