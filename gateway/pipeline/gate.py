@@ -4,8 +4,8 @@ It judges by value and acts nowhere: intake says the replies, the spool keeps th
 only when every policy would, because no recipient is known yet; what can be judged per recipient is judged at RCPT;
 the rest gets one reply (invariant 4).
 
-Every refusal it makes at RCPT leaves one ``RecipientRefused`` event with the cause. Refused connections and answered
-transactions are intake's to tell, which knows how they ended.
+What it says is told by intake, which knows how it ended: a refusal carries its cause, filter and result first, for the
+journal (invariant 9). Only a bug is an event of its own.
 
 The postmaster hears what strangers have to say (RFC 5321 §4.5.1): what is found about the connection and the envelope
 never refuses that mailbox; what is found in the content counts for it as for any other.
@@ -19,7 +19,7 @@ from operator import or_
 from gateway.clock import Clock, Stamp
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import Resolver
-from gateway.journal.events import EventSink, InternalError, RecipientRefused
+from gateway.journal.events import EventSink, InternalError
 from gateway.mail.connection import Connection
 from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.transaction import Transaction
@@ -30,12 +30,13 @@ from gateway.pipeline.inquiry import Inquiry
 from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.verifier import RecipientVerifier
-from gateway.pipeline.weighing import nothing_found, weigh
+from gateway.pipeline.weighing import weigh
 from gateway.policy.action import Action, Stage
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.filter import Context, LoopLimits
 from gateway.policy.verdict import Disposition, Verdict
 from gateway.smtp import replies
+from gateway.smtp.address import Mailbox
 from gateway.smtp.reply import Reply
 from gateway.spool.message import SpoolMessage
 
@@ -69,7 +70,11 @@ class Gate:
         context = Context(clock=clock, resolver=resolver, hostname=config.hostname, loop_limits=limits)
         self._inquiry = Inquiry(Examiner(context, events, config.smtp.data_reply_budget))
         self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
-        self._unremarkable = {plan: nothing_found(plan.policy.thresholds) for plan in self._plans}
+        self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans}
+
+    def destination(self, mailbox: Mailbox) -> Destination:
+        """Return where mail for ``mailbox`` goes, and under which policy."""
+        return self._admission.destination(mailbox)
 
     async def admit(self, connection: Connection) -> Reply | None:
         """Return the refusal of a connection on which every policy agrees, None to go on."""
@@ -94,18 +99,15 @@ class Gate:
         trace_id: str,
     ) -> Reply:
         """Return the reply to RCPT: relaying allowed, mailbox there, envelope and client good enough for its policy."""
-        tx = Transaction(trace_id=trace_id, connection=connection, envelope=envelope, recipients=(recipient,))
-        refusal = self._admission.refusal(connection, envelope, recipient, accepted)
-        decided_by = ""
-        if refusal is None:
-            to = self._admission.destination(recipient.path.mailbox)
-            refusal = await self._unknown(to, trace_id)
-            if refusal is None and not to.postmaster:
-                refusal, decided_by = await self._by_envelope(tx, self._plans.of(to.policy))
-        if refusal is None:
+        if refusal := self._admission.refusal(connection, envelope, recipient, accepted):
+            return refusal
+        to = self._admission.destination(recipient.path.mailbox)
+        if refusal := await self._unknown(to, trace_id):
+            return refusal
+        if to.postmaster:
             return replies.RECIPIENT_OK
-        self._tell(tx, refusal, decided_by)
-        return refusal
+        tx = Transaction(trace_id=trace_id, connection=connection, envelope=envelope, recipients=(recipient,))
+        return await self._by_envelope(tx, self._plans.of(to.policy)) or replies.RECIPIENT_OK
 
     async def _unknown(self, to: Destination, trace_id: str) -> Reply | None:
         try:
@@ -122,29 +124,10 @@ class Gate:
             )
             return replies.RECIPIENT_UNVERIFIED.because("internal error")
 
-    async def _by_envelope(self, tx: Transaction, plan: Plan) -> tuple[Reply | None, str]:
+    async def _by_envelope(self, tx: Transaction, plan: Plan) -> Reply | None:
         found = await self._inquiry.envelope(tx, plan)
-        if not found:
-            return None, ""
-        opinion = weigh(plan, found)
-        if opinion.action not in _REFUSALS:
-            return None, ""
-        return opinion.reply, opinion.decisive.finding.filter if opinion.decisive else ""
-
-    def _tell(self, tx: Transaction, refusal: Reply, decided_by: str) -> None:
-        self._events.emit(
-            RecipientRefused(
-                at=self._clock.stamp().utc,
-                trace_id=tx.trace_id,
-                client=str(tx.connection.client_address),
-                helo=tx.connection.helo,
-                reverse_path=tx.envelope.reverse_path.wire,
-                recipient=tx.recipients[0].path.wire,
-                reply=str(refusal),
-                reason=refusal.cause or refusal.text,
-                filter=decided_by,
-            ),
-        )
+        opinion = weigh(plan, found) if found else self._unremarkable[plan]
+        return opinion.reply if opinion.action in _REFUSALS else None
 
     async def judge_content(self, tx: Transaction) -> Verdict:
         """Return every recipient's disposition and the one reply to the final dot."""

@@ -5,7 +5,7 @@ microseconds. Those that wait are asked at their own stage and remembered; after
 and not at all when every policy rejects already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -30,16 +30,16 @@ class Inquiry:
         """Return what is found at CONNECT."""
         found: Found = {}
         await self._examiner.ask(questions.direct, tx, found, [])
-        await self._remembered((tx.connection.session_id, ""), questions.waiting, tx, found)
+        await self._remembered(_client, questions.waiting, tx, found)
         return found
 
     async def envelope(self, tx: Transaction, plan: Plan) -> Found:
         """Return what is found at RCPT; ``tx`` has the one recipient."""
         found: Found = {}
         await self._examiner.ask(plan.envelope.direct, tx, found, [])
-        await self._remembered((tx.connection.session_id, ""), plan.connect.waiting, tx, found)
-        await self._remembered((tx.trace_id, ""), plan.envelope.waiting, tx, found)
-        await self._remembered((tx.trace_id, tx.recipients[0].key), plan.envelope.each, tx, found)
+        await self._remembered(_client, plan.connect.waiting, tx, found)
+        await self._remembered(_envelope, plan.envelope.waiting, tx, found)
+        await self._remembered(_recipient, plan.envelope.each, tx, found)
         return found
 
     async def content(self, tx: Transaction, plans: Sequence[Plan], timings: Timings) -> Found:
@@ -53,8 +53,8 @@ class Inquiry:
                 for questions in zip(*((p.connect, p.envelope, p.data) for p in plans), strict=True)
             )
         await self._examiner.ask(data.direct, tx, found, timings)
-        await self._remembered((tx.connection.session_id, ""), connect.waiting, tx, found)
-        await self._remembered((tx.trace_id, ""), envelope.waiting, tx, found)
+        await self._remembered(_client, connect.waiting, tx, found)
+        await self._remembered(_envelope, envelope.waiting, tx, found)
         if data.waiting and not _settled(plans, found):
             await self._examiner.ask_waiting(data.waiting, tx, found, timings)
         return found
@@ -63,12 +63,19 @@ class Inquiry:
         """Return what is found about one recipient by itself."""
         found: Found = {}
         one = replace(tx, recipients=(recipient,))
-        await self._remembered((tx.trace_id, recipient.key), plan.envelope.each, one, found)
+        await self._remembered(_recipient, plan.envelope.each, one, found)
         return found
 
-    async def _remembered(self, key: Key, filters: Sequence[AnyFilter], tx: Transaction, found: Found) -> None:
+    async def _remembered(
+        self,
+        key_of: Callable[[Transaction], Key],
+        filters: Sequence[AnyFilter],
+        tx: Transaction,
+        found: Found,
+    ) -> None:
         if not filters:
             return
+        key = key_of(tx)
         known = self._memory.recall(key)
         missing = [question for question in filters if question not in known]
         if missing:
@@ -80,6 +87,19 @@ class Inquiry:
             finding = known[question]
             if finding is not None:
                 found[question] = finding
+
+
+def _client(tx: Transaction) -> Key:
+    # XCLIENT gives a session another client (intake keeps the session's id), of whom nothing has been asked yet.
+    return tx.connection.session_id, f"client {tx.connection.client_address}"
+
+
+def _envelope(tx: Transaction) -> Key:
+    return tx.trace_id, ""
+
+
+def _recipient(tx: Transaction) -> Key:
+    return tx.trace_id, tx.recipients[0].key
 
 
 def _settled(plans: Sequence[Plan], found: Found) -> bool:

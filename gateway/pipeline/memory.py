@@ -15,7 +15,7 @@ from gateway.policy.finding import Finding
 # do not reach honestly.
 MOST_ENTRIES = 65_536
 
-# Session or trace id, and the recipient's key where the answer is about one recipient.
+# Session or trace id, and whom the answer is about: a client, a recipient, or nobody more particular.
 Key = tuple[str, str]
 # What each filter asked has said; None: nothing.
 Answers = Mapping[AnyFilter, Finding | None]

@@ -8,7 +8,7 @@ from gateway.pipeline.examiner import Found
 from gateway.pipeline.plan import Plan, Step
 from gateway.policy.action import Action
 from gateway.policy.finding import TEMPERROR, Finding
-from gateway.policy.verdict import Disposition, Judgement, Thresholds, fold
+from gateway.policy.verdict import Disposition, Judgement, fold
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import Reply
 
@@ -66,14 +66,16 @@ def _reply(plan: Plan, action: Action, score: float, decisive: Judgement | None)
     if action not in (Action.REJECT, Action.DEFER):
         return None
     if decisive is None:
-        return POLICY_REJECT.saying(f"{POLICY_REJECT.text} (score {score:g} of {plan.policy.thresholds.reject:g})")
+        text = f"score {score:g} of {plan.policy.thresholds.reject:g}"
+        return POLICY_REJECT.saying(f"{POLICY_REJECT.text} ({text})").because(text)
     if decisive.reply is not None:
         return decisive.reply
     finding = decisive.finding
     question = next((q for q in plan.steps if q.name == finding.filter), None)
     rejects, defers = (question.reject, question.defer) if question else (POLICY_REJECT, POLICY_DEFER)
     reply = rejects if action is Action.REJECT else defers
-    return reply.saying(f"{reply.text} ({_told(finding)})").because(_told(finding))
+    cause = f"{finding.filter} {finding.result}: {finding.reason}" if finding.reason else _told(finding)
+    return reply.saying(f"{reply.text} ({_told(finding)})").because(cause)
 
 
 def _reason(action: Action, score: float, judgements: Sequence[Judgement], decisive: Judgement | None) -> str:
@@ -101,9 +103,3 @@ def undetermined(judgements: Sequence[Judgement]) -> Iterator[str]:
     for judgement in judgements:
         if judgement.finding.result == TEMPERROR:
             yield _told(judgement.finding)
-
-
-def nothing_found(thresholds: Thresholds) -> Opinion:
-    """Return the opinion about mail of which no filter had anything to say."""
-    action, score, _ = fold((), thresholds)
-    return Opinion(action=action, score=score)

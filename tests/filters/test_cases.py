@@ -1,7 +1,8 @@
 """Every result word of every filter is proved by a case file (tests/filters/cases/FILTER/RESULT[--note].toml).
 
-``nothing--note.toml`` proves that nothing is found. Keys: ``reason`` and ``detail`` as expected; ``[options]``; ``[connection]``
-and ``[envelope]`` with the fields of those types; ``content``, its lines ended by CR LF here; ``repeat`` = { line, times } put before it.
+``nothing--note.toml`` proves that nothing is found. Keys: ``reason`` and ``detail`` as expected; ``[options]``;
+``[connection]`` and ``[envelope]`` with the fields of those types; ``content``, its lines ended by CR LF here;
+``repeat`` = { line, times } put before it.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""The registry by file: a file that breaks the rules stops the start with its name, instead of leaving a question unasked."""
+"""The registry by file: a file that breaks the rules stops the start with its name; no question is left unasked."""
 
 import importlib.util
 import sys

@@ -42,7 +42,7 @@ class Answers:
     known: Mapping[str, str | Exception] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    async def verify(self, mailbox: Mailbox, policy: DomainPolicy) -> Verification:
+    async def verify(self, mailbox: Mailbox, policy: DomainPolicy) -> Verification:  # noqa: ARG002 - the protocol's
         self.asked.append(mailbox.key)
         answer = self.known.get(mailbox.key, "unknown")
         if isinstance(answer, Exception):
@@ -115,6 +115,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
         main: str = MAIN,
         known: Mapping[str, str | Exception] | None = None,
         filters: Mapping[str, type] | None = None,
+        asker: Any = None,
     ) -> Bench:
         folder = tmp_path / "policies"
         folder.mkdir(exist_ok=True)
@@ -128,7 +129,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
             filters=kinds,
             resolver=ZoneResolver(),
             clock=clock,
-            verifier=verifier,
+            verifier=asker or verifier,
             events=events,
         )
         return Bench(gate, clock, events, verifier)

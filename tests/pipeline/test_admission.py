@@ -1,4 +1,4 @@
-"""Who may send to whom. A hole here makes an open relay, and the operator's addresses are on every list within hours."""
+"""Who may send to whom. A hole here is an open relay, and the operator's addresses are on every list within hours."""
 
 import pytest
 
@@ -170,9 +170,8 @@ async def test_callout_says_what_the_next_hop_says(bench):
     assert await gate.rcpt("eve@ours.test") == "550 5.1.1 user unknown"
     # Invariant 8: unknown is never clean, and never a refusal for good either.
     assert (await gate.rcpt("tom@ours.test")).startswith("450 4.1.1 ")
-    assert gate.events.events[-1].reason == "the next hop says: as the next hop said"
     assert (await gate.rcpt("bug@ours.test")).startswith("450 4.1.1 ")
-    assert [event.kind for event in gate.events.events[-2:]] == ["internal_error", "recipient_refused"]
+    assert [event.kind for event in gate.events.events] == ["internal_error"]
 
 
 async def test_a_list_knows_addresses_and_whole_domains(bench, tmp_path):

@@ -1,4 +1,4 @@
-"""Invariant 4: one reply answers DATA for all recipients; a wrong one loses mail that was acknowledged, or bounces spam to strangers."""
+"""Invariant 4: one reply answers DATA for all recipients; a wrong one loses acknowledged mail."""
 
 import itertools
 

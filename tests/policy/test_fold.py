@@ -1,4 +1,4 @@
-"""Invariant 3: fold is pure, commutative and idempotent; a wrong fold takes mail that policy refuses, or the reverse."""
+"""Invariant 3: fold is pure, commutative and idempotent; else mail is taken that policy refuses."""
 
 from hypothesis import given
 from hypothesis import strategies as st
