@@ -1,5 +1,5 @@
 # ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load the pipeline, so imports happen on use
-"""``tidegate explain``: what the pipeline would do with a message, every finding and every reply, without sending it."""
+"""``tidegate explain``: what the pipeline would do with a message, each finding and reply, without sending it."""
 
 import asyncio
 from dataclasses import asdict

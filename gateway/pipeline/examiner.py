@@ -33,7 +33,12 @@ class Examiner:
         monotonic = self._context.clock.monotonic
         begun = monotonic()
         for question in filters:
-            _note(found, question, await self._examine(question, tx))
+            try:
+                finding = await question.examine(tx, self._context)
+            except Exception as error:  # noqa: BLE001 - invariant 2: one filter's bug must not decide about the mail
+                finding = self._failed(question, tx, error)
+            if finding is not None:
+                found[question] = finding
             ended = monotonic()
             timings.append((question.name, ended - begun))
             begun = ended
@@ -53,38 +58,31 @@ class Examiner:
                 task.cancel()
         for question, task in tasks.items():
             if question in late:
-                _note(found, question, question.found(TEMPERROR, "no answer within the time budget"))
+                found[question] = question.found(TEMPERROR, "no answer within the time budget")
                 timings.append((question.name, self._budget_seconds))
-            else:
-                finding, seconds = task.result()
-                _note(found, question, finding)
-                timings.append((question.name, seconds))
+                continue
+            finding, seconds = task.result()
+            timings.append((question.name, seconds))
+            if finding is not None:
+                found[question] = finding
 
     async def _timed(self, question: AnyFilter, tx: Transaction) -> tuple[Finding | None, float]:
         monotonic = self._context.clock.monotonic
         begun = monotonic()
-        finding = await self._examine(question, tx)
+        try:
+            finding = await question.examine(tx, self._context)
+        except Exception as error:  # noqa: BLE001 - invariant 2, as above
+            finding = self._failed(question, tx, error)
         return finding, monotonic() - begun
 
-    async def _examine(self, question: AnyFilter, tx: Transaction) -> Finding | None:
-        try:
-            return await question.examine(tx, self._context)
-        except Exception as error:  # noqa: BLE001 - invariant 2: one filter's bug must not decide about the mail
-            self._events.emit(
-                InternalError(
-                    at=self._context.clock.stamp().utc,
-                    trace_id=tx.trace_id,
-                    where=f"filter {question.name}",
-                    error=f"{type(error).__name__}: {error}",
-                    traceback="".join(traceback.format_exception(error)),
-                ),
-            )
-            return question.found(TEMPERROR, "internal error")
-
-
-def _note(found: Found, question: AnyFilter, finding: Finding | None) -> None:
-    if finding is not None:
-        found[question] = finding
-    else:
-        # Asked again at a later stage, a filter's last word counts.
-        found.pop(question, None)
+    def _failed(self, question: AnyFilter, tx: Transaction, error: Exception) -> Finding:
+        self._events.emit(
+            InternalError(
+                at=self._context.clock.stamp().utc,
+                trace_id=tx.trace_id,
+                where=f"filter {question.name}",
+                error=f"{type(error).__name__}: {error}",
+                traceback="".join(traceback.format_exception(error)),
+            ),
+        )
+        return question.found(TEMPERROR, "internal error")
