@@ -1,4 +1,4 @@
-"""CPU time of the pipeline for one plain mail: ``python tests/pipeline/benchmark.py``; run by hand, and on a quiet machine.
+"""CPU time of the pipeline for one plain mail: ``python tests/pipeline/benchmark.py``, by hand, on a quiet machine.
 
 RCPT, the final dot and the spool's entry, of a mail of 9 KB with 20 fields and one recipient. The target is 120 µs;
 the pipeline is a quarter of what 1,000 messages a second on two cores leave for everything.
