@@ -22,6 +22,7 @@ Time is the monotonic clock, which all processes of one boot share. The file is 
 write into a hole of a full disk would kill the worker.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -191,7 +192,9 @@ def _open(path: Path, workers: int, random_octets: Callable[[int], bytes]) -> tu
                 os.pwrite(descriptor, header, 0)
             return mmap.mmap(descriptor, size), header[len(_MAGIC) :]
         finally:
+            # The mapping keeps a duplicate of the descriptor, and with it the lock unless it is given up here.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
     except OSError as error:
-        kind = StorageFull if "space" in str(error) else StorageUnavailable
+        kind = StorageFull if error.errno == errno.ENOSPC else StorageUnavailable
         raise kind(f"{path}: {error}") from error
