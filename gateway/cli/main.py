@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import config, init, policy, send, serve
+from gateway.cli import config, explain, init, policy, queue, reload, send, serve, status, trace
 
 app = typer.Typer(
     name="tidegate",
@@ -36,5 +36,10 @@ def tidegate(
 app.command()(serve.serve)
 app.command()(init.init)
 app.command()(send.send)
+app.command()(explain.explain)
+app.command()(trace.trace)
+app.command()(status.status)
+app.command()(reload.reload)
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
+app.add_typer(queue.app, name="queue")
