@@ -80,7 +80,7 @@ def render_text(line: Line) -> str:
     parts = [f"{name}=<{value}>" if name in _PATHS else f"{name}={value}" for name, value in shown.items()]
     if line.text:
         parts.append(f"({printable(line.text)[:MAX_TRACEBACK]})")
-    return f"{_moment(line.at)} {_WORDS[line.level]} {line.event} {' '.join(parts)}"
+    return " ".join((_moment(line.at), _WORDS[line.level], line.event, *parts))
 
 
 def render_json(line: Line) -> str:

@@ -38,10 +38,9 @@ def _lines(story: Story) -> Iterator[str]:
         yield _labelled(
             "envelope", f"from {envelope.reverse_path}, {story.custody.octets} octets, {story.custody.message_id}"
         )
-    for event in story.events:
-        if not isinstance(event, (MessageJudged, DeliveryAttempted)):
-            yield from _told(event)
-    yield from _attempts(story)
+    told = [(event.at, line) for event in story.events if event != story.session for line in _told(event)]
+    for _, line in sorted([*told, *_attempts(story)], key=lambda pair: pair[0]):
+        yield line
     for notice in story.notices:
         yield _labelled("notice", f"{_when(notice.at)} {notice.notice} to <{notice.recipient}>, id {notice.trace_id}")
     yield from _ends(story)
@@ -91,7 +90,7 @@ def _stamps(judged: MessageJudged) -> str:
 def _told(event: Event) -> Iterator[str]:
     match event:
         case RecipientRefused():
-            why = ", ".join(filter(None, (event.filter, event.reason)))
+            why = ", ".join(text for text in (event.filter, event.reason) if text and text not in event.reply)
             yield _labelled(
                 "refused",
                 f"{_when(event.at)} RCPT <{event.recipient}> from <{event.reverse_path}>, "
@@ -119,24 +118,29 @@ def _told(event: Event) -> Iterator[str]:
             )
         case NoticeQueued():
             yield _labelled("notice", f"{_when(event.at)} {event.notice} about {event.about} to <{event.recipient}>")
+        case MessageJudged() | DeliveryAttempted():
+            return
         case _:
             yield _labelled(event.kind, _when(event.at))
 
 
-def _attempts(story: Story) -> Iterator[str]:
-    tried = [event for event in story.events if isinstance(event, DeliveryAttempted)]
+def _attempts(story: Story) -> list[tuple[float, str]]:
+    """Return the latest attempts as lines with their time: from the journal, else from custody and ledger."""
     lines = [
-        f"{_when(e.at)} #{e.attempt} <{e.recipient}> {e.status} by {e.relay or e.next_hop} at {e.phase}, "
-        f"{'/'.join(format(d, '.2g') for d in e.delays)} s: {e.reply}"
-        for e in tried
+        (
+            e.at,
+            f"{_when(e.at)} #{e.attempt} <{e.recipient}> {e.status} by {e.relay or e.next_hop} at {e.phase}, "
+            f"{'/'.join(format(d, '.2g') for d in e.delays)} s: {e.reply}",
+        )
+        for e in story.events
+        if isinstance(e, DeliveryAttempted)
     ] or [
-        f"{_when(a.at)} {a.status} by {a.relay or a.next_hop} at {a.phase}, {a.seconds:.2g} s: {a.reply}"
+        (a.at, f"{_when(a.at)} {a.status} by {a.relay or a.next_hop} at {a.phase}, {a.seconds:.2g} s: {a.reply}")
         for a in story.attempts()
     ]
-    for line in lines[-MAX_ATTEMPTS:]:
-        yield _labelled("attempt", line)
-    if len(lines) > MAX_ATTEMPTS:
-        yield _labelled("", f"and {len(lines) - MAX_ATTEMPTS} attempts before")
+    shown = [(at, _labelled("attempt", line)) for at, line in lines[-MAX_ATTEMPTS:]]
+    more = len(lines) - len(shown)
+    return [(shown[0][0], _labelled("attempt", f"{more} attempts before")), *shown] if more else shown
 
 
 def _ends(story: Story) -> Iterator[str]:
