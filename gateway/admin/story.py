@@ -129,8 +129,10 @@ def _attempts(story: Story) -> list[tuple[float, str]]:
     lines = [
         (
             e.at,
-            f"{_when(e.at)} #{e.attempt} <{e.recipient}> {e.status} by {e.relay or e.next_hop} at {e.phase}, "
-            f"{'/'.join(format(d, '.2g') for d in e.delays)} s: {e.reply}",
+            (
+                f"{_when(e.at)} #{e.attempt} <{e.recipient}> {e.status} by {e.relay or e.next_hop} at {e.phase}, "
+                f"{'/'.join(format(d, '.2g') for d in e.delays)} s: {e.reply}"
+            ),
         )
         for e in story.events
         if isinstance(e, DeliveryAttempted)

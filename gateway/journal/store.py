@@ -55,6 +55,7 @@ class Journal:
         self._timer: asyncio.Handle | None = None
         self._timer_is_prompt = False
         self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -66,17 +67,16 @@ class Journal:
         self.dropped = 0
 
     def emit(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event, in the loop or in another thread."""
         if len(self._pending) >= MAX_PENDING_EVENTS or self._closed:
             self.dropped += 1
             return
         self._pending.append(event)
         if self._busy or self._timer_is_prompt:
             return
-        if len(self._pending) >= BATCH_EVENTS or not _is_ordinary(event):
-            self._arm_prompt()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._write)
+        prompt = len(self._pending) >= BATCH_EVENTS or not _is_ordinary(event)
+        if prompt or self._timer is None:
+            self._arm(prompt=prompt)
 
     async def flush(self) -> None:
         """Return when everything emitted so far is written, or when writing fails."""
@@ -97,7 +97,22 @@ class Journal:
             await self._database.close()
         self.dropped += len(self._in_hand) + len(self._pending)
 
+    def _arm(self, *, prompt: bool) -> None:
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # A store's thread tells of a failure. Before the loop has told anything, the event waits for the first.
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._arm_prompt)
+            return
+        if prompt:
+            self._arm_prompt()
+        else:
+            self._timer = self._loop.call_later(BATCH_SECONDS, self._write)
+
     def _arm_prompt(self) -> None:
+        if self._busy or self._timer_is_prompt:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_is_prompt = True

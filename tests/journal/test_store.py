@@ -103,6 +103,22 @@ async def test_what_was_refused_or_ordered_does_not_wait_for_the_timer(journal, 
     assert journal._timer_is_prompt
 
 
+async def test_an_event_told_by_another_thread_is_written(journal, tmp_path):
+    journal.emit(refused())
+    await journal.flush()
+    failed = StorageFailed(at=NOW, store="shard-0", operation="checkpoint", error="disk")
+    await asyncio.to_thread(journal.emit, failed)
+    await journal.flush()
+    assert stored(tmp_path) == 2
+
+
+async def test_an_event_told_before_the_loop_runs_is_written_with_the_first_after(tmp_path):
+    journal = Journal(tmp_path, 0, clock=FakeClock(NOW), failures=Recorded())
+    await asyncio.to_thread(journal.emit, refused())
+    await journal.close()
+    assert stored(tmp_path) == 1
+
+
 async def test_emitting_costs_less_than_ten_microseconds(journal):
     events = [sent(n) for n in range(5000)]
     begin = time.process_time()
