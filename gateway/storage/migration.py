@@ -7,13 +7,17 @@ within it.
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import sqlite_utils
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.storage.errors import StorageTooNew
 
-Schema: TypeAlias = sqlite_utils.Database
+# Imported when there is something to migrate, and only then: it takes half a second and 30 MB where numpy is installed.
+if TYPE_CHECKING:
+    import sqlite_utils
+
+    Schema: TypeAlias = sqlite_utils.Database
+else:
+    Schema = "sqlite_utils.Database"
 """What a migration works on: sqlite-utils' Database."""
 
 
@@ -28,23 +32,17 @@ class Migration:
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
     """Bring the file to the newest schema; StorageTooNew when it has steps that this version does not know."""
-    schema = sqlite_utils.Database(connection)
-    applied = _applied(schema)
+    applied = _applied(connection)
     _refuse_newer(applied, migrations)
     pending = [m for m in migrations if (m.name, m.number) not in applied]
-    if not pending:
-        return
-    with schema.atomic():
-        schema.table("_migration").create({"name": str, "number": int}, pk=("name", "number"), if_not_exists=True)
-        for migration in sorted(pending, key=lambda m: (m.name, m.number)):
-            migration.apply(schema)
-            schema.table("_migration").insert({"name": migration.name, "number": migration.number})
+    if pending:
+        _apply(connection, sorted(pending, key=lambda m: (m.name, m.number)))
 
 
-def _applied(schema: Schema) -> set[tuple[str, int]]:
-    if not schema["_migration"].exists():
+def _applied(connection: sqlite3.Connection) -> set[tuple[str, int]]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_migration'").fetchone():
         return set()
-    return {(row["name"], row["number"]) for row in schema["_migration"].rows}
+    return set(connection.execute("SELECT name, number FROM _migration").fetchall())
 
 
 def _refuse_newer(applied: set[tuple[str, int]], migrations: Sequence[Migration]) -> None:
@@ -52,3 +50,15 @@ def _refuse_newer(applied: set[tuple[str, int]], migrations: Sequence[Migration]
     for name, number in sorted(applied - known):
         newest = max((m.number for m in migrations if m.name == name), default=0)
         raise StorageTooNew(f"schema step {name} {number} is newer than this version, which knows up to {newest}")
+
+
+def _apply(connection: sqlite3.Connection, pending: Sequence[Migration]) -> None:
+    import sqlite_utils  # noqa: PLC0415 - see above
+
+    schema = sqlite_utils.Database(connection)
+    done = schema.table("_migration")
+    with schema.atomic():
+        done.create({"name": str, "number": int}, pk=("name", "number"), if_not_exists=True)
+        for migration in pending:
+            migration.apply(schema)
+            done.insert({"name": migration.name, "number": migration.number})
