@@ -30,7 +30,7 @@ from gateway.spool.message import (
     SpoolMessage,
     SpoolRecipient,
 )
-from gateway.spool.opening import SilentWitness, SpoolWitness, adopt, open_own, shard_names
+from gateway.spool.opening import SilentWitness, SpoolWitness, adopt, open_free, open_own, shard_names
 from gateway.spool.selection import condition
 from gateway.spool.shard import Shard, ShardSettings, is_large
 from gateway.spool.states import TERMINAL, TRANSITIONS, check_transition, sources_of
@@ -64,9 +64,8 @@ class Custody:
 
     @classmethod
     def open_stopped(cls, settings: ShardSettings, witness: SpoolWitness | None = None) -> Self:
-        """Open every shard that no process holds, to list and change the queue; it takes no mail."""
-        names = shard_names(settings.data)
-        return cls(None, list(adopt(iter(names), settings, witness or SilentWitness())), settings)
+        """Open every shard that no process holds, to list and change the queue; takes no mail, moves nothing aside."""
+        return cls(None, list(open_free(settings, witness or SilentWitness())), settings)
 
     async def store(self, message: SpoolMessage) -> SpoolMessage:
         """Make a message durable; return it with ``stamps.durable`` and ``shard`` set and its content where it now is.
@@ -92,14 +91,8 @@ class Custody:
         return await asyncio.shield(task)
 
     async def _file_and_store(self, message: SpoolMessage, own: Shard) -> SpoolMessage:
-        try:
-            prepared, writes = await own.prepare(message, self._clock.stamp())
-            await own.database.commit(writes)
-        except StorageError:
-            # A full disk should not keep the file; when it cannot be swept now, the next start does.
-            with contextlib.suppress(StorageError):
-                await own.sweep_files([message.trace_id])
-            raise
+        prepared, writes = await own.prepare(message, self._clock.stamp())
+        await _commit_or_sweep(own, writes, [message.trace_id])
         return self._stored(prepared, own)
 
     def _own_shard(self) -> Shard:
@@ -132,7 +125,7 @@ class Custody:
             prepared, more = await shard.prepare(notice, self._clock.stamp())
             stored.append(prepared)
             writes += more
-        await shard.database.commit([*writes, *records])
+        await _commit_or_sweep(shard, [*writes, *records], [notice.trace_id for notice in notices])
         ended = [s.trace_id for s in settlements if s.state in TERMINAL]
         if shard.filed:
             await shard.sweep_files(ended)
@@ -228,14 +221,15 @@ class Custody:
         dropped = 0
         for shard in self._shards.values():
             where = condition(query, self._clock.stamp().utc, sources_of(RecipientState.DROPPED))
-            for message in await shard.select(where, -1):
+            while messages := await shard.select(where, _OPERATION_COPIES):
                 writes: list[Write] = []
-                for copy in message.recipients:
-                    writes += _removing(message.trace_id, copy.number)
-                    writes += records(message, copy) if records else ()
+                for message in messages:
+                    for copy in message.recipients:
+                        writes += _removing(message.trace_id, copy.number)
+                        writes += records(message, copy) if records else ()
                 await shard.database.commit(writes)
-                await shard.sweep_files([message.trace_id])
-                dropped += len(message.recipients)
+                await shard.sweep_files(message.trace_id for message in messages)
+                dropped += sum(len(message.recipients) for message in messages)
         return dropped
 
     async def _operate(
@@ -283,6 +277,17 @@ class Custody:
         """Commit what is pending and let go of all shards; blocks."""
         for shard in self._shards.values():
             shard.close_now()
+
+
+async def _commit_or_sweep(shard: Shard, writes: Sequence[Write], trace_ids: Sequence[str]) -> None:
+    """Commit; when that fails, remove the content files made for these messages: a full disk should not keep them."""
+    try:
+        await shard.database.commit(writes)
+    except StorageError:
+        # When they cannot be swept now, the next start does.
+        with contextlib.suppress(StorageError):
+            await shard.sweep_files(trace_ids)
+        raise
 
 
 def _settling(settlement: Settlement) -> list[Write]:

@@ -61,6 +61,15 @@ def adopt(names: Iterator[str], settings: ShardSettings, witness: SpoolWitness) 
             yield shard
 
 
+def open_free(settings: ShardSettings, witness: SpoolWitness) -> Iterator[Shard]:
+    """Yield every shard that can be opened; the others are told and left as they are."""
+    for name in shard_names(settings.data):
+        try:
+            yield _open(name, settings, witness)
+        except StorageError as error:
+            witness.storage_failed(f"shard-{name}", "open", str(error))
+
+
 def shard_names(data: Path) -> list[str]:
     """Return the names of all shards that have a file, in order."""
     found = (_SHARD_FILE.fullmatch(path.name) for path in (data / "spool").glob("shard-*.sqlite"))

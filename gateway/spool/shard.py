@@ -86,8 +86,8 @@ class Shard:
             raise ValueError(f"{message.trace_id} has no content to store")
         filed = is_large(message)
         if filed:
-            self.filed.add(message.trace_id)
             content = await self.contents.keep(message.trace_id, content)
+            self.filed.add(message.trace_id)
             message = replace(message, content=content)
         row = codec.message_row(message, stamp, self._clock.boot_id, None if filed else content.octets, filed=filed)
         writes: list[Write] = [(schema.INSERT_MESSAGE, row)]

@@ -82,3 +82,14 @@ async def test_the_command_line_works_on_all_free_shards(open_custody, make_mess
     assert await stopped.drop(QueueQuery()) == 1
     stopped.close_now()
     assert (await running.counts()).messages == 1
+
+
+async def test_the_command_line_leaves_a_damaged_shard_where_it_is(open_custody, make_message, settings, witness):
+    await fill(open_custody, make_message, 2)
+    path = shard_path(settings.data, "1")
+    path.write_bytes(b"rubbish" * 5000)
+    stopped = Custody.open_stopped(settings, witness)
+    assert stopped.shards == ("0",)
+    assert [(store, operation) for store, operation, _ in witness.failed] == [("shard-1", "open")]
+    assert path.read_bytes() == b"rubbish" * 5000
+    stopped.close_now()

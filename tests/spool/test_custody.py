@@ -196,6 +196,20 @@ async def test_dropping_writes_the_callers_record(custody, make_message, record)
     assert notes == [("0 of smtp",), ("1 of smtp",)]
 
 
+async def test_dropping_goes_on_beyond_one_commit(custody, make_message):
+    await custody.store(make_message(*(f"user{n}@example.com" for n in range(450))))
+    assert await custody.drop(QueueQuery(domain="example.com")) == 450
+    assert (await custody.counts()).messages == 0
+
+
+async def test_a_large_notice_that_cannot_be_stored_leaves_no_file(custody, make_message, tmp_path):
+    message = await custody.store(make_message())
+    with pytest.raises(StorageRefused):
+        await custody.settle([ended(message)], notices=[replace(make_message(content=LARGE), octets=2**70)])
+    assert files(tmp_path) == []
+    assert await custody.load(message.trace_id) is not None
+
+
 async def test_states_that_nothing_leads_to_are_bugs(custody, make_message):
     message = await custody.store(make_message())
     with pytest.raises(IllegalTransitionError):
