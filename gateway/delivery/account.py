@@ -16,28 +16,32 @@ from gateway.spool.message import Attempt, RecipientState, SpoolRecipient
 # Four kilobytes of a next hop's eloquence is evidence enough; 100 lines of 2 KiB an attempt would fill the spool.
 MAX_REPLY_CHARACTERS = 4096
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def shown_reply(outcome: Outcome) -> str:
     """Return the reply as one printable text."""
     return str(outcome.reply).replace("\n", " / ")[:MAX_REPLY_CHARACTERS]
 
 
-def attempt_of(report: Report, outcome: Outcome, status: str) -> Attempt:
-    """Return the evidence of one recipient's part in an attempt."""
+def attempt_of(report: Report, outcome: Outcome, status: str, reply: str) -> Attempt:
+    """Return the evidence of one recipient's part in an attempt; ``reply`` as shown."""
     return Attempt(
         at=report.begun.utc,
         next_hop=report.next_hop,
         relay=report.relay,
         phase=outcome.phase,
-        reply=shown_reply(outcome),
+        reply=reply,
         status=status,
         seconds=report.setup_seconds + report.begun.until(outcome.at),
         own_fault=outcome.own_fault,
     )
 
 
-def event_of(report: Report, recipient: SpoolRecipient, outcome: Outcome, status: str) -> DeliveryAttempted:
-    """Return the event of one recipient's part in an attempt."""
+def event_of(
+    report: Report, recipient: SpoolRecipient, outcome: Outcome, status: str, reply: str
+) -> DeliveryAttempted:
+    """Return the event of one recipient's part in an attempt; ``reply`` as shown."""
     message = report.job.message
     stamps = message.stamps
     durable = stamps.durable or stamps.filtered
@@ -52,7 +56,7 @@ def event_of(report: Report, recipient: SpoolRecipient, outcome: Outcome, status
         next_hop=report.next_hop,
         relay=report.relay,
         phase=outcome.phase,
-        reply=shown_reply(outcome),
+        reply=reply,
         status=status,
         delay_seconds=before + queued + report.setup_seconds + sending,
         delays=(before, queued, report.setup_seconds, sending),
@@ -96,8 +100,8 @@ def delay_record(
         status=state,
         next_hop=report.next_hop,
         relay=report.relay,
-        reply=shown_reply(outcome),
-        attempts=json.dumps([_as_list(attempt) for attempt in attempts], ensure_ascii=False),
+        reply=attempts[-1].reply,
+        attempts=_encode([_as_list(attempt) for attempt in attempts]),
         attempt_count=len(attempts),
     )
 

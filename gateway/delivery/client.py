@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import cast
 
 from gateway.clock import Clock, Stamp
 from gateway.delivery import causes
@@ -103,13 +104,15 @@ class SmtpConnection(asyncio.Protocol):
         self._what = "the greeting"
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        # Awaited from the first: it may arrive before anybody is told of the connection.
+        self._greeting = self._future_reply()
 
     # Transport callbacks ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; after STARTTLS the encrypted one."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection and start_tls give
-        self._transport = transport
+        # uvloop's transports have all of asyncio.Transport's methods but are none of its subclasses.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to whoever waits for it."""
@@ -158,7 +161,9 @@ class SmtpConnection(asyncio.Protocol):
 
     async def greet(self) -> Failure | None:
         """Read the greeting and say EHLO or LHLO; None when the connection is ready."""
-        reply = await self._reply_to(b"", "the greeting", self._settings.greeting_seconds)
+        if not self._greeting.done():
+            self._wait(self._settings.greeting_seconds)
+        reply = await self._greeting
         if reply.code != _READY:
             return self._failure("greeting", reply)
         return await self.hello()
@@ -252,6 +257,9 @@ class SmtpConnection(asyncio.Protocol):
 
     def release(self, closed: Callable[[Channel], None]) -> None:
         """Stay open for the idle time."""
+        if not self.is_usable:
+            self._loop.call_soon(closed, self)
+            return
         self._closed = closed
         self._what = "nothing"
         self._wait(self._settings.idle_seconds)
@@ -521,11 +529,14 @@ class SmtpConnection(asyncio.Protocol):
         self._wait(seconds)
 
     def _expect(self) -> asyncio.Future[Reply]:
-        future: asyncio.Future[Reply] = self._loop.create_future()
+        future = self._future_reply()
         if self._broken or self._transport is None:
-            future.set_result(causes.LOST_CONNECTION)
-        else:
-            self._expected.append(lambda reply: None if future.done() else future.set_result(reply))
+            self._expected.pop()(causes.LOST_CONNECTION)
+        return future
+
+    def _future_reply(self) -> asyncio.Future[Reply]:
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._expected.append(lambda reply: None if future.done() else future.set_result(reply))
         return future
 
     async def _reply_to(self, command: bytes, what: str, seconds: float) -> Reply:

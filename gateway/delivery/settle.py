@@ -8,7 +8,7 @@ Nobody is told of hostile content or of what was released from quarantine (invar
 
 from dataclasses import dataclass, field
 
-from gateway.delivery.account import attempt_of, delay_record, event_of
+from gateway.delivery.account import attempt_of, delay_record, event_of, shown_reply
 from gateway.delivery.report import Job, Report
 from gateway.delivery.retry import Patience
 from gateway.delivery.route import Randomness
@@ -90,14 +90,15 @@ def _deferred(
     patience, now_utc, random = when
     message = report.job.message
     notice = _asks_for(recipient, "DELAY") and patience.wants_delay_notice(message, recipient, now_utc)
-    decision.events.append(event_of(report, recipient, outcome, "deferred"))
+    reply = shown_reply(outcome)
+    decision.events.append(event_of(report, recipient, outcome, "deferred", reply))
     decision.settlements.append(
         Settlement(
             trace_id=message.trace_id,
             number=recipient.number,
             state=RecipientState.QUEUED,
             due=max(patience.next_due(message, recipient, now_utc, random), report.not_before),
-            attempts=(*recipient.attempts, attempt_of(report, outcome, "deferred")),
+            attempts=(*recipient.attempts, attempt_of(report, outcome, "deferred", reply)),
             delay_noticed=recipient.delay_noticed or notice,
             held_seconds=recipient.held_seconds,
         )
@@ -114,9 +115,10 @@ def _ended(
 ) -> None:
     state, status = end
     # An attempt knows sent, deferred and bounced; that it was the last is the recipient's state.
-    attempt = attempt_of(report, outcome, "deferred" if state is RecipientState.EXPIRED else status)
+    reply = shown_reply(outcome)
+    attempt = attempt_of(report, outcome, "deferred" if state is RecipientState.EXPIRED else status, reply)
     attempts = (*recipient.attempts, attempt)
-    decision.events.append(event_of(report, recipient, outcome, status))
+    decision.events.append(event_of(report, recipient, outcome, status, reply))
     decision.records.append(delay_record(report, recipient, outcome, (state, attempts)))
     decision.settlements.append(
         Settlement(

@@ -40,6 +40,18 @@ TRACE_ID = "01J8Z3Q4R5S6T7V8W9X0Y1Z2A3"
 EHLO = "250-next.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8"
 
 
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every asynchronous test on both loops: their transports differ in type and order of callbacks."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - not there on every platform
+
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
+
+
 # Scripted next hops ---------------------------------------------------------------------------------------------------
 
 
