@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import IO, Self
 
+from measure import read_stat
 from programs import find
 
 LOOPBACK = "127.0.0.1"
@@ -192,7 +193,7 @@ class Source:
 
     def finish(self) -> Sent:
         """Wait until all is accepted; a refusal is a BenchmarkError with the server's words."""
-        said, _ = self._process.communicate()
+        said = self._await_end()
         ended_at = time.perf_counter()
         if self._process.returncode:
             raise BenchmarkError(f"smtp-source to port {self._load.port} gave up: {said.strip()[-600:]}")
@@ -201,6 +202,21 @@ class Source:
             accepted_seconds=ended_at - self._started_at,
             source_cpu_seconds=children_cpu_seconds() - self._cpu_before,
         )
+
+    def _await_end(self) -> str:
+        """Wait as long as smtp-source works; one that uses no CPU waits for a server that will not answer."""
+        ticks, moved_at = -1, time.monotonic()
+        while True:
+            try:
+                return self._process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                now = read_stat(self._process.pid)
+            if now and now.ticks != ticks:
+                ticks, moved_at = now.ticks, time.monotonic()
+            if time.monotonic() - moved_at > STALL_SECONDS:
+                raise BenchmarkError(
+                    f"smtp-source got no reply for {STALL_SECONDS:.0f} s; not all messages were accepted"
+                )
 
     def kill(self) -> None:
         """End it early; harmless when it has ended."""

@@ -3,7 +3,6 @@
 The configurations are files beside this one (``postfix/``, ``tidegate/``); words between ``@`` are filled in here.
 """
 
-import importlib.metadata
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from load import BenchmarkError, await_banner, free_port
-from programs import find, package_obstacles, postfix_obstacles, postfix_setting
+from programs import find, postfix_obstacles, postfix_setting
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent
@@ -174,14 +173,15 @@ class Tidegate(System):
 
     @staticmethod
     def obstacles() -> list[str]:
-        return package_obstacles("aiosmtpd", "Tidegate")
+        done = _gateway("--version")
+        if not done.returncode:
+            return []
+        last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        return [f"tidegate: does not start: {last[0]}; pip install '.[test]' in the project"]
 
     @staticmethod
     def version() -> str:
-        try:
-            return f"Tidegate {importlib.metadata.version('tidegate')}"
-        except importlib.metadata.PackageNotFoundError:
-            return "Tidegate (source tree)"
+        return f"Tidegate {_gateway('--version').stdout.split()[-1]}"
 
     def configure(self) -> None:
         for part in ("data", "policies", "blocklists"):
@@ -234,6 +234,11 @@ def running(system: System) -> Iterator[System]:
         yield system
     finally:
         system.stop()
+
+
+def _gateway(option: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", option]
+    return subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
 
 
 def _require_reachable(folder: Path, user: str) -> None:
