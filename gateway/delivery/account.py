@@ -38,9 +38,7 @@ def attempt_of(report: Report, outcome: Outcome, status: str, reply: str) -> Att
     )
 
 
-def event_of(
-    report: Report, recipient: SpoolRecipient, outcome: Outcome, status: str, reply: str
-) -> DeliveryAttempted:
+def event_of(report: Report, recipient: SpoolRecipient, outcome: Outcome, status: str, reply: str) -> DeliveryAttempted:
     """Return the event of one recipient's part in an attempt; ``reply`` as shown."""
     message = report.job.message
     stamps = message.stamps

@@ -7,6 +7,7 @@ mail waits.
 
 import asyncio
 import os
+from asyncio import get_running_loop as running_loop
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -100,7 +101,7 @@ class _Attempt:
 
     async def connect(self) -> SmtpConnection:
         """Return the connection; OSError when it is refused."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         connection = SmtpConnection(self._target, self._settings, self._clock)
         connection.relay = _shown(self._target, self.address)
         if self._target.path:

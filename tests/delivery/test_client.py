@@ -544,9 +544,12 @@ async def test_an_idle_connection_says_quit_when_its_time_is_over(host: HostFact
 
 
 async def test_an_idle_connection_that_the_next_hop_closes_is_noticed(host: HostFactory) -> None:
+    go = asyncio.Event()
+
     async def play(peer: Peer) -> None:
         await peer.greet()
         await peer.take()
+        await go.wait()
         peer.say("421 4.4.2 bye")
 
     running = await host(play)
@@ -554,6 +557,7 @@ async def test_an_idle_connection_that_the_next_hop_closes_is_noticed(host: Host
     await result_of(connection, transfer())
     closed: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
     connection.release(closed.set_result)
+    go.set()
     assert await closed is connection
 
 
