@@ -7,7 +7,6 @@ Promise: when the future of ``commit`` has a result, the rows survive a crash of
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,15 +16,10 @@ from gateway.storage.durable import make_folder
 from gateway.storage.errors import StorageCorrupt, StorageError, StorageUnavailable, from_sqlite
 from gateway.storage.lock import FileLock
 from gateway.storage.migration import Migration, migrate
+from gateway.storage.promptness import shorten_switch_interval
 from gateway.storage.reader import ReadDatabase, Row
 from gateway.storage.statement import Write
 from gateway.storage.writer import Writer
-
-# A busy loop thread gives up the interpreter's lock at every poll and takes it back before a waiting thread has woken;
-# the waiter asks for it only after a whole switch interval without such a moment. With the default of 5 ms a saturated
-# loop starved the writer for seconds (measured: commit p50 9 s); at 20 µs p99 is 14 ms. Without a waiting thread the
-# interval costs nothing.
-_SWITCH_INTERVAL_SECONDS = 0.00002
 
 
 def _ignore(_: StorageError) -> None:
@@ -49,7 +43,7 @@ class Database:
         on_trouble: Callable[[StorageError], None] = _ignore,
     ) -> None:
         self.path = path
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_SECONDS))
+        shorten_switch_interval()
         make_folder(path.parent)
         self._lock = FileLock(path)
         try:

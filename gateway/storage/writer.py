@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from gateway.storage.connection import PAGE_OCTETS
 from gateway.storage.errors import StorageError, from_sqlite
 from gateway.storage.group import GroupCommit
+from gateway.storage.promptness import shorten_timer_slack
 from gateway.storage.statement import Write
 
 Submission = tuple[asyncio.Future[None], Sequence[Write]]
@@ -62,6 +63,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        shorten_timer_slack()
         while not self._closing:
             group = self._take()
             if group:
