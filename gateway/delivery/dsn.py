@@ -57,6 +57,8 @@ _OPENINGS = {
     "There will be no further report about the recipients below.",
 }
 
+_PHASES = {"end-of-data": "the end of data", "content": "the content", "greeting": "the connection"}
+
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 _CUT = re.compile(r"[^ ]{1,900}")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
@@ -133,6 +135,7 @@ class _Notice:
 
     def _header(self) -> bytes:
         sender = self._original.envelope.reverse_path.wire
+        # RFC 6522 §3: the subtype of the second part; RFC 6533 gives that another name.
         report_type = "global-delivery-status" if self._utf8 else "delivery-status"
         fields = [
             f"From: Mail Delivery System <MAILER-DAEMON@{self._reporter.hostname}>",
@@ -167,7 +170,8 @@ class _Notice:
 
     def _said(self, outcome: Outcome) -> str:
         if causes.is_remote(outcome.reply):
-            return f"host {self._wanted.report.relay} said: {shown_reply(outcome)} (in reply to {outcome.phase})"
+            phase = _PHASES.get(outcome.phase, outcome.phase.upper())
+            return f"host {self._wanted.report.relay} said: {shown_reply(outcome)} (in reply to {phase})"
         return outcome.reply.text.replace("\n", " / ")
 
     def _status_part(self) -> bytes:

@@ -29,7 +29,7 @@ from gateway.mail.rendition import AS_RECEIVED
 from gateway.smtp.address import NULL_REVERSE_PATH, ReversePath
 from gateway.smtp.path import parse_forward_path, parse_reverse_path
 from gateway.spool.custody import Custody
-from gateway.spool.message import MessageStamps, Origin, SpoolMessage, SpoolRecipient
+from gateway.spool.message import MessageStamps, Origin, QueueQuery, SpoolMessage, SpoolRecipient
 from gateway.spool.opening import SilentWitness
 from gateway.spool.shard import ShardSettings
 
@@ -253,6 +253,11 @@ async def sink(dumps: Path) -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
         await process.wait()
 
 
+def dice(seed: int) -> random.Random:
+    """Return randomness that repeats."""
+    return random.Random(seed)  # noqa: S311 - jitter and shuffling, not secrets
+
+
 # Messages -------------------------------------------------------------------------------------------------------------
 
 
@@ -362,7 +367,7 @@ class Office:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - conditions of many kinds, none of which has an event
                 await asyncio.sleep(0.002)
 
     async def written(self) -> None:
@@ -373,8 +378,6 @@ class Office:
         return [(e.recipient, e.status) for e in self.events.events if type(e).__name__ == "DeliveryAttempted"]
 
     async def queued(self) -> list[SpoolMessage]:
-        from gateway.spool.message import QueueQuery  # noqa: PLC0415
-
         return await self.custody.select(QueueQuery())
 
     async def pass_time(self, seconds: float) -> None:
@@ -385,7 +388,8 @@ class Office:
 def write_config(folder: Path, next_hop: list[str], main: str = "", policy: str = "") -> Snapshot:
     (folder / "policies").mkdir(exist_ok=True)
     (folder / "tidegate.toml").write_text(
-        f'hostname = "mx.ours.test"\ndata = "{folder}/data"\npolicies = "policies"\n{main}\n[[listen]]\naddress = "127.0.0.1:0"\n'
+        f'hostname = "mx.ours.test"\ndata = "{folder}/data"\npolicies = "policies"\n{main}\n'
+        '[[listen]]\naddress = "127.0.0.1:0"\n'
     )
     hops = ", ".join(f'"{hop}"' for hop in next_hop)
     (folder / "policies" / "ours.toml").write_text(
@@ -409,7 +413,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Office
             resolver=ZoneResolver(zone),
             clock=clock,
             events=events,
-            random=random.Random(7),
+            random=dice(7),
         )
         office = Office(runner, custody, events, clock, snapshot)
         opened.append(office)

@@ -1,4 +1,4 @@
-"""What breaks if these fail: unknown mailboxes are accepted, known ones refused, or a next hop is asked at every RCPT."""
+"""What breaks if these fail: unknown mailboxes are accepted, known ones refused, a next hop asked at every RCPT."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What breaks if these fail: content changed on its way, a second message smuggled out in ours, or data that never ends."""
+"""What breaks if these fail: content changed on its way, a message smuggled out in ours, data that never ends."""
 
 import pytest
 from hypothesis import given

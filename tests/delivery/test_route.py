@@ -1,6 +1,5 @@
 """What breaks if these fail: mail goes to the wrong host, round in circles, or back to its sender for a DNS hiccup."""
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from gateway.delivery.transfer import Failure, Target
 from gateway.dns.zone import ZoneResolver
 from gateway.policy.domain_policy import DomainPolicy
 from gateway.smtp.path import parse_forward_path
-from tests.delivery.conftest import write_config
+from tests.delivery.conftest import dice, write_config
 
 ZONE = """
 two.test MX 20 b.test
@@ -43,7 +42,7 @@ c.test A 192.0.2.4
 
 
 def router(seed: int = 1) -> Router:
-    return Router(ZoneResolver(ZONE), random.Random(seed), lambda: "MX.ours.test")
+    return Router(ZoneResolver(ZONE), dice(seed), lambda: "MX.ours.test")
 
 
 async def targets(*urls: str, seed: int = 1) -> list[str] | Failure:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
+from gateway.config.loader import load
 from gateway.delivery import runner as runner_module
 from gateway.journal.events import DeliveryAttempted, NoticeQueued, StorageFailed
 from gateway.mail.trace_id import new_trace_id
@@ -277,8 +278,6 @@ async def test_a_dead_next_hop_is_left_alone_and_delays_nobody_else(office: Any,
     dead = "smtp://127.0.0.1:1?tls=none"
     place: Office = await office([dead])
     (place.snapshot.config.policies / "alive.toml").write_text(f'domains = ["alive.test"]\nnext_hop = "{alive.url}"\n')
-    from gateway.config.loader import load  # noqa: PLC0415
-
     place.snapshot = load(place.snapshot.path, {})
     for number, each in enumerate(many(60, dead)):
         await place.post(each)
@@ -382,8 +381,6 @@ async def test_a_corrected_next_hop_counts_for_mail_that_waits(office: Any, host
     await place.post(message(route=wrong))
     await place.written()
     (place.snapshot.config.policies / "ours.toml").write_text(f'domains = ["ours.test"]\nnext_hop = "{running.url}"\n')
-    from gateway.config.loader import load  # noqa: PLC0415
-
     place.snapshot = load(place.snapshot.path, {})
     await place.pass_time(300)
     await place.until(lambda: ("b@ours.test", "sent") in place.statuses())

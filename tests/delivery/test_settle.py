@@ -1,6 +1,5 @@
 """What breaks if these fail: a copy is tried too often, never again, or given up without a word."""
 
-import random
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from gateway.delivery.transfer import Outcome
 from gateway.mail.envelope import Recipient
 from gateway.smtp.reply import EnhancedStatus, Reply
 from gateway.spool.message import Attempt, RecipientState, SpoolMessage
-from tests.delivery.conftest import message, to
+from tests.delivery.conftest import dice, message, to
 
 CLOCK = FakeClock()
 NOW = CLOCK.stamp()
@@ -36,7 +35,7 @@ def decided(what: SpoolMessage, *replies: Reply, now: float = NOW.utc, **given: 
         begun=NOW,
         **given,
     )
-    return decide(report, PATIENCE, now, random.Random(3))
+    return decide(report, PATIENCE, now, dice(3))
 
 
 def kinds(decision: Decision) -> list[str]:
@@ -77,9 +76,7 @@ def test_the_evidence_of_every_attempt_is_in_the_row() -> None:
 def test_the_schedule_is_the_configurations_with_a_tenth_of_jitter(failures: int, wait: float) -> None:
     tried = Attempt(at=0.0, next_hop="", relay="", phase="", reply="", status="deferred", seconds=0.0)
     waiting = message(attempts=(tried,) * failures)
-    dues = [
-        PATIENCE.next_due(waiting, waiting.recipients[0], NOW.utc, random.Random(seed)) - NOW.utc for seed in range(50)
-    ]
+    dues = [PATIENCE.next_due(waiting, waiting.recipients[0], NOW.utc, dice(seed)) - NOW.utc for seed in range(50)]
     assert 0.9 * wait <= min(dues) < 0.95 * wait
     assert 1.05 * wait < max(dues) <= 1.1 * wait
 
@@ -88,7 +85,7 @@ def test_the_last_attempt_falls_on_the_expiry() -> None:
     tried = Attempt(at=0.0, next_hop="", relay="", phase="", reply="", status="deferred", seconds=0.0)
     old = message(attempts=(tried,) * 20)
     end = NOW.utc + Queue().expire
-    due = PATIENCE.next_due(old, old.recipients[0], end - HOUR, random.Random(1))
+    due = PATIENCE.next_due(old, old.recipients[0], end - HOUR, dice(1))
     assert due == end
 
 
