@@ -15,19 +15,18 @@ After the final dot silence is ambiguous: the outcome is then transient and mark
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import cast
 
 from gateway.clock import Clock, Stamp
 from gateway.delivery import causes
 from gateway.delivery.commands import TransferCommands, mail_refusal
 from gateway.delivery.outgoing import Stuffer, framed
 from gateway.delivery.transfer import Channel, Done, Failure, Outcome, Target, Transfer, TransferResult
+from gateway.delivery.wire import Wire
 from gateway.smtp.reply import Reply
-from gateway.smtp.response import NO_EXTENSIONS, Extensions, ProtocolError, ReplyParser, parse_ehlo
+from gateway.smtp.response import NO_EXTENSIONS, Extensions, ProtocolError, parse_ehlo
 
 # Contents up to this are framed and written in one piece; a larger one leaves in pieces, as fast as the next hop reads.
 WHOLE_OCTETS = 1024 * 1024
@@ -75,10 +74,11 @@ class _Transaction:
         self.outcomes = [outcome if known is None else known for known in self.outcomes]
 
 
-class SmtpConnection(asyncio.Protocol):
+class SmtpConnection(Wire):
     """A ``Channel`` over one socket. ``open`` first, then ``begin`` as often as ``is_usable``."""
 
     def __init__(self, target: Target, settings: ClientSettings, clock: Clock) -> None:
+        super().__init__()
         self.target = target
         self.relay = target.name
         self.transfers = 0
@@ -89,30 +89,16 @@ class SmtpConnection(asyncio.Protocol):
         self._lmtp = self.final_delivery
         self._settings = settings
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._parser = ReplyParser()
-        self._expected: deque[Callable[[Reply], None]] = deque()
         self._transaction: _Transaction | None = None
         self._result: TransferResult | None = None
-        self._broken = False
         self._needs_reset = False
         self._commands: TransferCommands | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._closed: Callable[[Channel], None] | None = None
-        self._what = "the greeting"
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
         # Awaited from the first: it may arrive before anybody is told of the connection.
         self._greeting = self._future_reply()
 
     # Transport callbacks ----------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport; after STARTTLS the encrypted one."""
-        # uvloop's transports have all of asyncio.Transport's methods but are none of its subclasses.
-        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to whoever waits for it."""
@@ -135,27 +121,11 @@ class SmtpConnection(asyncio.Protocol):
         elif self._broken:
             self._close()
 
-    def eof_received(self) -> bool:
-        """Close our half too."""
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Settle what is open."""
         del exc
         self._transport = None
         self._break(causes.LOST_CONNECTION.saying(f"lost connection with {self.relay} while waiting for {self._what}"))
-
-    def pause_writing(self) -> None:
-        """Stop a streamed content until the next hop has read."""
-        if self._writable is None:
-            self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """Go on."""
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
 
     # Opening ----------------------------------------------------------------------------------------------------------
 
@@ -232,6 +202,12 @@ class SmtpConnection(asyncio.Protocol):
         """Carry out ``transfer``."""
         self._closed = None
         self._transaction = transaction = _Transaction(transfer, done, self._clock.stamp())
+        if self._broken or self._transport is None:
+            # It went while the caller was fetching the content.
+            self.transfers += 1
+            self._refused_by_host(causes.LOST_CONNECTION.saying(f"lost connection with {self.relay}"))
+            self._loop.call_soon(self._hand_over)
+            return
         refusal = mail_refusal(transfer, self.extensions)
         if refusal is not None:
             transaction.settle_rest(Outcome(phase="mail", reply=refusal, at=transaction.begun))
@@ -497,69 +473,13 @@ class SmtpConnection(asyncio.Protocol):
         decided = any(o is not None and o.reply.is_permanent for o in transaction.outcomes)
         self._finish(refused_by_host=transaction.started is None and not ambiguous and not decided)
 
-    def _close(self) -> None:
-        transport = self._detached()
-        if transport is not None:
-            transport.close()
-
-    def _cut(self) -> None:
-        """Close without sending what still waits in the buffer: a half-sent content, or commands out of step."""
-        transport = self._detached()
-        if transport is not None:
-            transport.abort()
-
-    def _detached(self) -> asyncio.Transport | None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.resume_writing()
-        transport, self._transport = self._transport, None
-        return transport
-
     def _failure(self, phase: str, reply: Reply) -> Failure:
         self._close()
         return Failure(phase=phase, reply=reply, relay=self.relay)
 
-    # Sending and waiting ----------------------------------------------------------------------------------------------
-
-    def _send(self, octets: bytes, what: str, seconds: float) -> None:
-        self._what = what
-        if self._transport is not None:
-            self._transport.write(octets)
-        self._wait(seconds)
-
-    def _expect(self) -> asyncio.Future[Reply]:
-        future = self._future_reply()
-        if self._broken or self._transport is None:
-            self._expected.pop()(causes.LOST_CONNECTION)
-        return future
-
-    def _future_reply(self) -> asyncio.Future[Reply]:
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self._expected.append(lambda reply: None if future.done() else future.set_result(reply))
-        return future
-
-    async def _reply_to(self, command: bytes, what: str, seconds: float) -> Reply:
-        future = self._expect()
-        if not future.done():
-            self._send(command, what, seconds)
-        return await future
-
-    def _wait(self, seconds: float) -> None:
-        # One timer a connection: a later deadline is noticed when the earlier one fires, so a busy connection makes
-        # no timers.
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+    # Time -------------------------------------------------------------------------------------------------------------
 
     def _on_timer(self) -> None:
-        self._timer = None
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-            return
         if self._closed is not None and self._transaction is None:
             closed = self._closed
             self.quit()

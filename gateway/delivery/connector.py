@@ -56,10 +56,14 @@ class Connector:
         connection = await self._connected(target, settings, connect_seconds)
         if isinstance(connection, Failure):
             return connection
-        failure = await connection.greet()
-        # RFC 2033 and local sockets: nothing to protect.
-        if failure is None and target.tls != "none" and not target.path:
-            failure = await self._start_tls(connection, target)
+        try:
+            failure = await connection.greet()
+            # Local sockets: nothing to protect.
+            if failure is None and target.tls != "none" and not target.path:
+                failure = await self._start_tls(connection, target)
+        except asyncio.CancelledError:
+            connection.quit()
+            raise
         return failure or connection
 
     async def _start_tls(self, connection: SmtpConnection, target: Target) -> Failure | None:

@@ -13,6 +13,7 @@ own lane's share and nothing else.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable
 
 from gateway.clock import Clock
@@ -29,7 +30,7 @@ from gateway.delivery.settle import Decision, decide
 from gateway.delivery.settler import Settler, Spool
 from gateway.delivery.tls import TlsContexts
 from gateway.dns.resolver import Resolver
-from gateway.journal.events import EventSink, StorageFailed
+from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.mail.content import Content
 from gateway.mail.rendition import Rendition
 from gateway.spool.message import RecipientState, SpoolMessage, SpoolRecipient
@@ -129,8 +130,10 @@ class DeliveryRunner:
             async with asyncio.timeout(seconds):
                 await self._all_ended()
         except TimeoutError:
-            for lane in self._lanes.values():
-                lane.abandon()
+            # What still runs is cut with the process; its copies are in the spool.
+            pass
+        for lane in self._lanes.values():
+            lane.abandon()
         await self._settler.close()
 
     @property
@@ -167,6 +170,17 @@ class DeliveryRunner:
 
     def report(self, report: Report) -> None:
         """Take the end of an attempt: say it, and have it written."""
+        try:
+            self._report(report)
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the lane; the copies stay in hand, unsent
+            now = self.clock.stamp().utc
+            trace = traceback.format_exc()
+            trace_id = report.job.message.trace_id
+            self._events.emit(
+                InternalError(at=now, trace_id=trace_id, where="delivery", error=repr(error), traceback=trace)
+            )
+
+    def _report(self, report: Report) -> None:
         now = self.clock.stamp().utc
         self._fresh_octets -= report.job.octets
         decision = decide(report, Patience.of(self._snapshot().config.queue), now, self._random)

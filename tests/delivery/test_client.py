@@ -577,3 +577,15 @@ async def test_the_limits_of_the_next_hop_hold(host: HostFactory) -> None:
     assert connection.most_recipients == 3
     await result_of(connection, transfer())
     assert not connection.is_usable
+
+
+async def test_a_connection_that_went_before_the_transfer_began_is_stale_at_once(host: HostFactory) -> None:
+    running = await host(good)
+    connection = await connected(running.target())
+    await result_of(connection, transfer())
+    running.peers[0].cut()
+    while connection.is_usable:  # noqa: ASYNC110 - its end is what is waited for
+        await asyncio.sleep(0.001)
+    result = await result_of(connection, transfer())
+    assert result.stale
+    assert result.outcomes[0].reply.is_transient

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.delivery import runner as runner_module
-from gateway.journal.events import DeliveryAttempted, NoticeQueued, StorageFailed
+from gateway.journal.events import DeliveryAttempted, InternalError, NoticeQueued, StorageFailed
 from gateway.mail.trace_id import new_trace_id
 from gateway.spool.message import Origin, RecipientState, SpoolMessage
 from gateway.storage import StorageFull
@@ -521,3 +521,27 @@ async def test_dns_that_does_not_answer_defers(office: Any) -> None:
     await place.post(message(route="mx:ours.test"))
     await place.written()
     assert place.statuses() == [("b@ours.test", "deferred")]
+
+
+async def test_a_bug_in_settling_is_told_and_holds_up_nobody(
+    office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await host(good)
+    place: Office = await office([running.url])
+    real, broken = runner_module.decide, [True]
+
+    def decide(*given: Any) -> Any:
+        if broken.pop() if broken else False:
+            raise ZeroDivisionError
+        return real(*given)
+
+    monkeypatch.setattr(runner_module, "decide", decide)
+    first, second = many(2, running.url)
+    await place.post(first)
+    await place.until(lambda: any(isinstance(e, InternalError) for e in place.events.events))
+    await place.post(second)
+    await place.until(lambda: place.statuses() == [("b@ours.test", "sent")])
+    # It was sent, and is not sent again while this process lives.
+    await place.until(lambda: place.runner.in_hand == 1)
+    await place.pass_time(1000)
+    assert sum(line == "DATA" for peer in running.peers for line in peer.heard) == 2
