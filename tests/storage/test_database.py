@@ -68,31 +68,31 @@ async def test_many_submissions_of_one_loop_turn_are_all_durable(database):
     assert len(await names(database)) == 333
 
 
+def commit_as_one_group(database, *submissions):
+    """Commit as the idle writer would if all were pending at once; return the types of the outcomes."""
+    return [type(outcome) for outcome in database._writer._group.commit(submissions)]
+
+
 async def test_within_a_group_inserts_come_first_then_updates_then_deletes(database):
-    await asyncio.gather(
-        database.commit([(DELETE, (1, "renamed"))]),
-        database.commit([(RENAME, ("renamed", 1)), (RENAME, ("other", 2))]),
-        database.commit([(INSERT, (1, "a", None)), (INSERT, (2, "b", None))]),
+    commit_as_one_group(
+        database,
+        [(DELETE, (1, "renamed"))],
+        [(RENAME, ("renamed", 1)), (RENAME, ("other", 2))],
+        [(INSERT, (1, "a", None)), (INSERT, (2, "b", None))],
     )
     assert await names(database) == ["other"]
 
 
 async def test_a_bad_submission_fails_alone_and_its_group_is_kept(database):
-    outcomes = await asyncio.gather(
-        database.commit([(INSERT, (1, "same", None))]),
-        database.commit([(INSERT, (2, "same", None))]),
-        database.commit([(INSERT, (3, "other", None))]),
-        database.commit([(INSERT, (4, "\udcff", None))]),
-        database.commit([(INSERT, (2**70, "big", None))]),
-        return_exceptions=True,
+    outcomes = commit_as_one_group(
+        database,
+        [(INSERT, (1, "same", None))],
+        [(INSERT, (2, "same", None))],
+        [(INSERT, (3, "other", None))],
+        [(INSERT, (4, "\udcff", None))],
+        [(INSERT, (2**70, "big", None))],
     )
-    assert [type(outcome) for outcome in outcomes] == [
-        type(None),
-        StorageRefused,
-        type(None),
-        StorageRefused,
-        StorageRefused,
-    ]
+    assert outcomes == [type(None), StorageRefused, type(None), StorageRefused, StorageRefused]
     assert await names(database) == ["same", "other"]
 
 
@@ -119,13 +119,8 @@ async def test_a_full_store_says_so_keeps_what_it_had_and_takes_deletes(database
     await database.commit([(INSERT, (n, f"n{n}", bytes(100_000))) for n in range(10)])
     pages = (await database.read("PRAGMA page_count"))[0][0]
     database._writer._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    outcomes = await asyncio.gather(
-        database.commit([(INSERT, (99, "large", bytes(500_000)))]),
-        database.commit([(DELETE, (0, "n0"))]),
-        return_exceptions=True,
-    )
-    assert isinstance(outcomes[0], StorageFull)
-    assert outcomes[1] is None
+    outcomes = commit_as_one_group(database, [(INSERT, (99, "large", bytes(500_000)))], [(DELETE, (0, "n0"))])
+    assert outcomes == [StorageFull, type(None)]
     assert len(await names(database)) == 9
     # The room that the delete made is used: the store recovered without being opened again.
     await database.commit([(INSERT, (100, "fits", bytes(50_000)))])
