@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -108,7 +109,10 @@ async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, comman
     """Send a command (or nothing) and read its whole reply; another code than ``wanted`` is a BenchmarkError."""
     writer.write(command)
     while True:
-        line = await reader.readline()
+        try:
+            line = await reader.readline()
+        except OSError as error:
+            raise BenchmarkError(f"instead of a reply to {command[:40]!r}: {error}") from error
         if not line.startswith(wanted):
             raise BenchmarkError(f"reply to {command[:40]!r}: {line!r}")
         if line[3:4] != b"-":
@@ -129,7 +133,9 @@ async def send_one(port: int, serial: int, stamps: Stamps) -> None:
     stamps.accepted[serial] = time.perf_counter()
     await say(reader, writer, b"QUIT\r\n", b"221")
     writer.close()
-    await writer.wait_closed()
+    # The server may be the first to close; the message is through either way.
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def send_evenly(port: int, serials: range, stamps: Stamps) -> None:
@@ -170,7 +176,10 @@ def compare(kinds: Sequence[type[System]], data: Path, steps: Steps) -> list[Lat
     found = [_step(DIRECT, sink_port, sink_port, steps)]
     for kind in kinds:
         with running(kind(Site(folder=data, live_port=sink_port))) as system:
-            found.append(_step(system.name, system.port, sink_port, steps))
+            try:
+                found.append(_step(system.name, system.port, sink_port, steps))
+            except BenchmarkError as error:
+                raise BenchmarkError(f"{error}\n{system.last_words()}") from error
     return found
 
 
