@@ -1,7 +1,7 @@
 """The line between supervisor and worker: a socket pair with JSON lines, both sides may ask.
 
-A frame is ``{"id": n, "call": name, "with": {…}}``, answered by ``{"id": n, "answer": {…}}``. Both ends are ours, so there is no version; the
-operator's own socket speaks ``gateway.admin.protocol``.
+A frame is ``{"id": n, "call": name, "with": {…}}``, answered by ``{"id": n, "answer": {…}}``. Both ends are ours, so
+there is no version; the operator's own socket speaks ``gateway.admin.protocol``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 MAX_FRAME_OCTETS = 16 * 1024 * 1024
 
 
-class ChannelClosed(ConnectionError):
+class ChannelClosedError(ConnectionError):
     """The other side is gone."""
 
 
@@ -38,11 +38,11 @@ class Channel:
         return cls(reader, writer, handler)
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Ask the other side and return its answer; ChannelClosed when it goes away first."""
+        """Ask the other side and return its answer; ChannelClosedError when it goes away first."""
         if self._closed:
-            raise ChannelClosed("the other side is gone")
+            raise ChannelClosedError("the other side is gone")
         number = next(self._ids)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._send({"id": number, "call": name, "with": arguments})
         try:
@@ -61,7 +61,7 @@ class Channel:
             self._closed = True
             for answer in self._waiting.values():
                 if not answer.done():
-                    answer.set_exception(ChannelClosed("the other side is gone"))
+                    answer.set_exception(ChannelClosedError("the other side is gone"))
 
     def close(self) -> None:
         """Close this end."""

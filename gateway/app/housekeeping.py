@@ -1,8 +1,9 @@
-"""Retention: old journal files, ledger rows and quarantined copies go, in small steps beside the mail (``[retention]``)."""
+"""Retention: old journal files, ledger rows and quarantined copies go, in small steps beside the mail."""
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock
@@ -61,15 +62,22 @@ class Housekeeping:
         """Remove everything that is older than its retention."""
         config = self._config()
         now = self._clock.stamp().utc
-        await self._journal(config.data / "journal", now - config.retention.journal)
+        journal = config.data / "journal"
+        await self._in_steps(partial(_prune_journal, journal, now - config.retention.journal))
         for database in self._custody.databases:
-            while await prune_ledger(database, now - config.retention.ledger):
-                await asyncio.sleep(PAUSE_SECONDS)
+            await self._in_steps(partial(prune_ledger, database, now - config.retention.ledger))
         expired = QueueQuery(
             states=frozenset({RecipientState.QUARANTINED}), older_than=config.retention.quarantine, limit=-1
         )
         await self._custody.drop(expired, self._records)
 
-    async def _journal(self, folder: Path, before: float) -> None:
-        while await asyncio.to_thread(prune_journal, folder, before, JOURNAL_FILES) == JOURNAL_FILES:
+    async def _in_steps(self, step: Callable[[], Awaitable[bool]]) -> None:
+        """Take steps, with pauses, as long as each says that more is left."""
+        more = await step()
+        while more:
             await asyncio.sleep(PAUSE_SECONDS)
+            more = await step()
+
+
+async def _prune_journal(folder: Path, before: float) -> bool:
+    return await asyncio.to_thread(prune_journal, folder, before, JOURNAL_FILES) == JOURNAL_FILES

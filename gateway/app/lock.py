@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunningError(Exception):
     """Another gateway holds the data folder; the text names its process."""
 
 
 def hold(data: Path) -> int:
-    """Take the lock and write our process id; return the descriptor to keep open. AlreadyRunning, OSError."""
+    """Take the lock and write our process id; return the descriptor to keep open. AlreadyRunningError, OSError."""
     path = data / "tidegate.pid"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -18,7 +18,7 @@ def hold(data: Path) -> int:
     except OSError as error:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
-        raise AlreadyRunning(f"{data} is in use by another gateway (process {holder}); stop it first") from error
+        raise AlreadyRunningError(f"{data} is in use by another gateway (process {holder}); stop it first") from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
     return descriptor

@@ -1,4 +1,4 @@
-"""One worker process as the supervisor sees it: started by exec with its sockets, asked over a channel, started again when it dies."""
+"""One worker process as the supervisor sees it: started by exec with its sockets, asked over a channel."""
 
 import asyncio
 import json
@@ -15,8 +15,9 @@ from gateway.app.channel import Channel, Handler
 class WorkerOrder:
     """What a worker is told at its start; travels as JSON in its argument.
 
-    ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load, ``listeners`` the inherited
-    descriptors in the order of the configuration's listeners, ``control`` its end of the channel.
+    ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load,
+    ``listeners`` the inherited descriptors in the order of the configuration's listeners, ``control`` its end of the
+    channel.
     """
 
     index: int

@@ -1,7 +1,7 @@
 """Listening sockets: one per worker and listener, bound by the supervisor with SO_REUSEPORT.
 
-The kernel spreads connections over the workers. The supervisor keeps every socket open: a worker that dies leaves its waiting connections to
-its successor instead of resetting them.
+The kernel spreads connections over the workers. The supervisor keeps every socket open: a worker that dies leaves its
+waiting connections to its successor instead of resetting them.
 """
 
 import socket
@@ -24,7 +24,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def bind(listen: Listen, workers: int) -> list[socket.socket]:
-    """Return one listening socket per worker, all on the same address (a port 0 becomes the first socket's); BindError."""
+    """Return one listening socket per worker on one address (a port 0 becomes the first socket's); BindError."""
     host, port = split_address(listen.address)
     sockets: list[socket.socket] = []
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.admin.log import LineWriter, Log
 from gateway.admin.metrics import Metrics
+from gateway.admin.status import RateMeter, StoreHealth
 from gateway.clock import Clock
 from gateway.config.models import GatewayConfig
 from gateway.journal.events import EventSink, ShardAdopted, StorageFailed
@@ -34,9 +35,7 @@ class Witness:
 
     def storage_failed(self, store: str, operation: str, error: str) -> None:
         """Say that a store failed."""
-        self._events.emit(
-            StorageFailed(at=self._clock.stamp().utc, store=store, operation=operation, error=error)
-        )
+        self._events.emit(StorageFailed(at=self._clock.stamp().utc, store=store, operation=operation, error=error))
 
 
 class Stores:
@@ -46,7 +45,9 @@ class Stores:
         self.log = Log(LineWriter(sys.stderr.fileno()), level=config.log.level, format=config.log.format)
         self.metrics = Metrics(str(worker))
         self.journal = Journal(config.data / "journal", worker, clock=clock, failures=self.log)
-        self.events = FanOut([self.journal, self.log, self.metrics])
+        self.rates = RateMeter(clock.stamp().utc)
+        self.health = StoreHealth()
+        self.events = FanOut([self.journal, self.log, self.metrics, self.rates, self.health])
         self.counters = SharedCounters(
             config.data / "counters", worker=worker, workers=workers, clock=clock, random_octets=os.urandom
         )

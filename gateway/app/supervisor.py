@@ -8,15 +8,17 @@ import sys
 from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gateway import __version__
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
 from gateway.admin.log import LineWriter, Log
-from gateway.admin.metrics import CONTENT_TYPE, merge
-from gateway.admin.protocol import RefusedError, UnknownCommandError
+from gateway.admin.metrics import CONTENT_TYPE, Metrics, merge
+from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.queue import merge_answers
+from gateway.admin.shards import ShardReader
+from gateway.admin.status import gateway_status, readiness
 from gateway.app import lock, sockets, systemd
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
@@ -27,6 +29,8 @@ from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.filters import catalogue
 from gateway.journal.events import ConfigurationChanged, WorkerChanged
+from gateway.journal.sinks import FanOut
+from gateway.journal.store import Journal
 
 # Workers drain for at most ten minutes and then close their stores (gateway.app.worker).
 STOP_SECONDS = 640.0
@@ -46,7 +50,11 @@ class Supervisor:
         self.clock = SystemClock()
         self.started = self.clock.stamp()
         self.log = Log(LineWriter(sys.stderr.fileno()), level=config.log.level, format=config.log.format)
+        self.metrics = Metrics("")
+        # The workers' journals are 0 to count - 1; what concerns the whole gateway has one of its own.
         self.count = config.workers or len(os.sched_getaffinity(0))
+        self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
+        self.events = FanOut([self.journal, self.log, self.metrics])
         self.workers = Workers([])
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -56,7 +64,7 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT; drain."""
         config = self.snapshot.config
         bound = [sockets.bind(listen, self.count) for listen in config.listen]
-        control = ControlServer(config.data / "control.sock", self.command, clock=self.clock, events=self.log)
+        control = ControlServer(config.data / "control.sock", self.command, clock=self.clock, events=self.events)
         http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         await control.start()
         if http is not None:
@@ -69,6 +77,7 @@ class Supervisor:
         await control.close()
         if http is not None:
             await http.close()
+        await self.journal.close()
         self.log.close()
         return status
 
@@ -117,10 +126,10 @@ class Supervisor:
     def _greeting(self, bound: Sequence[Sequence[socket.socket]]) -> list[str]:
         config = self.snapshot.config
         where = ", ".join(sockets.describe(config.listen, bound))
-        domains = ", ".join(self.snapshot.policies.domains[:5])
+        domains = ", ".join(self.snapshot.policies.domains[:5]) or "no domain"
         return [
             f"tidegate {__version__} serves {where} with {self.count} workers; data in {config.data}",
-            f"configuration {self.configuration or 'embedded default'} ({self.snapshot.digest}); mail for {domains or 'no domain'}",
+            f"configuration {self.configuration or 'embedded default'} ({self.snapshot.digest}), mail for {domains}",
             "no antivirus is configured: nothing is scanned, mail is marked X-Virus-Status: Unscanned",
         ]
 
@@ -137,7 +146,7 @@ class Supervisor:
         await asyncio.gather(*keeping, return_exceptions=True)
 
     def _notice(self, worker: int, state: str, detail: str) -> None:
-        self.log.emit(WorkerChanged(at=self.clock.stamp().utc, worker=worker, state=state, detail=detail))
+        self.events.emit(WorkerChanged(at=self.clock.stamp().utc, worker=worker, state=state, detail=detail))
 
     # The operator's commands ------------------------------------------------------------------------------------------
 
@@ -165,8 +174,27 @@ class Supervisor:
         return merge_answers(name, arguments, given)
 
     async def _status(self) -> dict[str, Any]:
-        answers = await self.workers.ask_all("status")
-        return {"version": __version__, "workers": [answer for answer in answers if answer is not None]}
+        workers = await self._worker_states()
+        now = self.clock.stamp().utc
+        answer = gateway_status(
+            [worker for worker in workers if worker is not None],
+            await asyncio.to_thread(self._queue_status),
+            self._readiness(workers),
+            now=now,
+            started_at=self.started.utc,
+        )
+        return dict(answer)
+
+    async def _worker_states(self) -> list[WorkerStatus | None]:
+        return cast("list[WorkerStatus | None]", await self.workers.ask_all("status"))
+
+    def _readiness(self, workers: Sequence[WorkerStatus | None]) -> tuple[bool, str]:
+        if self._stopping:
+            return False, "draining"
+        return readiness([worker["state"] if worker else "gone" for worker in workers])
+
+    def _queue_status(self) -> QueueStatus:
+        return ShardReader(self.snapshot.config.data, self.clock).queue()
 
     def _reload_by_signal(self) -> None:
         self._reload_task = asyncio.create_task(self.reload())
@@ -177,7 +205,7 @@ class Supervisor:
             systemd.notify("RELOADING=1")
             answer = await self._reload()
             systemd.notify("READY=1")
-        self.log.emit(
+        self.events.emit(
             ConfigurationChanged(
                 at=self.clock.stamp().utc,
                 digest=answer["digest"],
@@ -212,12 +240,18 @@ class Supervisor:
     async def render(self, path: str) -> Answer:
         """Answer ``/metrics``, ``/healthz`` and ``/readyz``."""
         if path == "/metrics":
-            answers = await self.workers.ask_all("metrics")
-            return HTTPStatus.OK, CONTENT_TYPE, merge([a["families"] for a in answers if a and "families" in a])
-        ready = self.workers.any_ready and not self._stopping
-        if path == "/healthz" or ready:
+            return HTTPStatus.OK, CONTENT_TYPE, await self._metrics()
+        if path == "/healthz":
             return HTTPStatus.OK, TEXT, b"ok\n"
-        return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready\n"
+        ready, reason = self._readiness(await self._worker_states())
+        if ready:
+            return HTTPStatus.OK, TEXT, b"ready\n"
+        return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{reason}\n".encode()
+
+    async def _metrics(self) -> bytes:
+        answers = await self.workers.ask_all("metrics")
+        self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
+        return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
 
 
 async def _all_of(waits: Sequence[Coroutine[Any, Any, Any]]) -> None:
@@ -237,8 +271,9 @@ def run(snapshot: Snapshot, configuration: Path | None) -> int:
         data.mkdir(parents=True, exist_ok=True, mode=0o750)
         lock.hold(data)
         return asyncio.run(Supervisor(snapshot, configuration).run())
-    except (lock.AlreadyRunning, sockets.BindError) as error:
+    except (lock.AlreadyRunningError, sockets.BindError) as error:
         print(f"tidegate: {error}", file=sys.stderr)  # noqa: T201 - said to whoever started it
     except OSError as error:
-        print(f"tidegate: {error.filename or data}: {error.strerror or error}", file=sys.stderr)  # noqa: T201 - as above
+        text = f"tidegate: {error.filename or data}: {error.strerror or error}"
+        print(text, file=sys.stderr)  # noqa: T201 - as above
     return _TRY_AGAIN

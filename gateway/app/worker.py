@@ -1,7 +1,7 @@
 """One worker process: a whole gateway on one core, put together here.
 
-Order of life: load the snapshot that the supervisor serves, open the stores, compile the gate, start delivery, listen, report ready; then
-answer the supervisor until SIGTERM or the end of the channel; drain, and close the stores.
+Order of life: load the snapshot that the supervisor serves, open the stores, compile the gate, start delivery, listen,
+report ready; then answer the supervisor until SIGTERM or the end of the channel; drain, and close the stores.
 """
 
 import asyncio
@@ -11,14 +11,15 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gateway import __version__
 from gateway.admin.dropped import dropped_rows
-from gateway.admin.protocol import RefusedError, UnknownCommandError
+from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.queue import QueueDesk
-from gateway.app.channel import Channel, ChannelClosed
+from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import CurrentResolver
@@ -36,8 +37,8 @@ from gateway.journal.events import InternalError, WorkerChanged
 from gateway.pipeline.gate import Gate
 from gateway.storage import StorageError
 
-# Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills us, and nothing
-# acknowledged is lost by that.
+# Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills
+# us, and nothing acknowledged is lost by that.
 DRAIN_SECONDS = 600.0
 # sysexits.h: the stores cannot be opened now; the configuration does not load.
 _TRY_AGAIN, _CONFIG = 75, 78
@@ -191,15 +192,20 @@ class Worker:
 
     async def status(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return this worker's part of ``tidegate status``."""
-        return {
+        now = self.clock.stamp().utc
+        reason = self.stores.health.failing(now)
+        answer: WorkerStatus = {
             "worker": self.order.index,
             "pid": os.getpid(),
-            "state": self.state,
+            "state": "failing" if reason and self.state == "serving" else self.state,
+            "reason": reason,
             "version": __version__,
             "digest": self.snapshot.digest,
             "started_at": self.started.utc,
             "sessions": sum(server.sessions for server in self.servers),
+            "rates": self.stores.rates.rates(now),
         }
+        return dict(answer)
 
     async def families(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return this worker's metrics."""
@@ -244,7 +250,7 @@ async def serve(order: WorkerOrder) -> int:
     try:
         await channel.call("ready")
         await stop.wait()
-    except ChannelClosed:
+    except ChannelClosedError:
         pass
     tidying.cancel()
     await worker.drain()
@@ -259,11 +265,20 @@ def main() -> int:
     # Ctrl-C on the terminal is the supervisor's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        from uvloop import run  # noqa: PLC0415 - plain asyncio serves where uvloop is not installed
-    except ImportError:
-        run = asyncio.run
-    return int(run(serve(order)))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(serve(order))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's loop, or plain asyncio's where it is not installed or ``TIDEGATE_LOOP=asyncio`` asks for it."""
+    if os.environ.get("TIDEGATE_LOOP") != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415 - optional
+        except ImportError:
+            pass
+        else:
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
 
 
 if __name__ == "__main__":

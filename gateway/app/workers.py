@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.app.channel import ChannelClosed
+from gateway.app.channel import ChannelClosedError
 from gateway.app.process import WorkerOrder, WorkerProcess
 
-# A worker that keeps dying is started again after 0.1, 0.2, 0.4 … seconds, at most every half minute: a single death is hardly
-# noticed, a broken installation does not burn a core.
+# A worker that keeps dying is started again after 0.1, 0.2, 0.4 … seconds, at most every half minute: a single death
+# is hardly noticed, a broken installation does not burn a core.
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 # A worker that served this long was healthy: its next death starts the pauses anew.
@@ -38,20 +38,23 @@ class Slot:
         """Start the worker, and start it again whenever it dies, until ``stop``."""
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while not self._is_stopping():
             began = loop.time()
             self.worker = await WorkerProcess.start(self.order, self.sockets, self._answer)
             self.last_status = await self.worker.wait()
             self.ready.clear()
             self.tried.set()
             self.worker = None
-            if self._stopping:
+            if self._is_stopping():
                 return
             if loop.time() - began > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             self._notice(self.order.index, "died", f"exit status {self.last_status}; next start in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     def stop(self) -> None:
         """Drain the worker; ``keep`` returns when it has ended."""
@@ -74,7 +77,7 @@ class Slot:
             return None
         try:
             return await asyncio.wait_for(self.worker.ask(name, **arguments), ANSWER_SECONDS)
-        except (ChannelClosed, TimeoutError):
+        except (ChannelClosedError, TimeoutError):
             return None
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:

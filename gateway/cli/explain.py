@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load the pipeline, so imports happen on use
 """``tidegate explain``: what the pipeline would do with a message, each finding and reply, without sending it."""
 
 import asyncio

@@ -26,7 +26,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def tidegate(
-    version: Annotated[  # noqa: ARG001 - handled by its callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:

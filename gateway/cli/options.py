@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load pydantic, so its users are imported where they are used
 """What the commands share: ``--config``, ``--json``, and a configuration that loads or exit 78 with every error."""
 
 import json

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: `tidegate --help` must not load pydantic, so its users are imported where they are used
 """``tidegate policy show`` and ``policy list``."""
 
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
 """``tidegate queue``: what waits, is held or quarantined; through the gateway, or on its spool while none serves."""
 
 import asyncio

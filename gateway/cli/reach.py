@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
 """How the commands reach the gateway: its data folder, its control socket, and what to say when it is not there."""
 
 import asyncio

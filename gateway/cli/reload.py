@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
 """``tidegate reload``: make the gateway read its configuration again, and say what changed or why nothing did."""
 
 import typer

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
 """``tidegate status``: is the gateway there, does it take mail, what waits."""
 
 from pathlib import Path

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: rich is loaded where a person reads
 """Tables: with rich on a terminal, else a line a row with tabs between, for programs and paste."""
 
 from collections.abc import Sequence

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - start-up time: commands import what they need when they run
 """``tidegate trace``: a message's whole story, also of one that was refused."""
 
 from typing import Annotated

@@ -2,15 +2,17 @@
 
     python tests/crash/kill_loop.py --kills 100
 
-A load of several connections sends uniquely numbered messages and notes which were acknowledged (250 to the final dot). Postfix's smtp-sink takes
-what the gateway delivers and writes every message to a file. After each random interval every process of the gateway is killed and
-started again on the same data folder. At the end the gateway runs until its queue is empty, then:
+A load of several connections sends uniquely numbered messages and notes which were acknowledged (250 to the final
+dot). Postfix's smtp-sink takes what the gateway delivers and writes every message to a file. After each random
+interval every process of the gateway is killed and started again on the same data folder. At the end the gateway runs
+until its queue is empty, then:
 
     lost       = acknowledged - delivered            must be 0 (invariant 1)
     duplicates = delivered more than once            only where a kill fell between the sink's 250 and its record
     unasked    = delivered without having been sent  must be 0
 
-A message that was sent but not acknowledged may be delivered (the kill fell between commit and reply); the client would send it again.
+A message that was sent but not acknowledged may be delivered (the kill fell between commit and reply); the client
+would send it again.
 """
 
 import argparse
@@ -126,7 +128,16 @@ class Gateway:
 
     def queued(self) -> int:
         """Return how many recipients wait, as the operator would ask."""
-        command = [sys.executable, "-m", "gateway", "queue", "list", "--json", "--config", str(self.folder / "tidegate.toml")]
+        command = [
+            sys.executable,
+            "-m",
+            "gateway",
+            "queue",
+            "list",
+            "--json",
+            "--config",
+            str(self.folder / "tidegate.toml"),
+        ]
         answer = subprocess.run(command, capture_output=True, check=False, text=True)
         return answer.stdout.count('"trace_id"')
 
@@ -163,7 +174,8 @@ def sink(folder: Path, port: int) -> Iterator[None]:
 
 
 async def load(port: int, tally: Tally, numbers: Iterator[int], stop: asyncio.Event) -> None:
-    """Send messages over one connection after another until told to stop; a broken connection is simply the next one's turn."""
+    """Send messages over one connection after another until told to stop; a broken connection is simply the next one's
+    turn."""
     while not stop.is_set():
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -176,7 +188,11 @@ async def load(port: int, tally: Tally, numbers: Iterator[int], stop: asyncio.Ev
 
 
 async def session(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally, numbers: Iterator[int], stop: asyncio.Event
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    tally: Tally,
+    numbers: Iterator[int],
+    stop: asyncio.Event,
 ) -> None:
     """Send up to ten messages over one connection, noting each acknowledgement as it arrives."""
 
@@ -217,7 +233,7 @@ def collect(folder: Path, tally: Tally) -> None:
 
 async def run(kills: int, seed: int, folder: Path) -> Tally:
     """Return the tally of ``kills`` kills."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - when to kill, not a secret
     tally, stop, numbers = Tally(), asyncio.Event(), iter(range(1, 10**9))
     gateway = Gateway(folder / "gateway", free_port(), free_port())
     gateway.write_configuration()
