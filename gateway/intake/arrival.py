@@ -106,6 +106,9 @@ class ArrivingSession(Session):
             else:
                 secured = await start_tls(self, self._stream, certificate.context, seconds=seconds)
         except OSError as error:
+            # Half a handshake leaves nothing that words could be said over, and nobody who would tell us of the end.
+            self._stream.abort()
+            self._lost = True
             raise SessionEnd("tls") from error
         self.transport = secured
         session = secured.get_extra_info("ssl_object")

@@ -76,8 +76,8 @@ class Input:
 
     @property
     def waiting(self) -> bool:
-        """Whether the session waits for its client."""
-        return self._waiter is not None
+        """Whether the session waits for its client, and nothing has come yet that wakes it."""
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def pending(self) -> bool:

@@ -52,6 +52,7 @@ class OpenTransaction:
     envelope: Envelope
     enveloped: Stamp
     recipients: list[Recipient] = field(default_factory=list)
+    addresses: set[tuple[str, str]] = field(default_factory=set)
     any_refused: bool = False
     writer: ContentWriter | None = None
     chunk_refused: bool = False
@@ -161,7 +162,9 @@ class SmtpSession(CommandingSession):
     def _accept_recipient(self, tx: OpenTransaction, recipient: Recipient) -> None:
         # Said twice, delivered once; the local part's case may matter to its mailbox server, so only equal ones are
         # the same.
-        if recipient.path.mailbox not in [r.path.mailbox for r in tx.recipients]:
+        mailbox = recipient.path.mailbox
+        if (mailbox.local_part, mailbox.domain) not in tx.addresses:
+            tx.addresses.add((mailbox.local_part, mailbox.domain))
             tx.recipients.append(recipient)
         self._out.append(_RECIPIENT_OK)
 

@@ -251,10 +251,6 @@ class Session(SMTP):
         self.flush()
         if self._lost:
             return
-        if over.end == "tls":
-            # Half a handshake leaves nothing that words could be said over.
-            self._stream.abort()
-            return
         gone = over.end == "quit" and not self._input.pending
         if gone or self._input.at_end or not self._stream.can_write_eof():
             self._stream.close()

@@ -54,7 +54,9 @@ async def start_tls(
     Raise ``OSError`` when the handshake fails; ``ssl.SSLError`` and a time-out are such.
     """
     loop = asyncio.get_running_loop()
-    secured = await loop.start_tls(transport, session, context, server_side=True, ssl_handshake_timeout=seconds)
+    # CPython 3.11's own handshake timeout closes the transport, but never wakes whoever waits for the handshake.
+    async with asyncio.timeout(seconds):
+        secured = await loop.start_tls(transport, session, context, server_side=True, ssl_handshake_timeout=seconds + 1)
     if secured is None:
         raise ConnectionResetError("the connection was lost during the TLS handshake")
     return secured
