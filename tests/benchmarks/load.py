@@ -73,12 +73,14 @@ class Sink:
         # 1,000 connections (its default is 256) so that the sink is never the narrow place.
         arguments = ["-c", "-m", "1000", f"{LOOPBACK}:{self.port}", "1000"]
         as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
-        self._process = subprocess.Popen([find("smtp-sink"), *as_nobody, *arguments], stdout=subprocess.PIPE)
+        command = [find("smtp-sink"), *as_nobody, *arguments]
+        # Its warnings (an idle client that it hangs up on) come between the counters and are skipped with them.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._reader = threading.Thread(target=self._read, name="sink-counter", daemon=True)
 
     def __enter__(self) -> Self:
         self._reader.start()
-        await_banner(self.port, "smtp-sink")
+        await_banner(self.port, "smtp-sink", alive=lambda: self._process.poll() is None)
         return self
 
     def __exit__(self, *_: object) -> None:
