@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from load import ClosedPort, Load, await_banner, send
+from load import BenchmarkError, ClosedPort, Load, await_banner, send
 from measure import PeakMemory, settled_cpu_seconds, tree_pss_octets
 from places import Place, deliver, placed
 from progress import Steps
@@ -118,6 +118,12 @@ def measure(place: Place, size: Size, steps: Steps) -> Backlog:
     rest = tree_pss_octets(root)
     with PeakMemory(root) as peak:
         full_rates = new_mail(place, size.new)
+    settled_cpu_seconds(root)
+    kept = _system(place).queued()
+    if kept != size.queued:
+        raise BenchmarkError(
+            f"{place.name}: {kept} messages are queued, {size.queued} were accepted for the dead next hop"
+        )
     return Backlog(
         system=place.name,
         messages=size.queued,

@@ -3,6 +3,7 @@
 The configurations are files beside this one (``postfix/``, ``tidegate/``); words between ``@`` are filled in here.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -81,6 +82,10 @@ class System(ABC):
     def root(self) -> int:
         """The process whose tree is the whole system."""
 
+    @abstractmethod
+    def queued(self) -> int:
+        """Messages in the queue of the running system."""
+
     def start(self) -> None:
         """Launch and wait for the 220 banner."""
         self.launch()
@@ -158,6 +163,11 @@ class Postfix(System):
     def root(self) -> int:
         return int((self.folder / "queue/pid/master.pid").read_text())
 
+    def queued(self) -> int:
+        # showq would print a line a message; every queued message is one file.
+        queues = (self.folder / "queue" / name for name in ("incoming", "active", "deferred"))
+        return sum(path.is_file() for queue in queues for path in queue.rglob("*"))
+
     def _postfix(self, verb: str) -> None:
         command = [find("postfix"), "-c", str(self.folder / "etc"), verb]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -217,6 +227,13 @@ class Tidegate(System):
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def queued(self) -> int:
+        done = _gateway("status", "--json", "--config", str(self.folder / "tidegate.toml"))
+        if not done.stdout:
+            raise BenchmarkError(f"tidegate status failed: {done.stderr.strip()[-600:]}")
+        count: int = json.loads(done.stdout)["queue"]["messages"]
+        return count
+
     def root(self) -> int:
         if self._process is None or not self.alive():
             raise BenchmarkError(f"tidegate is not running\n{self.last_words()}")
@@ -236,8 +253,8 @@ def running(system: System) -> Iterator[System]:
         system.stop()
 
 
-def _gateway(option: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway", option]
+def _gateway(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", *words]
     return subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
 
 
