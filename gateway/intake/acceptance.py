@@ -71,6 +71,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         filtered_seconds=received.until(filtered),
         durable_at=durable.utc if durable else 0.0,
         durable_seconds=received.until(durable) if durable else 0.0,
+        judgements=tuple([told for d in verdict.dispositions if d.judgements for told in _judgements(d)]),
     )
 
 
@@ -82,6 +83,16 @@ def _field(tx: Transaction, name: str) -> str:
 def _told(disposition: Disposition) -> tuple[str, str, float, str, str]:
     decisive = disposition.decisive.finding.filter if disposition.decisive else ""
     return disposition.recipient.path.wire, disposition.action.word, disposition.score, decisive, disposition.reason
+
+
+def _judgements(disposition: Disposition) -> list[tuple[str, str, str, float, str]]:
+    """Return what the recipient's policy made of the findings, where it made something of them."""
+    address = disposition.recipient.path.wire
+    return [
+        (address, j.finding.filter, j.finding.result, j.score, j.action.word if j.action is not None else "")
+        for j in disposition.judgements
+        if j.score or j.action is not None
+    ]
 
 
 def aborted(tx: Transaction, octets: int, reply: Reply | None, reason: str, at: float) -> TransactionAborted:

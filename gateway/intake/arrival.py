@@ -110,7 +110,7 @@ class ArrivingSession(Session):
             self._stream.abort()
             self._lost = True
             raise SessionEnd("tls") from error
-        self.transport = secured
+        self._use(secured)
         session = secured.get_extra_info("ssl_object")
         self._connection = replace(self._connection, tls=tls_facts(session))
 

@@ -32,6 +32,10 @@ class SessionEnd(Exception):  # noqa: N818 - not an error: how a session that is
         self.reason = reason
 
 
+def _nothing() -> None:
+    """Do nothing: what is left of an owner that is gone."""
+
+
 class Input:
     """Buffered octets of one connection, with one reader."""
 
@@ -48,14 +52,18 @@ class Input:
 
     # --- the transport's side
 
-    def feed(self, data: bytes) -> None:
-        """Take what the transport received."""
+    def feed(self, data: bytes) -> bool:
+        """Take what the transport received; return whether that is more than is wanted for now."""
         if self._at == len(self._buffer):
             self._buffer = data
         else:
             self._buffer = self._buffer[self._at :] + data
         self._at = 0
-        self._wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+            return False
+        return len(self._buffer) > MAX_BUFFERED_OCTETS
 
     def feed_eof(self) -> None:
         """Note that nothing more will come; what is buffered can still be read."""
@@ -67,6 +75,11 @@ class Input:
         if self._fate is None:
             self._fate = fate
         self._wake()
+
+    def release(self) -> None:
+        """Let go of the owner; nothing will be read any more."""
+        self._before_wait = _nothing
+        self.clear()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -122,7 +135,7 @@ class Input:
         """Return a line with its LF; raise ``CommandError`` for one too long, ``SessionEnd`` for one without an end."""
         end = self._buffer.find(b"\n", self._at)
         while end < 0:
-            if self.buffered > MAX_COMMAND_LINE_OCTETS:
+            if len(self._buffer) - self._at > MAX_COMMAND_LINE_OCTETS:
                 await self._discard_line()
             await self.more()
             end = self._buffer.find(b"\n", self._at)

@@ -3,6 +3,7 @@
 The mail path reads it; nothing here waits.
 """
 
+import asyncio
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,6 +67,8 @@ class Listener:
         self.guard = with_.guard
         self.sessions: set[Ticking] = set()
         self.draining = False
+        # Set when a session ends and none is left; whoever drains clears it and waits.
+        self.empty = asyncio.Event()
         self.certificate = Certificate(config.tls) if config.tls else None
         self._random_octets = with_.random_octets
         self._snapshot: HasConfig | None = None
@@ -74,6 +77,12 @@ class Listener:
         self._disk_free = 0
         # 4,096 peers, the busiest of a day; looking one up costs four comparisons of networks.
         self.peer = lru_cache(maxsize=4096)(self._peer)
+
+    def forget(self, session: Ticking) -> None:
+        """Strike a session that is over and whose connection is gone."""
+        self.sessions.discard(session)
+        if not self.sessions:
+            self.empty.set()
 
     def settings(self, gate: Gate) -> Settings:
         """Return the settings of the gate's snapshot, compiled once a snapshot."""

@@ -39,6 +39,9 @@ _START = replies.START_MAIL_INPUT.wire()
 
 # RFC 3030 §2: bdat-cmd = "BDAT" SP chunk-size [SP end-marker].
 _CHUNK = re.compile(rb"([0-9]{1,%d})(?: +([Ll][Aa][Ss][Tt]))?" % MAX_CHUNK_SIZE_DIGITS)
+# Recipients beyond the most, in one transaction, before each counts as an error (Postfix:
+# smtpd_recipient_overshoot_limit).
+OVERSHOOT = 1000
 # One piece of a chunk, as large as the pieces of a spilled content.
 PIECE_OCTETS = 256 * 1024
 
@@ -53,6 +56,7 @@ class OpenTransaction:
     enveloped: Stamp
     recipients: list[Recipient] = field(default_factory=list)
     addresses: set[tuple[str, str]] = field(default_factory=set)
+    overshoot: int = 0
     any_refused: bool = False
     writer: ContentWriter | None = None
     chunk_refused: bool = False
@@ -152,12 +156,18 @@ class SmtpSession(CommandingSession):
         said = parse_rcpt_parameters(rest)
         if said is not NO_RCPT_PARAMETERS and not self._record.extended_smtp:
             raise CommandError(replies.EHLO_FOR_EXTENSIONS)
-        # RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
         if len(tx.recipients) >= self._settings.limits.recipients_per_message:
+            self._count_overshoot(tx)
             raise CommandError(replies.TOO_MANY_RECIPIENTS)
         if self._held is not None and (refusal := self._listener.guard.count_recipient(self._held)):
             raise CommandError(refusal)
         return Recipient(path=path, notify=said.notify, orcpt=said.orcpt)
+
+    def _count_overshoot(self, tx: OpenTransaction) -> None:
+        # RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction, so a 452 is no error of its.
+        tx.overshoot += 1
+        if tx.overshoot > OVERSHOOT:
+            self._count_error()
 
     def _accept_recipient(self, tx: OpenTransaction, recipient: Recipient) -> None:
         # Said twice, delivered once; the local part's case may matter to its mailbox server, so only equal ones are
@@ -360,7 +370,11 @@ class SmtpSession(CommandingSession):
         if verdict.reply is not None:
             emit(judged(whole, verdict, verdict.reply, filtered, None))
             return verdict.reply
-        stored = await store(self._listener, tx.gate, whole, verdict, filtered)
+        self._committing = True
+        try:
+            stored = await store(self._listener, tx.gate, whole, verdict, filtered)
+        finally:
+            self._committing = False
         if isinstance(stored, Reply):
             emit(judged(whole, verdict, stored, filtered, None))
             self._emit_aborted(tx, stored, "not stored", whole.content.size)

@@ -8,6 +8,7 @@ for.
 import asyncio
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 from gateway.clock import Clock
 from gateway.config.models import Listen
@@ -15,13 +16,15 @@ from gateway.intake.guard import DoorGuard
 from gateway.intake.listener import Collaborators, Listener
 from gateway.intake.mailing import SmtpSession
 from gateway.intake.ports import Custody, GateSource, OnStored, RandomOctets
-from gateway.intake.session import Session, discover_verbs
+from gateway.intake.session import LINGER_SECONDS, Session, discover_verbs
 from gateway.journal.events import EventSink
 
 # How often sessions look at the clock: no timeout of RFC 5321 §4.5.3.2 is finer than minutes.
 SWEEP_SECONDS = 1.0
 # Connections that wait to be accepted: as many as arrive while one loop is busy for a tenth of a second under attack.
 BACKLOG = 1024
+# Turns of the loop in which connections are still accepted: poll, accept, begin, on either event loop.
+ACCEPTING_TURNS = 5
 # A commit that has begun when time is up is a disk's flush away from its end.
 COMMIT_GRACE_SECONDS = 10.0
 
@@ -89,8 +92,10 @@ class IntakeServer:
     async def drain(self, seconds: float) -> None:
         """Stop: see the module; return when no session is left, at the latest shortly after ``seconds``."""
         self._listener.draining = True
-        # What the kernel has accepted for us would be reset with the socket: take it in first, it is told 421.
-        await asyncio.sleep(0)
+        # What the kernel has accepted for us would be reset with the socket. A few turns of the loop take it in
+        # first, and it is told 421.
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
         for session in self._sessions():
@@ -99,6 +104,7 @@ class IntakeServer:
         for session in self._sessions():
             session.cut()
         await self._ended(COMMIT_GRACE_SECONDS)
+        await self._gone(LINGER_SECONDS)
         if self._sweeper is not None:
             self._sweeper.cancel()
 
@@ -109,6 +115,16 @@ class IntakeServer:
         tasks = _running(session.task for session in self._sessions())
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
+
+    async def _gone(self, seconds: float) -> None:
+        """Wait until the last clients have read their last words."""
+        self._listener.empty.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if self._listener.sessions:
+                    await self._listener.empty.wait()
+        for session in self._sessions():
+            session.cut()
 
 
 def _running(tasks: "Iterable[asyncio.Task[None] | None]") -> list["asyncio.Task[None]"]:

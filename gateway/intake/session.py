@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Session as ClientRecord
 
 from gateway.intake.guard import Admission
-from gateway.intake.input import MAX_BUFFERED_OCTETS, Input, SessionEnd
+from gateway.intake.input import Input, SessionEnd
 from gateway.intake.listener import Listener
 from gateway.intake.pace import Pace
 from gateway.journal.events import SessionClosed, SessionRefused
@@ -40,6 +40,9 @@ LINGER_SECONDS = 5.0
 # Commands that move no mail; beyond so many between two mails each counts as an error (Postfix:
 # smtpd_junk_command_limit).
 JUNK_COMMANDS = 100
+_SEEN_TO_ELSEWHERE = frozenset(["QUIT", "BDAT"])
+# A pipelined flood must not keep the loop to itself: so many commands take about a millisecond.
+COMMANDS_A_TURN = 50
 _JUNK = frozenset(["NOOP", "RSET", "VRFY", "EXPN", "ETRN", "HELP", "HELO", "EHLO"])
 
 _FOREVER = float("inf")
@@ -64,6 +67,7 @@ class Session(SMTP):
         self._lost = False
         self._lingering = False
         self._judging = False
+        self._committing = False
         self._out_of_time = False
         self._in_content = False
         self._batched = False
@@ -76,8 +80,8 @@ class Session(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; TLS is put in between later, without coming here."""
-        self.transport = transport
-        self.session = ClientRecord(self.loop)
+        self._use(cast("asyncio.Transport", transport))
+        self.session = self._record = ClientRecord(self.loop)
         self._gate = self._listener.gate()
         self._settings = self._listener.settings(self._gate)
         self._connection = self._first_facts()
@@ -106,8 +110,7 @@ class Session(SMTP):
         """Take octets; stop reading when more has come than anybody wants."""
         if self._lingering:
             return
-        self._input.feed(data)
-        if not self._input.waiting and self._input.buffered > MAX_BUFFERED_OCTETS and not self._reading_paused:
+        if self._input.feed(data) and not self._reading_paused:
             self._reading_paused = True
             self._stream.pause_reading()
 
@@ -122,11 +125,10 @@ class Session(SMTP):
         self._input.feed_eof()
         self.resume_writing()
         if self._handler_coroutine is None or self._handler_coroutine.done():
-            self._listener.sessions.discard(self)
+            self._listener.forget(self)
 
-    @property
-    def _stream(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self.transport)
+    def _use(self, transport: asyncio.Transport) -> None:
+        self.transport = self._stream = transport
 
     # --- output
 
@@ -205,7 +207,7 @@ class Session(SMTP):
         """End now, unless a commit is under way: that is always waited for."""
         if self._input.waiting or self._write_blocked:
             self._input.fail(SessionEnd("shutdown", replies.SHUTTING_DOWN))
-        elif self._judging and self._handler_coroutine is not None:
+        elif self._handler_coroutine is not None and not self._committing:
             self._handler_coroutine.cancel()
         if self._write_blocked or self._lingering:
             self._stream.abort()
@@ -225,7 +227,8 @@ class Session(SMTP):
             while True:
                 await self._one_command()
         except SessionEnd as end:
-            over = end
+            # Its traceback would tie the session's objects into cycles, which only the garbage collector could free.
+            over = end.with_traceback(None)
         except asyncio.CancelledError:
             over = SessionEnd("shutdown", replies.SHUTTING_DOWN)
         except Exception as error:  # noqa: BLE001 - a bug in one session must neither end the worker nor reach the client
@@ -241,8 +244,9 @@ class Session(SMTP):
         if self._held is not None:
             self._listener.guard.leave(self._held)
         self._emit_end(over)
+        self._input.release()
         if self._lost:
-            self._listener.sessions.discard(self)
+            self._listener.forget(self)
 
     async def _abandon(self, over: SessionEnd) -> None:
         """Let go of a transaction that is still open."""
@@ -313,6 +317,8 @@ class Session(SMTP):
             self._listener.internal_error("command", error, self._session_id())
             self.say(replies.INTERNAL_ERROR)
         self._batched = self._input.pending
+        if self._batched and not self._commands % COMMANDS_A_TURN:
+            await asyncio.sleep(0)
         if self._blocked is not None:
             await self._unblock(self._blocked)
 
@@ -333,14 +339,10 @@ class Session(SMTP):
             self._count_junk()
         await method(self, command.argument)
 
-    @property
-    def _record(self) -> ClientRecord:
-        return cast("ClientRecord", self.session)
-
     def _require_single(self, verb: str) -> None:
-        # RFC 2920 §3.1: without PIPELINING, which HELO never offers, each reply is waited for. QUIT behind the last
-        # of it does no harm.
-        if (self._batched or self._input.pending) and verb != "QUIT":
+        # RFC 2920 §3.1: without PIPELINING, which HELO never offers, each reply is waited for. QUIT behind the last of
+        # it does no harm, and BDAT must see to its chunk first.
+        if (self._batched or self._input.pending) and verb not in _SEEN_TO_ELSEWHERE:
             self._note_improper_pipelining()
             raise CommandError(replies.PIPELINING_MISUSE)
 

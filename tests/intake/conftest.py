@@ -148,7 +148,7 @@ async def open_door(tmp_path: Path) -> AsyncIterator[OpenDoor]:
         guard = DoorGuard(node.limits, counters, clock)
         server = IntakeServer(
             Listen(address="127.0.0.1:0", **(listen or {})),
-            gate=lambda: gate,
+            gate=lambda: door.gate,
             custody=custody,
             clock=clock,
             events=events,

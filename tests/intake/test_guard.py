@@ -239,3 +239,18 @@ async def pour(client, octets: bytes) -> None:
     for start in range(0, len(octets), 60_000):
         client.send(octets[start : start + 60_000])
         await client.writer.drain()
+
+
+async def test_recipients_far_beyond_the_most_count_as_errors(open_door) -> None:
+    """An honest client's overshoot costs nothing; one that goes on for thousands is sent away."""
+    door = await open_door(limits={"recipients_per_message": 100})
+    client = await door.connect()
+    await client.greet()
+    await client.say("MAIL FROM:<sender@example.org>")
+    client.send(b"".join(b"RCPT TO:<user%d@example.com>\r\n" % n for n in range(1200)))
+    answers = []
+    while not answers or answers[-1]:
+        answers.append((await client.reply())[:9])
+    assert answers[:100] == ["250 2.1.5"] * 100
+    assert answers[100:-2] == ["452 4.5.3"] * 1020
+    assert answers[-2] == "421 4.7.0"

@@ -279,3 +279,31 @@ async def test_disk_that_fails_while_spilling_is_4yz(open_door, monkeypatch) -> 
     assert (await client.mail(b"x" * 300_000 + b"\r\n")).startswith("451 4.3.0 [")
     assert [event.operation for event in door.of(StorageFailed)] == ["spill"]
     assert (await client.mail()).startswith("250 ")
+
+
+async def test_content_without_any_line_end_stays_within_bounds(open_door) -> None:
+    door = await open_door(smtp={"spill": 65_536})
+    client = await door.connect()
+    await client.greet()
+    await client.begin()
+    most = 0
+    for _ in range(200):
+        client.send(b"x" * 50_000)
+        await client.writer.drain()
+        most = max(most, door.counters.add_octets(0))
+    client.send(b"\r\n.\r\n")
+    assert (await client.reply()).startswith("250 ")
+    assert door.custody.stored[0].octets == 10_000_002
+    assert most < 1_200_000
+
+
+async def test_content_far_beyond_the_most_is_cut_off(open_door) -> None:
+    """A refused content is read to its end, but one that has no end in sight is not waited for."""
+    door = await open_door(config={"max_message": 65_536})
+    client = await door.connect()
+    await client.greet()
+    await client.begin()
+    client.send(b"x" * 1_000_000)
+    assert (await client.reply()).startswith("552 5.3.4")
+    assert await client.reply() == ""
+    assert not door.custody.stored

@@ -1,7 +1,9 @@
 """Timeouts, minimum rates, draining, reload: what happens while a session waits (RFC 5321 §4.5.3.2, §3.8)."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import pytest
 
@@ -235,3 +237,54 @@ async def test_running_transaction_keeps_its_snapshot(open_door) -> None:
     assert (await client.reply()).startswith("550 5.5.2")
     assert (await client.mail(b"a\nb\r\n")).startswith("250 ")
     assert door.custody.stored[0].content.octets == b"a\r\nb\r\n"
+
+
+# --- memory
+
+
+async def test_session_leaves_no_cycles_behind(door) -> None:
+    """At a thousand sessions a second the garbage collector would cost more than the sessions' own objects."""
+    gc.disable()
+    try:
+        client = await door.connect()
+        await client.greet()
+        await client.mail()
+        (session,) = door.server._listener.sessions
+        remembered = weakref.ref(session)
+        del session
+        await client.say("QUIT")
+        await client.close()
+        await door.idle()
+        await door.until(lambda: remembered() is None)
+    finally:
+        gc.enable()
+
+
+async def test_pipelined_flood_leaves_turns_to_others(door) -> None:
+    """A quarter of a megabyte of commands comes in one read; the other sessions must not wait for its end."""
+    client, other = await door.connect(limit=2**24), await door.connect()
+    await client.greet()
+    await other.greet()
+    await client.say("MAIL FROM:<sender@example.org>")
+    client.send(b"RCPT TO:<user@example.com>\r\n" * 9000)
+    await door.until(lambda: len(door.gate.asked) > 50)
+    assert (await other.say("NOOP")).startswith("250 ")
+    assert len(door.gate.asked) < 9000
+
+
+async def test_drain_cuts_what_waits_for_a_filter_at_rcpt(door, monkeypatch) -> None:
+    """A callout may take half a minute; a worker that is told to stop does not wait for it."""
+    asked = asyncio.Event()
+
+    async def never(*_) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(type(door.gate), "judge_recipient", never)
+    client = await door.connect()
+    await client.greet()
+    await client.say("MAIL FROM:<sender@example.org>")
+    client.send(b"RCPT TO:<user@example.com>\r\n")
+    await asked.wait()
+    await door.server.drain(0.01)
+    assert (await client.reply()).startswith("421 4.3.2")
