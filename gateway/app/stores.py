@@ -20,7 +20,7 @@ from gateway.state.counters import SharedCounters
 
 def shard_settings(data: Path, clock: Clock) -> ShardSettings:
     """Return how a shard is opened: with the ledger's tables beside the spool's."""
-    return ShardSettings(data=data, clock=clock, companions=LEDGER_MIGRATIONS)
+    return ShardSettings(data=data, clock=clock, companions=LEDGER_MIGRATIONS, writer="process")
 
 
 class Witness:

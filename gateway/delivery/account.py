@@ -95,7 +95,7 @@ def delay_record(
         send_delay_seconds=_seconds(stamps.received, started),
         receive_delay_seconds=_seconds(stamps.received, accepted),
         finished_at=outcome.at.utc,
-        status=state,
+        status=state.value,
         next_hop=report.next_hop,
         relay=report.relay,
         reply=attempts[-1].reply,

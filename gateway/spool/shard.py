@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 from gateway.clock import Clock, Stamp
 from gateway.mail.content import Content
@@ -42,6 +43,7 @@ class ShardSettings:
     data: Path
     clock: Clock
     companions: Sequence[Migration] = ()
+    writer: Literal["thread", "process"] = "thread"
     files: DurableFiles = field(default_factory=DurableFiles)
 
 
@@ -63,6 +65,7 @@ class Shard:
             (*schema.MIGRATIONS, *settings.companions),
             # FULL: with NORMAL the log is not synced at commit, and a power failure would lose acknowledged mail.
             synchronous="FULL",
+            writer=settings.writer,
             on_trouble=lambda error: on_trouble(name, error),
         )
         try:

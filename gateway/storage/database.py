@@ -10,16 +10,28 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
+from gateway.storage.committer import Committer
 from gateway.storage.connection import Synchronous, connect_writer
 from gateway.storage.durable import make_folder
 from gateway.storage.errors import StorageCorrupt, StorageError, StorageUnavailable, from_sqlite
 from gateway.storage.lock import FileLock
 from gateway.storage.migration import Migration, migrate
+from gateway.storage.process import ProcessWriter
 from gateway.storage.promptness import shorten_switch_interval
 from gateway.storage.reader import ReadDatabase, Row
 from gateway.storage.statement import Write
-from gateway.storage.writer import Writer
+from gateway.storage.writer import Group, ThreadWriter
+
+# Under load a group waits this long for company.
+_GATHER_SECONDS = 0.002
+_BUSY_SECONDS = 0.01
+# Bounds a group's memory and the time to redo it one by one.
+_GROUP_SUBMISSIONS = 512
+# The writer process of a predecessor that was killed has at most one group to commit.
+_LOCK_SECONDS = 5.0
+_NEVER = float("inf")
 
 
 def _ignore(_: StorageError) -> None:
@@ -31,7 +43,8 @@ class Database:
 
     Construction blocks (recovery, migrations) and raises StorageError: StorageLocked while another process serves the
     file, StorageTooNew, StorageCorrupt. ``on_trouble`` hears, in the writer's thread, of failures that belong to no
-    submission.
+    submission. ``writer`` says where SQL runs: in a ``process`` of its own for the mail path, in a ``thread``
+    elsewhere.
     """
 
     def __init__(
@@ -41,32 +54,82 @@ class Database:
         *,
         synchronous: Synchronous,
         on_trouble: Callable[[StorageError], None] = _ignore,
+        writer: Literal["thread", "process"] = "thread",
     ) -> None:
         self.path = path
         shorten_switch_interval()
         make_folder(path.parent)
-        self._lock = FileLock(path)
+        self._lock = FileLock(path, _LOCK_SECONDS if writer == "process" else 0.0)
         try:
             connection = _open(path, migrations, synchronous)
         except StorageError:
             self._lock.release()
             raise
-        self._writer: Writer | None = Writer(connection, path, on_trouble)
+        self._writer: ThreadWriter | ProcessWriter | None
+        if writer == "thread":
+            self._writer = ThreadWriter(Committer(connection, path, on_trouble), path.name, self._done)
+        else:
+            connection.close()
+            self._writer = ProcessWriter(
+                path, synchronous, self._lock.descriptor, on_trouble=on_trouble, done=self._done
+            )
+        self._pending: Group = []
+        self._in_flight = False
+        self._timer: asyncio.Handle | None = None
+        self._due = _NEVER
+        self._handed_over = -_NEVER
         # One reader: a queue listing and a delivery scan may wait for each other, never for a writer.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"reader {path.name}")
         self._reader: ReadDatabase | None = None
 
-    def commit(self, writes: Sequence[Write]) -> asyncio.Future[None]:
+    def commit(self, writes: Sequence[Write], *, lazily: float = 0.0) -> asyncio.Future[None]:
         """Submit writes as one unit; the future resolves when they are durable, or fails with StorageError.
 
+        ``lazily`` is how many seconds they may wait for others to share a sync with, for writes nobody waits for.
         Cancelling the future does not take the submission back.
         """
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         if self._writer is None:
             future.set_exception(StorageUnavailable(f"{self.path} is closed"))
-        else:
-            self._writer.submit((future, writes))
+            return future
+        self._pending.append((future, writes))
+        if not self._in_flight:
+            self._arm(loop, lazily or self._gather_seconds(loop))
         return future
+
+    def _gather_seconds(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Under load commits follow each other closely: then a little waiting lets more share one sync."""
+        return _GATHER_SECONDS if loop.time() - self._handed_over < _BUSY_SECONDS else 0.0
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        due = loop.time() + seconds
+        if due < self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = loop.call_later(seconds, self._hand_over) if seconds else loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give everything pending to the writer as one group; one group is under way at a time."""
+        self._timer, self._due = None, _NEVER
+        group, self._pending = self._pending[:_GROUP_SUBMISSIONS], self._pending[_GROUP_SUBMISSIONS:]
+        if group and self._writer is not None:
+            self._in_flight = True
+            self._handed_over = group[0][0].get_loop().time()
+            self._writer.submit(group)
+
+    def _done(self, group: Group, outcomes: list[StorageError | None]) -> None:
+        self._in_flight = False
+        if self._pending:
+            self._hand_over()
+        for (future, _), error in zip(group, outcomes, strict=True):
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
 
     async def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return the rows of a query, run in another thread on a connection that cannot write."""
@@ -89,6 +152,9 @@ class Database:
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
+        if self._pending:
+            writer.submit(self._pending)
+            self._pending = []
         self._executor.shutdown()
         if self._reader is not None:
             self._reader.close()

@@ -19,7 +19,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-_SWITCH_INTERVAL_SECONDS = 0.000005
+_SWITCH_INTERVAL_SECONDS = 0.0002
 _TIMER_SLACK_NS = 1000
 
 

@@ -70,7 +70,7 @@ async def test_many_submissions_of_one_loop_turn_are_all_durable(database):
 
 def commit_as_one_group(database, *submissions):
     """Commit as the idle writer would if all were pending at once; return the types of the outcomes."""
-    return [type(outcome) for outcome in database._writer._group.commit(submissions)]
+    return [type(outcome) for outcome in database._writer._committer._group.commit(submissions)]
 
 
 async def test_within_a_group_inserts_come_first_then_updates_then_deletes(database):
@@ -118,7 +118,7 @@ async def test_a_cancelled_waiter_does_not_take_its_rows_back(database):
 async def test_a_full_store_says_so_keeps_what_it_had_and_takes_deletes(database):
     await database.commit([(INSERT, (n, f"n{n}", bytes(100_000))) for n in range(10)])
     pages = (await database.read("PRAGMA page_count"))[0][0]
-    database._writer._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    database._writer._committer._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     outcomes = commit_as_one_group(database, [(INSERT, (99, "large", bytes(500_000)))], [(DELETE, (0, "n0"))])
     assert outcomes == [StorageFull, type(None)]
     assert len(await names(database)) == 9
