@@ -255,12 +255,13 @@ class Session(SMTP):
         self.flush()
         if self._lost:
             return
+        # Whatever the client does now, the sweep ends it: a close alone waits for one that reads no replies.
+        self._lingering = True
+        self._deadline = self._clock.monotonic() + LINGER_SECONDS
         gone = over.end == "quit" and not self._input.pending
         if gone or self._input.at_end or not self._stream.can_write_eof():
             self._stream.close()
             return
-        self._lingering = True
-        self._deadline = self._clock.monotonic() + LINGER_SECONDS
         self._stream.write_eof()
         if self._reading_paused:
             self._stream.resume_reading()

@@ -23,14 +23,14 @@ class EverybodyExists:
 
 @pytest.fixture
 async def real_door(open_door, tmp_path):
-    async def build(main: str = "", **options):
+    async def build(**options):
         door = await open_door(**options)
         folder = tmp_path / "policies"
         folder.mkdir()
         ours = 'domains = ["example.com", "例子.中国"]\nnext_hop = "smtp://192.0.2.25"\n'
         (folder / "ours.toml").write_text(ours, "utf-8")
         (tmp_path / "tidegate.toml").write_text(
-            f'hostname = "mx.example.net"\n{main}\n[[listen]]\naddress = "127.0.0.1:0"\n[limits]\nfree_disk_floor = 0\n',
+            'hostname = "mx.example.net"\n[[listen]]\naddress = "127.0.0.1:0"\n[limits]\nfree_disk_floor = 0\n',
             "utf-8",
         )
         kinds = catalogue()

@@ -115,6 +115,16 @@ async def pour(client, octets: bytes) -> None:
         await client.writer.drain()
 
 
+@pytest.mark.parametrize("last", [b"QUIT\r\n", b"GET / HTTP/1.1\r\n"])
+async def test_client_that_neither_reads_nor_leaves_is_gone_after_a_while(open_door, fake_clock, last) -> None:
+    door = await open_door(clock=fake_clock)
+    with socket.create_connection(door.address) as client:
+        client.sendall(last)
+        await door.until(lambda: door.of(SessionClosed))
+        door.pass_time(6)
+        await door.idle()
+
+
 # --- early talkers
 
 
@@ -159,6 +169,15 @@ async def test_drain_says_421_to_idle_sessions_and_refuses_new_ones(door) -> Non
     assert [event.end for event in door.of(SessionClosed)] == ["shutdown"]
 
 
+async def drained(door, client, seconds: float) -> str:
+    """Drain while a client has something open; return what it is told."""
+    draining = asyncio.get_running_loop().create_task(door.server.drain(seconds))
+    told = await client.reply()
+    await client.close()
+    await draining
+    return told
+
+
 async def test_drain_lets_running_transactions_finish(door) -> None:
     client = await door.connect()
     await client.greet()
@@ -179,8 +198,7 @@ async def test_drain_cuts_what_has_not_finished_in_time(door) -> None:
     client = await door.connect()
     await client.greet()
     await client.begin()
-    await door.server.drain(0.05)
-    assert (await client.reply()).startswith("421 4.3.2")
+    assert (await drained(door, client, 0.05)).startswith("421 4.3.2")
     assert not door.custody.stored
     assert [event.reason for event in door.of(TransactionAborted)] == ["shutdown"]
 
@@ -197,6 +215,7 @@ async def test_drain_never_cuts_a_commit(door) -> None:
     assert not draining.done()
     door.custody.opened.set()
     assert (await client.reply()).startswith("250 2.0.0 [")
+    await client.close()
     await draining
     assert len(door.handed_over) == 1
 
@@ -208,8 +227,7 @@ async def test_drain_stops_judging_when_time_is_up(door) -> None:
     await client.begin()
     client.send(b"body\r\n.\r\n")
     await door.until(lambda: door.gate.transactions)
-    await door.server.drain(0.01)
-    assert (await client.reply()).startswith("421 4.3.2")
+    assert (await drained(door, client, 0.01)).startswith("421 4.3.2")
     assert not door.custody.stored
     assert [event.reason for event in door.of(TransactionAborted)] == ["shutdown"]
 
@@ -286,5 +304,4 @@ async def test_drain_cuts_what_waits_for_a_filter_at_rcpt(door, monkeypatch) -> 
     await client.say("MAIL FROM:<sender@example.org>")
     client.send(b"RCPT TO:<user@example.com>\r\n")
     await asked.wait()
-    await door.server.drain(0.01)
-    assert (await client.reply()).startswith("421 4.3.2")
+    assert (await drained(door, client, 0.01)).startswith("421 4.3.2")
