@@ -80,7 +80,7 @@ def delay_record(
         domain=recipient.recipient.path.domain,
         reverse_path=message.envelope.reverse_path.wire,
         role=message.role,
-        origin=message.origin,
+        origin=message.origin.value,
         octets=message.octets,
         action=recipient.action,
         connected_at=stamps.connected.utc,
