@@ -20,7 +20,8 @@ ENV PATH=/opt/tidegate/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TI
 # The only writable place: run with a read-only root file system.
 VOLUME ["/var/lib/tidegate"]
 WORKDIR /var/lib/tidegate
-USER tidegate
+# A number: an orchestrator can then see that it is not root.
+USER 990:990
 EXPOSE 2525 9625
 # SIGTERM drains: running transactions finish, nothing is cut.
 STOPSIGNAL SIGTERM
