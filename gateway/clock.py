@@ -1,8 +1,8 @@
 """Time as a parameter: UTC stamps for evidence, the monotonic clock for durations (contract.md §2, invariant 11).
 
 A ``Stamp`` carries both readings of one instant. Durations are differences of the monotonic reading, so a stepped
-wall clock never makes a delay negative. Stamps outlive the process in the spool: the monotonic clock counts from boot, so a
-stored reading is comparable only within the same boot; ``restore`` falls back to UTC across a reboot.
+wall clock never makes a delay negative. Stamps outlive the process in the spool: the monotonic clock counts from boot,
+so a stored reading is comparable only within the same boot; ``restore`` falls back to UTC across a reboot.
 """
 
 import time

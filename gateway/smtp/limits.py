@@ -4,8 +4,8 @@ These bound single lines and values. What an administrator may set (recipients, 
 configuration.
 """
 
-# RFC 5321 §4.5.3.1.1 asks to take 64 octets and §4.5.3.1 to avoid limits: VERP and SRS senders write longer local parts than
-# that, and refusing their mail would lose it. Counted as written, quotes included.
+# RFC 5321 §4.5.3.1.1 asks to take 64 octets and §4.5.3.1 to avoid limits: VERP and SRS senders write longer local
+# parts than that, and refusing their mail would lose it. Counted as written, quotes included.
 MAX_LOCAL_PART_OCTETS = 128
 
 # RFC 5321 §4.5.3.1.2: domain ≤ 255 octets, counted as written and again as A-labels.
