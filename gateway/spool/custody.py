@@ -282,7 +282,7 @@ class Custody:
 async def _commit_or_sweep(shard: Shard, writes: Sequence[Write], trace_ids: Sequence[str]) -> None:
     """Commit; when that fails, remove the content files made for these messages: a full disk should not keep them."""
     try:
-        await shard.database.commit(writes, lazily=0.01)
+        await shard.database.commit(writes)
     except StorageError:
         # When they cannot be swept now, the next start does.
         with contextlib.suppress(StorageError):

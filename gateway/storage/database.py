@@ -22,7 +22,7 @@ from gateway.storage.process import ProcessWriter
 from gateway.storage.promptness import shorten_switch_interval
 from gateway.storage.reader import ReadDatabase, Row
 from gateway.storage.statement import Write
-from gateway.storage.writer import Group, ThreadWriter
+from gateway.storage.writer import Ended, Group, ThreadWriter
 
 # Under load a group waits this long for company.
 _GATHER_SECONDS = 0.002
@@ -31,7 +31,6 @@ _BUSY_SECONDS = 0.01
 _GROUP_SUBMISSIONS = 512
 # The writer process of a predecessor that was killed has at most one group to commit.
 _LOCK_SECONDS = 5.0
-_NEVER = float("inf")
 
 
 def _ignore(_: StorageError) -> None:
@@ -76,16 +75,14 @@ class Database:
         self._pending: Group = []
         self._in_flight = False
         self._timer: asyncio.Handle | None = None
-        self._due = _NEVER
-        self._handed_over = -_NEVER
+        self._handed_over = float("-inf")
         # One reader: a queue listing and a delivery scan may wait for each other, never for a writer.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"reader {path.name}")
         self._reader: ReadDatabase | None = None
 
-    def commit(self, writes: Sequence[Write], *, lazily: float = 0.0) -> asyncio.Future[None]:
+    def commit(self, writes: Sequence[Write]) -> asyncio.Future[None]:
         """Submit writes as one unit; the future resolves when they are durable, or fails with StorageError.
 
-        ``lazily`` is how many seconds they may wait for others to share a sync with, for writes nobody waits for.
         Cancelling the future does not take the submission back.
         """
         loop = asyncio.get_running_loop()
@@ -95,24 +92,18 @@ class Database:
             return future
         self._pending.append((future, writes))
         if not self._in_flight:
-            self._arm(loop, lazily or self._gather_seconds(loop))
+            self._arm(loop)
         return future
 
-    def _gather_seconds(self, loop: asyncio.AbstractEventLoop) -> float:
-        """Under load commits follow each other closely: then a little waiting lets more share one sync."""
-        return _GATHER_SECONDS if loop.time() - self._handed_over < _BUSY_SECONDS else 0.0
-
-    def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        due = loop.time() + seconds
-        if due < self._due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._due = due
-            self._timer = loop.call_later(seconds, self._hand_over) if seconds else loop.call_soon(self._hand_over)
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over soon: when commits follow each other closely, a little waiting lets more share a sync."""
+        if self._timer is None:
+            busy = loop.time() - self._handed_over < _BUSY_SECONDS
+            self._timer = loop.call_later(_GATHER_SECONDS, self._hand_over) if busy else loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         """Give everything pending to the writer as one group; one group is under way at a time."""
-        self._timer, self._due = None, _NEVER
+        self._timer = None
         group, self._pending = self._pending[:_GROUP_SUBMISSIONS], self._pending[_GROUP_SUBMISSIONS:]
         if group and self._writer is not None:
             self._in_flight = True
@@ -144,22 +135,36 @@ class Database:
         return self._reader.read(sql, parameters)
 
     async def close(self) -> None:
-        """Commit what is pending, checkpoint, let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(None, self.close_now)
+        """Commit what is pending, checkpoint, let go of the file; a second time does nothing."""
+        if (writer := self._detached()) is not None:
+            self._resolve(await asyncio.get_running_loop().run_in_executor(None, self._shut, writer))
 
     def close_now(self) -> None:
-        """Close, blocking; a second time does nothing."""
-        if self._writer is None:
-            return
+        """Close, blocking, in the loop's thread or without a loop."""
+        if (writer := self._detached()) is not None:
+            self._resolve(self._shut(writer))
+
+    def _detached(self) -> ThreadWriter | ProcessWriter | None:
+        """Return the writer with everything pending submitted, None when the store is closed already."""
         writer, self._writer = self._writer, None
-        if self._pending:
-            writer.submit(self._pending)
-            self._pending = []
+        if writer is not None:
+            writer.detach()
+            if self._pending:
+                writer.submit(self._pending)
+                self._pending = []
+        return writer
+
+    def _shut(self, writer: ThreadWriter | ProcessWriter) -> list[Ended]:
         self._executor.shutdown()
         if self._reader is not None:
             self._reader.close()
-        writer.close()
+        ended = writer.close()
         self._lock.release()
+        return ended
+
+    def _resolve(self, ended: list[Ended]) -> None:
+        for group, outcomes in ended:
+            self._done(group, outcomes)
 
 
 def _open(path: Path, migrations: Sequence[Migration], synchronous: Synchronous) -> sqlite3.Connection:

@@ -1,8 +1,8 @@
 """A writer in a process of its own: the store of the mail path.
 
 Why: SQLite's calls in a thread of a busy loop pass the interpreter's lock back and forth for every statement. Measured
-on two cores with 20 clients and 8 KB messages, a whole gateway passed 500 messages a second with a thread and 900 with a
-process. The child opens the one writing connection; this side never does while the child lives.
+on two cores with 20 clients and 8 KB messages, a whole gateway passed 500 messages a second with a thread and 900 with
+a process. The child opens the one writing connection; this side never does while the child lives.
 
 The child holds the store's lock too: when this process is killed, its successor waits until the child has committed
 what it had been given and is gone. When the child dies, what was under way fails with StorageUnavailable (whether it
@@ -13,6 +13,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from gateway.storage.connection import Synchronous
 from gateway.storage.errors import StorageError, StorageRefused, StorageUnavailable
 from gateway.storage.frames import Unpacker, pack, plain, unpack_error
 from gateway.storage.statement import Statement
-from gateway.storage.writer import Done, Group
+from gateway.storage.writer import Done, Ended, Group
 
 _READ_OCTETS = 65_536
 # A commit takes milliseconds, a last checkpoint of 64 MiB some seconds on a slow disk.
@@ -29,7 +30,7 @@ _CLOSE_SECONDS = 60.0
 
 
 class ProcessWriter:
-    """The child and the socket to it; one group is under way at a time."""
+    """The child and the socket to it; groups are answered in the order in which they were submitted."""
 
     def __init__(
         self,
@@ -43,8 +44,9 @@ class ProcessWriter:
         self._path, self._synchronous, self._lock = path, synchronous, lock
         self._on_trouble, self._done = on_trouble, done
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._group: Group | None = None
-        self._unsent = memoryview(b"")
+        self._detached = False
+        self._ended: list[Ended] = []
+        self._under_way: deque[Group] = deque()
         self._start()
 
     def _start(self) -> None:
@@ -59,14 +61,15 @@ class ProcessWriter:
         finally:
             theirs.close()
         self._socket.setblocking(False)
+        self._unsent = bytearray()
         self._unpacker = Unpacker()
         self._numbers: dict[Statement, int] = {}
         # Statements the child has not been told of.
         self._fresh: list[tuple[int, str, int, int]] = []
 
     def submit(self, group: Group) -> None:
-        """Send one group; never blocks."""
-        if self._loop is None:
+        """Send one group; never blocks. Called in the loop, or after ``detach``."""
+        if self._loop is None and not self._detached:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._socket.fileno(), self._readable)
         try:
@@ -74,9 +77,10 @@ class ProcessWriter:
         except ValueError:
             group = self._packable(group)
             frame = self._frame(group)
-        self._group = group
-        self._unsent = memoryview(frame)
-        self._send()
+        self._under_way.append(group)
+        self._unsent += frame
+        if not self._detached:
+            self._send()
 
     def _packable(self, group: Group) -> Group:
         """Return a group with plain values; a submission with a value that no column takes fails alone."""
@@ -111,13 +115,13 @@ class ProcessWriter:
     def _send(self) -> None:
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                del self._unsent[: self._socket.send(self._unsent)]
         except BlockingIOError:
             if self._loop is not None:
                 self._loop.add_writer(self._socket.fileno(), self._writable)
         except OSError:
             # The child is gone; reading says so too.
-            self._unsent = memoryview(b"")
+            self._unsent.clear()
 
     def _writable(self) -> None:
         if self._loop is not None:
@@ -144,28 +148,38 @@ class ProcessWriter:
                 self._on_trouble(error)
 
     def _end_group(self, outcomes: list[StorageError | None]) -> None:
-        group, self._group = self._group, None
-        if group is not None:
+        group = self._under_way.popleft()
+        if self._detached:
+            self._ended.append((group, outcomes))
+        else:
             self._done(group, outcomes)
 
     def _begin_again(self) -> None:
         """Replace a child that died."""
         error = StorageUnavailable(f"{self._path}: its writer process ended ({self._child.wait()})")
-        self._let_go()
-        self._loop = None
+        self._unwatch()
+        self._socket.close()
         self._start()
         self._on_trouble(error)
-        if self._group is not None:
-            self._end_group([error] * len(self._group))
+        while self._under_way:
+            self._end_group([error] * len(self._under_way[0]))
 
-    def _let_go(self) -> None:
+    def _unwatch(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
-        self._socket.close()
+        self._loop = None
 
-    def close(self) -> None:
-        """Have everything sent committed, wait for the child's last checkpoint; blocks."""
+    def detach(self) -> None:
+        """Leave the loop, so that ``close`` may block in another thread; call in the loop's thread."""
+        self._unwatch()
+        self._detached = True
+
+    def close(self) -> list[Ended]:
+        """Have everything submitted committed, wait for the child's last checkpoint; blocks; after ``detach``.
+
+        Return what ended meanwhile: the futures belong to the loop's thread.
+        """
         self._socket.setblocking(True)
         self._socket.settimeout(_CLOSE_SECONDS)
         # OSError: the child is gone already.
@@ -174,9 +188,13 @@ class ProcessWriter:
             self._socket.shutdown(socket.SHUT_WR)
             while octets := self._socket.recv(_READ_OCTETS):
                 self._take(octets)
-        self._let_go()
+        self._socket.close()
         try:
             self._child.wait(_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+        lost = StorageUnavailable(f"{self._path}: its writer process ended")
+        while self._under_way:
+            self._end_group([lost] * len(self._under_way[0]))
+        return self._ended

@@ -17,6 +17,7 @@ from gateway.storage.statement import Write
 
 Submission = tuple[asyncio.Future[None], Sequence[Write]]
 Group = list[Submission]
+Ended = tuple[Group, list[StorageError | None]]
 Done = Callable[[Group, list[StorageError | None]], None]
 
 
@@ -34,10 +35,14 @@ class ThreadWriter:
         """Queue one group; never blocks."""
         self._queue.put(group)
 
-    def close(self) -> None:
-        """Commit everything queued, checkpoint, end the thread; blocks until done."""
+    def detach(self) -> None:
+        """Prepare for ``close``; a thread needs nothing of the loop."""
+
+    def close(self) -> list[Ended]:
+        """Commit everything queued, checkpoint, end the thread; blocks until done. Outcomes go through ``done``."""
         self._queue.put(None)
         self._thread.join()
+        return []
 
     def _run(self) -> None:
         shorten_timer_slack()

@@ -46,8 +46,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "items.sqlite"
 
 
+@pytest.fixture(params=["thread", "process"])
+async def database(path, request):
+    database = Database(path, MIGRATIONS, synchronous="FULL", writer=request.param)
+    yield database
+    database.close_now()
+
+
 @pytest.fixture
-def database(path):
+def threaded(path):
+    """A store whose writing connection the test can reach."""
     database = Database(path, MIGRATIONS, synchronous="FULL")
     yield database
     database.close_now()
@@ -73,19 +81,19 @@ def commit_as_one_group(database, *submissions):
     return [type(outcome) for outcome in database._writer._committer._group.commit(submissions)]
 
 
-async def test_within_a_group_inserts_come_first_then_updates_then_deletes(database):
+async def test_within_a_group_inserts_come_first_then_updates_then_deletes(threaded):
     commit_as_one_group(
-        database,
+        threaded,
         [(DELETE, (1, "renamed"))],
         [(RENAME, ("renamed", 1)), (RENAME, ("other", 2))],
         [(INSERT, (1, "a", None)), (INSERT, (2, "b", None))],
     )
-    assert await names(database) == ["other"]
+    assert await names(threaded) == ["other"]
 
 
-async def test_a_bad_submission_fails_alone_and_its_group_is_kept(database):
+async def test_a_bad_submission_fails_alone_and_its_group_is_kept(threaded):
     outcomes = commit_as_one_group(
-        database,
+        threaded,
         [(INSERT, (1, "same", None))],
         [(INSERT, (2, "same", None))],
         [(INSERT, (3, "other", None))],
@@ -93,7 +101,7 @@ async def test_a_bad_submission_fails_alone_and_its_group_is_kept(database):
         [(INSERT, (2**70, "big", None))],
     )
     assert outcomes == [type(None), StorageRefused, type(None), StorageRefused, StorageRefused]
-    assert await names(database) == ["same", "other"]
+    assert await names(threaded) == ["same", "other"]
 
 
 async def test_a_refused_submission_leaves_none_of_its_rows(database):
@@ -115,15 +123,15 @@ async def test_a_cancelled_waiter_does_not_take_its_rows_back(database):
     assert await names(database) == ["a", "b"]
 
 
-async def test_a_full_store_says_so_keeps_what_it_had_and_takes_deletes(database):
-    await database.commit([(INSERT, (n, f"n{n}", bytes(100_000))) for n in range(10)])
-    pages = (await database.read("PRAGMA page_count"))[0][0]
-    database._writer._committer._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    outcomes = commit_as_one_group(database, [(INSERT, (99, "large", bytes(500_000)))], [(DELETE, (0, "n0"))])
+async def test_a_full_store_says_so_keeps_what_it_had_and_takes_deletes(threaded):
+    await threaded.commit([(INSERT, (n, f"n{n}", bytes(100_000))) for n in range(10)])
+    pages = (await threaded.read("PRAGMA page_count"))[0][0]
+    threaded._writer._committer._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    outcomes = commit_as_one_group(threaded, [(INSERT, (99, "large", bytes(500_000)))], [(DELETE, (0, "n0"))])
     assert outcomes == [StorageFull, type(None)]
-    assert len(await names(database)) == 9
+    assert len(await names(threaded)) == 9
     # The room that the delete made is used: the store recovered without being opened again.
-    await database.commit([(INSERT, (100, "fits", bytes(50_000)))])
+    await threaded.commit([(INSERT, (100, "fits", bytes(50_000)))])
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""The writer process: what it was given is committed whoever dies, and a dead one is replaced."""
+
+import asyncio
+import enum
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from gateway.storage import Database, Migration, Schema, StorageRefused, StorageUnavailable, insert_into, open_readonly
+from gateway.storage.frames import Unpacker, pack
+
+
+def create(schema: Schema) -> None:
+    schema.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, body BLOB)")
+
+
+MIGRATIONS = (Migration(1, "items", create),)
+INSERT = insert_into("item", ("id", "body"))
+
+
+def open_store(path: Path) -> Database:
+    return Database(path, MIGRATIONS, synchronous="FULL", writer="process")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "items.sqlite"
+
+
+@pytest.fixture
+async def database(path):
+    database = open_store(path)
+    yield database
+    database.close_now()
+
+
+def ids(path: Path) -> list[int]:
+    with open_readonly(path) as reader:
+        return [row[0] for row in reader.read("SELECT id FROM item ORDER BY id")]
+
+
+async def test_a_killed_writer_fails_what_was_under_way_and_the_next_commit_works(database, path):
+    await database.commit([(INSERT, (1, b""))])
+    os.kill(database._writer._child.pid, signal.SIGKILL)
+    with pytest.raises(StorageUnavailable, match="writer process ended"):
+        await database.commit([(INSERT, (2, b""))])
+    await database.commit([(INSERT, (3, b""))])
+    assert {1, 3} <= set(ids(path))
+
+
+async def test_a_frame_larger_than_the_socket_passes_whole(database, path):
+    bodies = [bytes([n]) * 3_000_000 for n in range(4)]
+    await asyncio.gather(*(database.commit([(INSERT, (n, body))]) for n, body in enumerate(bodies)))
+    with open_readonly(path) as reader:
+        assert [row[0] for row in reader.read("SELECT body FROM item ORDER BY id")] == bodies
+
+
+async def test_closing_commits_what_is_under_way_and_what_waits_behind_it(path):
+    database = open_store(path)
+    first = database.commit([(INSERT, (1, b"x" * 2_000_000))])
+    await asyncio.sleep(0)
+    second = database.commit([(INSERT, (2, b""))])
+    await database.close()
+    await asyncio.gather(first, second)
+    assert ids(path) == [1, 2]
+
+
+async def test_enumerations_are_stored_as_their_values_and_what_no_column_takes_is_refused_alone(database, path):
+    class Word(enum.StrEnum):
+        ONE = "one"
+
+    good = database.commit([(INSERT, (1, Word.ONE))])
+    bad = database.commit([(INSERT, (2, object()))])
+    await good
+    with pytest.raises(StorageRefused):
+        await bad
+    with open_readonly(path) as reader:
+        assert reader.read("SELECT id, body FROM item") == [(1, "one")]
+
+
+def test_a_successor_waits_until_the_writer_of_a_killed_process_has_committed(path):
+    program = textwrap.dedent(
+        f"""
+        import asyncio, os, signal
+        from pathlib import Path
+        from gateway.storage import Database, Migration, insert_into
+        create = lambda schema: schema.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, body BLOB)")
+        insert = insert_into("item", ("id", "body"))
+
+        async def run():
+            migrations = (Migration(1, "items", create),)
+            database = Database(Path({str(path)!r}), migrations, synchronous="FULL", writer="process")
+            await database.commit([(insert, (0, b""))])
+            database.commit([(insert, (1, b"x" * 100_000))])
+            await asyncio.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(run())
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == -signal.SIGKILL
+    database = open_store(path)
+    try:
+        assert ids(path) == [0, 1]
+    finally:
+        database.close_now()
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_frames_cut_anywhere_are_read_whole(step):
+    values = [
+        ("outcomes", [None]),
+        ("trouble", ("StorageFull", "no room")),
+        ([], [[(0, (1, b"\0" * 5000, None, 2.5))]]),
+    ]
+    stream = b"".join(pack(value) for value in values)
+    unpacker = Unpacker()
+    read = [value for at in range(0, len(stream), step) for value in unpacker.feed(stream[at : at + step])]
+    assert read == values
