@@ -85,6 +85,9 @@ class Helo(Filter[NoOptions]):
 
 
 def _is_address(text: str) -> bool:
+    # Most names are told from addresses at a glance; an exception costs 2 µs.
+    if not text[0].isdigit() and ":" not in text:
+        return False
     try:
         ip_address(text)
     except ValueError:
