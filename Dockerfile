@@ -13,7 +13,8 @@ RUN python -m venv /opt/tidegate \
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 990 tidegate \
-    && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --create-home tidegate
+    && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --no-create-home --shell /usr/sbin/nologin tidegate \
+    && install --directory --owner=990 --group=990 --mode=0750 /var/lib/tidegate
 COPY --from=build /opt/tidegate /opt/tidegate
 COPY gateway/deploy/container /etc/tidegate
 ENV PATH=/opt/tidegate/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TIDEGATE_CONFIG=/etc/tidegate/tidegate.toml

@@ -32,7 +32,7 @@ async def test_fresh_mail_is_delivered_and_its_custody_ends(office: Any, host: H
     assert await place.queued() == []
 
 
-async def test_the_ledger_row_has_the_contracts_delays(office: Any, host: HostFactory) -> None:
+async def test_invariant_11_the_ledger_row_has_the_contracts_delays(office: Any, host: HostFactory) -> None:
     async def play(peer: Peer) -> None:
         await peer.greet()
         place.clock.advance(2)

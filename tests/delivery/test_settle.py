@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, Stamp
 from gateway.config.models import Queue
 from gateway.delivery import causes
 from gateway.delivery.report import Job, Report
@@ -60,6 +60,29 @@ def test_a_copy_never_delivered_has_no_delays() -> None:
     [record] = decided(message(), UNKNOWN, started=NOW).records
     assert (record.send_delay_seconds, record.receive_delay_seconds) == (None, None)
     assert (record.transfer_started_at, record.accepted_at) == (None, None)
+
+
+def test_invariant_11_a_stepped_wall_clock_changes_the_stamps_and_no_delay() -> None:
+    """contract.md §2: stamps are what the wall clock said, durations are the monotonic clock's."""
+    received = Stamp(NOW.utc, 1000.0)
+    started = Stamp(NOW.utc - 3600 + 2, 1002.0)
+    accepted = Stamp(NOW.utc - 3600 + 5, 1005.0)
+    what = message(received=received)
+    report = Report(
+        job=Job(message=what, recipients=what.recipients),
+        outcomes=(Outcome(phase="end-of-data", reply=TAKEN, at=accepted),),
+        next_hop="smtp://next.test:25",
+        relay="next.test[192.0.2.1]:25",
+        begun=started,
+        started=started,
+    )
+    [record] = decide(report, PATIENCE, accepted.utc, dice(3)).records
+    assert (record.send_delay_seconds, record.receive_delay_seconds) == (2.0, 5.0)
+    assert (record.received_at, record.transfer_started_at, record.accepted_at) == (
+        received.utc,
+        started.utc,
+        accepted.utc,
+    )
 
 
 def test_the_evidence_of_every_attempt_is_in_the_row() -> None:
