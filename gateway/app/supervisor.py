@@ -36,6 +36,8 @@ from gateway.journal.store import Journal
 STOP_SECONDS = 640.0
 # A worker loads, recovers its shard and compiles in about a second; a large shard's recovery takes some more.
 START_SECONDS = 120.0
+# As many as a line has room for; `tidegate policy list` has them all.
+_DOMAINS_NAMED = 5
 # sysexits.h
 _OK, _TRY_AGAIN = 0, 75
 
@@ -56,6 +58,7 @@ class Supervisor:
         self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
         self.events = FanOut([self.journal, self.log, self.metrics])
         self.workers = Workers([])
+        self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._stopping = False
@@ -65,18 +68,17 @@ class Supervisor:
         config = self.snapshot.config
         bound = [sockets.bind(listen, self.count) for listen in config.listen]
         control = ControlServer(config.data / "control.sock", self.command, clock=self.clock, events=self.events)
-        http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         await control.start()
-        if http is not None:
-            await http.start()
+        if self.http is not None:
+            await self.http.start()
         self._handle_signals()
         self.workers = Workers(self._slots(bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
         await self._drain(keeping)
         await control.close()
-        if http is not None:
-            await http.close()
+        if self.http is not None:
+            await self.http.close()
         await self.journal.close()
         self.log.close()
         return status
@@ -126,12 +128,19 @@ class Supervisor:
     def _greeting(self, bound: Sequence[Sequence[socket.socket]]) -> list[str]:
         config = self.snapshot.config
         where = ", ".join(sockets.describe(config.listen, bound))
-        domains = ", ".join(self.snapshot.policies.domains[:5]) or "no domain"
-        return [
-            f"tidegate {__version__} serves {where} with {self.count} workers; data in {config.data}",
-            f"configuration {self.configuration or 'embedded default'} ({self.snapshot.digest}), mail for {domains}",
+        workers = f"{self.count} worker{'' if self.count == 1 else 's'}"
+        source = self.configuration or "embedded default"
+        lines = [
+            f"tidegate {__version__} serves {where} with {workers}; data in {config.data}",
+            f"configuration {source} ({self.snapshot.digest}), mail for {_few(self.snapshot.policies.domains)}",
             "no antivirus is configured: nothing is scanned, mail is marked X-Virus-Status: Unscanned",
         ]
+        if self.http is not None:
+            metrics = ", ".join(f"http://{sockets.format_address(address)}" for address in self.http.addresses)
+            lines.append(f"metrics and health on {metrics}: /metrics /healthz /readyz")
+        if self.configuration is None:
+            lines.append("to try it: tidegate send FILE --from you@example.org --to me@example.test; Ctrl-C ends it")
+        return lines
 
     async def _drain(self, keeping: Sequence[asyncio.Task[None]]) -> None:
         self._stopping = True
@@ -252,6 +261,11 @@ class Supervisor:
         answers = await self.workers.ask_all("metrics")
         self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
+
+
+def _few(domains: Sequence[str]) -> str:
+    more = len(domains) - _DOMAINS_NAMED
+    return ", ".join(domains[:_DOMAINS_NAMED]) + (f" and {more} more" if more > 0 else "") or "no domain"
 
 
 async def _all_of(waits: Sequence[Coroutine[Any, Any, Any]]) -> None:
