@@ -264,8 +264,8 @@ async def serve(order: WorkerOrder) -> int:
 def _collect_seldom() -> None:
     """Leave what start-up made out of garbage collection, and collect the rest seldom.
 
-    The mail path makes no reference cycles (its tests look for them), so collecting finds next to nothing: at the default
-    thresholds it took 5 % of the processor.
+    The mail path makes no reference cycles (its tests look for them), so collecting finds next to nothing: at the
+    default thresholds it took 5 % of the processor.
     """
     gc.collect()
     gc.freeze()

@@ -94,7 +94,8 @@ class Gateway:
             encoding="utf-8",
         )
         (self.folder / "policies/crash.toml").write_text(
-            f'domains = ["crash.test"]\nnext_hop = ["smtp://127.0.0.1:{self.sink_port}?tls=none"]\nrecipients = "any"\n',
+            f'domains = ["crash.test"]\nrecipients = "any"\n'
+            f'next_hop = ["smtp://127.0.0.1:{self.sink_port}?tls=none"]\n',
             encoding="utf-8",
         )
 
