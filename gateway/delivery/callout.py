@@ -172,6 +172,7 @@ class CalloutVerifier:
             connection = kept.pop()
             if connection.is_usable:
                 return connection
+            connection.quit()
         return None
 
     def _keep(self, route: Route, connection: SmtpConnection) -> None:

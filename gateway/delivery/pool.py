@@ -134,6 +134,8 @@ class Lane:
                 if channel.is_usable:
                     self.busy += 1
                     self._start(channel)
+                else:
+                    channel.quit()
             elif self._may_open():
                 self.opening += 1
                 self._spawn(self._open())
@@ -292,6 +294,8 @@ class Lane:
         if channel.is_usable:
             self._start(channel)
         else:
+            # Broken, or used as often as allowed and still open.
+            channel.quit()
             self.busy -= 1
         self.pump()
         self._check_quiet()
