@@ -2,8 +2,13 @@
 
 The kernel spreads connections over the workers. The supervisor keeps every socket open: a worker that dies leaves its
 waiting connections to its successor instead of resetting them.
+
+SO_REUSEPORT would let two gateways of one user share a port in silence, each with half of the mail; so the address is
+bound once without it first, which fails while anybody else listens.
 """
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 
@@ -28,30 +33,49 @@ def bind(listen: Listen, workers: int) -> list[socket.socket]:
     host, port = split_address(listen.address)
     sockets: list[socket.socket] = []
     try:
+        if port:
+            _bound(host, port).close()
         for _ in range(workers):
-            sock = _bind_one(host, port)
+            sock = _listening(host, port)
             sockets.append(sock)
             port = sock.getsockname()[1]
     except OSError as error:
         for sock in sockets:
             sock.close()
-        hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if isinstance(error, PermissionError) else ""
-        raise BindError(f"cannot listen on {listen.address}: {error.strerror}{hint}") from error
+        raise BindError(refusal(listen.address, error)) from error
     return sockets
 
 
-def _bind_one(host: str, port: int) -> socket.socket:
+def refusal(address: str, error: OSError) -> str:
+    """Return why an address cannot be listened on, and what to do about it."""
+    port = split_address(address)[1]
+    hints = {
+        errno.EADDRINUSE: f"another program has it, `ss -ltnp 'sport = :{port}'` shows which",
+        errno.EADDRNOTAVAIL: "this machine has no such address, `ip address` shows those it has",
+        errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+    }
+    hint = f"; {hints[error.errno]}" if error.errno in hints else ""
+    return f"cannot listen on {address}: {os.strerror(error.errno) if error.errno else error}{hint}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    sock = _bound(host, port, socket.SO_REUSEPORT)
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def _bound(host: str, port: int, *options: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # A port whose last connections are in TIME_WAIT is free; one that somebody listens on is not.
+        for option in (socket.SO_REUSEADDR, *options):
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
             # "[::]:25" takes IPv4 as well; intake shows mapped addresses as IPv4.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
     except OSError:
         sock.close()
         raise

@@ -70,7 +70,7 @@ class Supervisor:
         control = ControlServer(config.data / "control.sock", self.command, clock=self.clock, events=self.events)
         await control.start()
         if self.http is not None:
-            await self.http.start()
+            await self._start_http(self.http)
         self._handle_signals()
         self.workers = Workers(self._slots(bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
@@ -82,6 +82,13 @@ class Supervisor:
         await self.journal.close()
         self.log.close()
         return status
+
+    async def _start_http(self, http: AdminHttp) -> None:
+        try:
+            await http.start()
+        except OSError as error:
+            address = self.snapshot.config.metrics.address
+            raise sockets.BindError(f"[metrics] address: {sockets.refusal(address, error)}") from error
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

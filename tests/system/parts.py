@@ -222,7 +222,7 @@ class Gateway:
 
     def metrics_url(self) -> str:
         """Return where metrics and health are served."""
-        return re.search(r"http://[0-9.:]+", self.log())[0]
+        return re.search(r"http://[0-9.]+:\d+", self.log())[0]
 
     # What it is asked
 
