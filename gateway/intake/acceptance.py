@@ -70,7 +70,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         received_at=received.utc,
         filtered_seconds=received.until(filtered),
         durable_at=durable.utc if durable else 0.0,
-        durable_seconds=received.until(durable) if durable else 0.0,
+        durable_seconds=filtered.until(durable) if durable else 0.0,
         judgements=tuple([told for d in verdict.dispositions if d.judgements for told in _judgements(d)]),
     )
 

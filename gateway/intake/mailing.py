@@ -190,6 +190,7 @@ class SmtpSession(CommandingSession):
                 recipient=recipient,
                 reply=str(reply),
                 reason=reply.cause or reply.text,
+                filter=reply.filter,
             ),
         )
         self.refuse(reply, tx.trace_id)

@@ -66,7 +66,7 @@ class SessionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientRefused(Event):
-    """RCPT was answered 4yz or 5yz."""
+    """RCPT was answered 4yz or 5yz; ``filter`` is the one whose finding decided, "" when none did."""
 
     client: str
     helo: str
@@ -102,7 +102,8 @@ class MessageJudged(Event):
     ``dispositions`` is one text per recipient: ``address action score decisive-filter reason`` as a tuple.
     ``findings`` are ``(filter, result, reason)``. ``judgements`` are what the recipients' policies made of them,
     where they made something: ``(address, filter, result, score, action or "")``. Stamps are UTC seconds; seconds
-    are monotonic durations. ``durable_at`` is 0 when refused.
+    are monotonic durations: ``filtered_seconds`` from the final dot to the verdict, ``durable_seconds`` from there to
+    the message being durable. ``durable_at`` is 0 when refused.
     """
 
     session_id: str

@@ -1,7 +1,7 @@
 """What one policy makes of what was found: finding → judgement → fold → disposition (invariants 2, 3, 9)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.mail.envelope import Recipient
 from gateway.pipeline.examiner import Found
@@ -75,7 +75,7 @@ def _reply(plan: Plan, action: Action, score: float, decisive: Judgement | None)
     rejects, defers = (question.reject, question.defer) if question else (POLICY_REJECT, POLICY_DEFER)
     reply = rejects if action is Action.REJECT else defers
     cause = f"{finding.filter} {finding.result}: {finding.reason}" if finding.reason else _told(finding)
-    return reply.saying(f"{reply.text} ({_told(finding)})").because(cause)
+    return replace(reply, text=f"{reply.text} ({_told(finding)})", cause=cause, filter=finding.filter)
 
 
 def _reason(action: Action, score: float, judgements: Sequence[Judgement], decisive: Judgement | None) -> str:

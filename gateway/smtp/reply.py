@@ -28,13 +28,15 @@ class Reply:
     """One SMTP reply.
 
     ``status`` is None where RFC 2034 gives none (banner, EHLO, 354, 221 keeps one). ``text`` may hold several lines
-    separated by LF. ``cause`` is for the journal only and never reaches the wire.
+    separated by LF. ``cause`` and ``filter``, the name of the filter whose finding decided ("" for none), are for the
+    journal only and never reach the wire.
     """
 
     code: int
     status: EnhancedStatus | None
     text: str
     cause: str = ""
+    filter: str = ""
 
     @property
     def is_success(self) -> bool:

@@ -2,11 +2,17 @@
 
 import asyncio
 import re
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from gateway.clock import FakeClock
+from gateway.intake.acceptance import judged
 from gateway.journal.events import InternalError, MessageJudged, SessionClosed, StorageFailed, TransactionAborted
+from gateway.mail.connection import Connection, Role
+from gateway.mail.transaction import Transaction
+from gateway.policy.verdict import Verdict
 from gateway.smtp import replies
 from gateway.storage import StorageFull, StorageUnavailable
 
@@ -51,6 +57,28 @@ async def test_judged_event_tells_the_message(door) -> None:
     assert (event.message_id, event.reverse_path, event.client) == ("<a@b>", "sender@example.org", "127.0.0.1")
     assert event.dispositions == (("user@example.com", "accept", 0.0, "", ""),)
     assert event.durable_at >= event.received_at >= event.enveloped_at >= event.connected_at > 0
+
+
+def test_judging_and_storing_are_told_apart() -> None:
+    """``delay`` of the log and ``tidegate trace`` add the two: counted twice, every mail would look slower."""
+    clock = FakeClock()
+    connection = Connection(
+        session_id="S",
+        client_address=ip_address("192.0.2.1"),
+        client_port=1,
+        local_address="192.0.2.2",
+        local_port=25,
+        role=Role.MX,
+        connected=clock.stamp(),
+        hostname="mx.example.net",
+    )
+    received = clock.stamp()
+    tx = Transaction(trace_id="T", connection=connection, enveloped=received, received=received)
+    clock.advance(2)
+    filtered = clock.stamp()
+    clock.advance(0.5)
+    event = judged(tx, Verdict(dispositions=(), reply=None), replies.ACCEPTED, filtered, clock.stamp())
+    assert (event.filtered_seconds, event.durable_seconds) == (2.0, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from gateway.clock import SystemClock
 from gateway.config.loader import load
 from gateway.dns.zone import ZoneResolver
 from gateway.filters import catalogue
-from gateway.journal.events import RecipientRefused
+from gateway.journal.events import MessageJudged, RecipientRefused
 from gateway.pipeline.gate import Gate
 from gateway.pipeline.verifier import Verification
 
@@ -23,12 +23,12 @@ class EverybodyExists:
 
 @pytest.fixture
 async def real_door(open_door, tmp_path):
-    async def build(**options):
+    async def build(policy="", **options):
         door = await open_door(**options)
         folder = tmp_path / "policies"
         folder.mkdir()
         ours = 'domains = ["example.com", "例子.中国"]\nnext_hop = "smtp://192.0.2.25"\n'
-        (folder / "ours.toml").write_text(ours, "utf-8")
+        (folder / "ours.toml").write_text(ours + policy, "utf-8")
         (tmp_path / "tidegate.toml").write_text(
             'hostname = "mx.example.net"\n[[listen]]\naddress = "127.0.0.1:0"\n[limits]\nfree_disk_floor = 0\n',
             "utf-8",
@@ -83,6 +83,34 @@ async def test_our_domains_are_taken(real_door, path) -> None:
     client.send(CONTENT + b".\r\n")
     assert (await client.reply()).startswith("250 2.0.0 [")
     assert len(door.handed_over) == 1
+
+
+async def test_a_refusal_names_the_filter_that_decided(real_door) -> None:
+    """Without the name, metrics and trace cannot tell one policy's refusals from another's."""
+    door = await real_door(policy="[filters.size]\nmaximum = 1000\n")
+    client = await door.connect()
+    await client.greet()
+    await client.say("MAIL FROM:<a@example.org> SIZE=2000")
+    assert (await client.say("RCPT TO:<user@example.com>")).startswith("552 5.3.4")
+    assert (await client.say("RCPT TO:<user@elsewhere.example>")).startswith("550 5.7.1")
+    assert [event.filter for event in door.of(RecipientRefused)] == ["size", ""]
+
+
+async def test_the_event_tells_what_each_finding_was_worth(real_door) -> None:
+    door = await real_door()
+    client = await door.connect()
+    await client.greet("EHLO [192.0.2.1]")
+    await client.say("MAIL FROM:<a@example.org>")
+    await client.say("RCPT TO:<user@example.com>")
+    await client.say("DATA")
+    client.send(CONTENT.replace(b"Message-ID", b"X-Other") + b".\r\n")
+    assert (await client.reply()).startswith("250 ")
+    [event] = door.of(MessageJudged)
+    assert set(event.judgements) == {
+        ("user@example.com", "helo", "literal-mismatch", 1.0, ""),
+        ("user@example.com", "header-sanity", "missing-message-id", 0.5, ""),
+    }
+    assert event.dispositions[0][2] == 1.5
 
 
 async def test_null_reverse_path_takes_one_recipient(real_door) -> None:
