@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from gateway.app.channel import Channel, Handler
@@ -60,10 +62,13 @@ class WorkerProcess:
             )
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                # Not from the working directory, where others may write.
+                "-P",
                 "-m",
                 "gateway.app.worker",
                 full.text(),
                 stdin=asyncio.subprocess.DEVNULL,
+                env=_environment(),
                 pass_fds=(*full.listeners, full.control),
                 # A terminal's Ctrl-C reaches the supervisor alone, which drains the workers.
                 start_new_session=True,
@@ -82,3 +87,10 @@ class WorkerProcess:
         self.channel.close()
         await asyncio.gather(self._served, return_exceptions=True)
         return status
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment with the folder of this package first in the path: all processes run one code."""
+    home = str(Path(__file__).parents[2])
+    others = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{others}" if others else home}

@@ -88,8 +88,8 @@ _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 # The path nearly every mail has: a dot-string and an ASCII domain whose last label begins with a letter. Every
 # repetition is possessive, so that a hostile path costs one pass. What it does not match goes to the full parser.
 _ORDINARY = re.compile(
-    rf" ?<(([{_ATEXT}]++(?:\.[{_ATEXT}]++)*+)@"
-    r"((?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)*[A-Za-z][A-Za-z0-9]*+(?:-++[A-Za-z0-9]++)*+))>(?= |\Z)".encode(
+    rf" ?<(([{_ATEXT}]++(?>(?:\.[{_ATEXT}]++)*))@"
+    r"((?:[A-Za-z0-9]++(?>(?:-++[A-Za-z0-9]++)*)\.)*[A-Za-z][A-Za-z0-9]*+(?>(?:-++[A-Za-z0-9]++)*)))>(?= |\Z)".encode(
         "ascii"
     ),
 )
@@ -101,11 +101,11 @@ _BRACKETED = re.compile(
 )
 
 # RFC 5321 §4.1.2: A-d-l = At-domain *("," At-domain), then ":".
-_SOURCE_ROUTE = re.compile(r"@([^,:@\"\[\]]++(?:,@[^,:@\"\[\]]++)*+):")
+_SOURCE_ROUTE = re.compile(r"@([^,:@\"\[\]]++(?>(?:,@[^,:@\"\[\]]++)*)):")
 
 # RFC 6531 §3.3 adds UTF8-non-ascii to atext and qtextSMTP; C1 controls and line separators are refused as controls.
 _UTF8_TEXT = r"\u00a0-\u2027\u202a-\U0010ffff"
-_DOT_STRING = re.compile(rf"[{_ATEXT}{_UTF8_TEXT}]++(?:\.[{_ATEXT}{_UTF8_TEXT}]++)*+")
+_DOT_STRING = re.compile(rf"[{_ATEXT}{_UTF8_TEXT}]++(?>(?:\.[{_ATEXT}{_UTF8_TEXT}]++)*)")
 _QUOTED_STRING = re.compile(rf'"((?:[\x20\x21\x23-\x5b\x5d-\x7e{_UTF8_TEXT}]|\\[\x20-\x7e])*+)"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 

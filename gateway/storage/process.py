@@ -54,7 +54,7 @@ class ProcessWriter:
         try:
             arguments = [str(theirs.fileno()), str(self._path), self._synchronous]
             self._child = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "gateway.storage.child", *arguments],
+                [sys.executable, "-P", "-m", "gateway.storage.child", *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._lock),
             )

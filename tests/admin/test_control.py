@@ -3,13 +3,12 @@
 import asyncio
 import json
 import os
-import pwd
 import stat
 
 import pytest
 
 from gateway.admin import control
-from gateway.admin.control import ControlClient, ControlServer
+from gateway.admin.control import ControlClient, ControlServer, user_name
 from gateway.admin.protocol import VERSION, Done, Failed, RefusedError, UnknownCommandError
 from gateway.clock import FakeClock
 from gateway.journal.sinks import Recorded
@@ -43,7 +42,7 @@ async def served(tmp_path):
 async def test_a_command_is_answered_and_knows_who_asked(served):
     path, _ = served
     outcome = await ControlClient(path).call("echo", id="T", operator="somebody else")
-    assert outcome == Done({"id": "T", "operator": pwd.getpwuid(os.getuid()).pw_name})
+    assert outcome == Done({"id": "T", "operator": user_name(os.getuid())})
 
 
 async def test_only_the_gateways_user_may_open_the_socket(served):

@@ -14,7 +14,7 @@ _SPEC.loader.exec_module(kill_loop)
 
 @pytest.mark.crash
 @pytest.mark.real
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/usr/sbin/smtp-sink").exists(), reason="needs smtp-sink (Debian: postfix)")
 async def test_invariant_1_a_hundred_kills_lose_no_acknowledged_message(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash")

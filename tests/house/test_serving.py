@@ -71,7 +71,6 @@ def test_a_configuration_that_loads_serves_new_transactions_and_cuts_none(tmp_pa
     serving.heard("READY=1")
 
 
-@pytest.mark.xfail(reason="workers are started with -m, which looks into the working directory first", strict=False)
 def test_a_folder_named_gateway_where_it_is_started_is_not_taken_for_the_program(tmp_path: Path, serve: Serve):
     """Started in a source tree of another version, or in a folder where others may write, it must run its own code."""
     package = tmp_path / "gateway"
