@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.config.complaint import read_model
@@ -12,8 +13,9 @@ from gateway.config.models import GatewayConfig
 from gateway.config.policies import PolicyReader
 from gateway.config.policy_files import PolicyFiles, read_policy_files
 from gateway.config.problem import ConfigError, Problem
+from gateway.config.recipient_list import ListReader
 from gateway.config.snapshot import Snapshot, digest_of
-from gateway.config.source import Source, read_source
+from gateway.config.source import Disk, Files, Source, read_source
 from gateway.policy.catalogue import Catalogue
 
 NAME = "tidegate.toml"
@@ -35,52 +37,61 @@ def find_config(
     return next((path for path in (folder / NAME, system_path) if path.exists()), None)
 
 
-def load(path: Path | None, catalogue: Catalogue) -> Snapshot:
-    """Return the snapshot of a configuration file, None: of the embedded default; raise ``ConfigError``."""
+_DISK = Disk()
+
+
+def load(path: Path | None, catalogue: Catalogue, files: Files = _DISK) -> Snapshot:
+    """Return the snapshot of a configuration file, None: of the embedded default; raise ``ConfigError``.
+
+    ``files`` is where the texts come from: the disk, or ``Kept`` those of an earlier snapshot.
+    """
     if path is None:
-        return load_embedded(Path(), catalogue)
+        return load_embedded(Path(), catalogue, files)
     problems: list[Problem] = []
-    return _snapshot(_main_source(path, problems), path, catalogue, problems)
+    return _snapshot(_main_source(path, files, problems), path, catalogue, files, problems)
 
 
-def load_embedded(folder: Path, catalogue: Catalogue) -> Snapshot:
+def load_embedded(folder: Path, catalogue: Catalogue, files: Files = _DISK) -> Snapshot:
     """Return the snapshot of what runs without any file, with its data under ``folder/var``; raise ``ConfigError``."""
-    return _snapshot(embedded_source(folder), None, catalogue, [])
+    return _snapshot(embedded_source(folder), None, catalogue, files, [])
 
 
-def _main_source(path: Path, problems: list[Problem]) -> Source:
+def _main_source(path: Path, files: Files, problems: list[Problem]) -> Source:
     try:
-        return read_source(path)
+        return read_source(path, files)
     except ConfigError as error:
         problems.extend(error.problems)
         # Nothing of it can be judged, but the policies where they usually are, so that all errors come at once.
         return Source(name=str(path), folder=path.parent, text="", data={})
 
 
-def _snapshot(source: Source, path: Path | None, catalogue: Catalogue, problems: list[Problem]) -> Snapshot:
+def _snapshot(
+    source: Source, path: Path | None, catalogue: Catalogue, files: Files, problems: list[Problem]
+) -> Snapshot:
     layered = Layered((Layer(source=source),))
     # What was no TOML has been named already, and says nothing about its keys.
     config = None if problems else _config(layered, source, problems)
-    files = _policy_files(layered, source, problems)
-    reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, problems)
-    policies = reader.read(files)
+    policy_files = _policy_files(layered, source, files, problems)
+    lists = ListReader(files)
+    reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, lists, problems)
+    policies = reader.read(policy_files)
     if problems or config is None:
         raise ConfigError(problems)
-    contents = _contents((source, *files.sources), reader.lists.texts)
+    contents = _contents((source, *policy_files.sources), lists.texts)
     return Snapshot(
         config=config,
         policies=policies,
         digest=digest_of(contents),
-        sources=tuple(name for name, _ in contents),
+        texts=MappingProxyType(dict(contents)),
         path=path,
         layered=layered,
     )
 
 
-def _policy_files(layered: Layered, source: Source, problems: list[Problem]) -> PolicyFiles:
+def _policy_files(layered: Layered, source: Source, files: Files, problems: list[Problem]) -> PolicyFiles:
     folder = source.folder / _policies(source.data)
     try:
-        return read_policy_files(folder, problems)
+        return read_policy_files(folder, files, problems)
     except OSError as error:
         if source.text:
             problems.append(layered.problem(("policies",), f"the folder {folder} cannot be read: {error.strerror}"))

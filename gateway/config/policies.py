@@ -38,12 +38,19 @@ class PolicyReader:
     """Reads the policies of one load.
 
     ``folder`` is what a Maildir's path starts from; ``max_message`` the node's, which no policy can exceed (None when
-    unknown because ``tidegate.toml`` is wrong). ``problems`` collects what is wrong; the set is usable only when it
-    stays empty.
+    unknown because ``tidegate.toml`` is wrong). ``lists`` reads the files of recipients. ``problems`` collects what is
+    wrong; the set is usable only when it stays empty.
     """
 
-    def __init__(self, catalogue: Catalogue, folder: Path, max_message: int | None, problems: list[Problem]) -> None:
-        self.lists = ListReader()
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        folder: Path,
+        max_message: int | None,
+        lists: ListReader,
+        problems: list[Problem],
+    ) -> None:
+        self._lists = lists
         self._folder = Folder(folder)
         self._max_message = max_message
         self._filters = FilterReader(catalogue)
@@ -161,7 +168,7 @@ class PolicyReader:
             return RecipientCheck(mode=str(text))
         path = layered.setter_folder(("recipients",)) / text.removeprefix(LIST)
         try:
-            return RecipientCheck(mode="list", source=str(path), addresses=self.lists.read(path))
+            return RecipientCheck(mode="list", source=str(path), addresses=self._lists.read(path))
         except ConfigError as error:
             # A list that cannot be opened is wrong where it is named, a bad line in the list where it stands.
             for problem in error.problems:

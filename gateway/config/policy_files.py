@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.config.layers import Layer, Layered
 from gateway.config.problem import ConfigError, Problem
-from gateway.config.source import Source, read_source
+from gateway.config.source import Files, Source, read_source
 
 DEFAULT_NAME = "default"
 # Not part of the merged policy: its tables are layers of their own.
@@ -33,16 +33,16 @@ class PolicyFiles:
         return (*((self.default,) if self.default else ()), *self.others)
 
 
-def read_policy_files(folder: Path, problems: list[Problem]) -> PolicyFiles:
-    """Return the files that could be read; what is wrong with the others is added to ``problems``.
+def read_policy_files(folder: Path, files: Files, problems: list[Problem]) -> PolicyFiles:
+    """Return the files of a folder that could be read; what is wrong with the others is added to ``problems``.
 
     OSError when the folder cannot be read.
     """
     default: Source | None = None
     others: list[Source] = []
-    for path in _paths(folder):
+    for path in _paths(folder, files):
         try:
-            source = read_source(path)
+            source = read_source(path, files)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
@@ -73,7 +73,7 @@ def mailbox_layers(domain: Layered, source: Source, mailbox: str) -> Layered:
     return Layered((*domain.layers, Layer(source=source, prefix=("mailbox", mailbox))))
 
 
-def _paths(folder: Path) -> Iterator[Path]:
-    for name in sorted(entry.name for entry in folder.iterdir()):
+def _paths(folder: Path, files: Files) -> Iterator[Path]:
+    for name in sorted(files.names(folder)):
         if name.endswith(".toml") and not name.startswith("."):
             yield folder / name

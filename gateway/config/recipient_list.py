@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.config.fields import domain_name, mailbox
 from gateway.config.problem import ConfigError, Problem
-from gateway.config.source import read_text
+from gateway.config.source import Files
 
 # A wrong file (a spreadsheet, a mailbox) has an error on every line; the first ones tell.
 MAX_PROBLEMS = 20
@@ -17,14 +17,15 @@ MAX_PROBLEMS = 20
 class ListReader:
     """Reads the lists of one load, each file once; ``texts`` is what was read, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self.texts: dict[str, str] = {}
         self._lists: dict[Path, frozenset[str]] = {}
 
     def read(self, path: Path) -> frozenset[str]:
         """Return the address keys and ``@domain`` entries; raise ``ConfigError`` with each bad line."""
         if path not in self._lists:
-            text = read_text(path)
+            text = self._files.text(path)
             self.texts[str(path)] = text
             self._lists[path] = _entries(str(path), text)
         return self._lists[path]

@@ -1,6 +1,6 @@
 """The configuration a transaction begins and ends with: read once, never changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,15 +17,15 @@ DIGEST_CHARACTERS = 12
 class Snapshot:
     """Everything the files say.
 
-    ``digest`` is of the contents of all ``sources`` (the names of the files read: configuration, policies, lists), so
-    workers can tell that they serve the same; ``path`` is the configuration file, None for the embedded default;
-    ``layered`` where each key of it was written.
+    ``texts`` are the files read (configuration, policies, lists) by their names, for ``source.Kept``; ``digest`` is of
+    their contents, so workers can tell that they serve the same; ``path`` is the configuration file, None for the
+    embedded default; ``layered`` where each key of it was written.
     """
 
     config: GatewayConfig
     policies: PolicySet
     digest: str
-    sources: tuple[str, ...]
+    texts: Mapping[str, str]
     path: Path | None
     layered: Layered
 

@@ -1,4 +1,8 @@
-"""One configuration file as read: its text, its table, and the line of each key when somebody asks."""
+"""Where configuration texts come from, and one of them as read: its table, the line of each key when somebody asks.
+
+``Disk`` reads the files. ``Kept`` gives again what an earlier load read, so that a snapshot can be made a second time
+although its files have changed since.
+"""
 
 import re
 import tomllib
@@ -6,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.config.linemap import key_lines
 from gateway.config.problem import ConfigError, Path, Problem
@@ -39,9 +43,52 @@ class Source:
         return self.lines.get(path, 1)
 
 
-def read_source(path: FilePath) -> Source:
+class Files(Protocol):
+    """Texts by file name."""
+
+    def text(self, path: FilePath) -> str:
+        """Return a file's text; raise ``ConfigError``."""
+        ...
+
+    def names(self, folder: FilePath) -> list[str]:
+        """Return the names in a folder; raise ``OSError``."""
+        ...
+
+
+class Disk:
+    """The files as they are now."""
+
+    def text(self, path: FilePath) -> str:
+        """Return a file's text; raise ``ConfigError``."""
+        return read_text(path)
+
+    def names(self, folder: FilePath) -> list[str]:
+        """Return the names in a folder; raise ``OSError``."""
+        return [entry.name for entry in folder.iterdir()]
+
+
+class Kept:
+    """The texts of a snapshot (``Snapshot.texts``), whatever the files say now."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def text(self, path: FilePath) -> str:
+        """Return a file's text; raise ``ConfigError`` for one that was not read then."""
+        text = self._texts.get(str(path))
+        if text is None:
+            raise ConfigError([Problem(str(path), 0, "", "is no part of the configuration that was kept")])
+        return text
+
+    def names(self, folder: FilePath) -> list[str]:
+        """Return the names of those files of a folder that were read."""
+        paths = (FilePath(name) for name in self._texts)
+        return [path.name for path in paths if path.parent == folder]
+
+
+def read_source(path: FilePath, files: Files) -> Source:
     """Return the file; raise ``ConfigError`` when it cannot be read or is no TOML."""
-    return parse_source(read_text(path), name=str(path), folder=path.parent)
+    return parse_source(files.text(path), name=str(path), folder=path.parent)
 
 
 def read_text(path: FilePath) -> str:

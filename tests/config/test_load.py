@@ -8,6 +8,7 @@ import pytest
 from gateway.config.loader import find_config, load, load_embedded
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
+from gateway.config.source import Kept
 from gateway.filters import catalogue as shipped_filters
 from gateway.policy.action import Action
 from gateway.policy.verdict import Thresholds
@@ -260,7 +261,36 @@ def test_the_digest_tells_contents_apart_and_places_not(tmp_path, catalogue, wri
         other = write_files(tmp_path / f"not-{Path(name).name}", files | {name: f"{text}\n# x\n"})
         changed = load(other, catalogue)
         assert changed.digest != one.digest, name
-    assert [Path(name).name for name in one.sources] == ["tidegate.toml", "a.toml", "p.txt"]
+    assert [Path(name).name for name in one.texts] == ["tidegate.toml", "a.toml", "p.txt"]
+
+
+def test_what_was_read_makes_the_same_snapshot_again_whatever_the_files_say_now(tmp_path, catalogue, write_files):
+    """A worker that starts again must serve what the others do, although somebody is in the middle of an edit."""
+    files = {
+        "policies/default.toml": "[scores]\ntag = 3\n",
+        "policies/a.toml": POLICY + 'recipients = "list:p.txt"\n',
+        "policies/p.txt": "a@example.com\n",
+    }
+    path = write_files(tmp_path, files)
+    first = load(path, catalogue)
+    for name in files:
+        (tmp_path / name).write_text("half an ed")
+    (tmp_path / "policies/new.toml").write_text("= broken")
+    with pytest.raises(ConfigError):
+        load(path, catalogue)
+    again = load(path, catalogue, Kept(first.texts))
+    assert (again.digest, again.config, again.policies.by_domain) == (
+        first.digest,
+        first.config,
+        first.policies.by_domain,
+    )
+    with pytest.raises(ConfigError, match="no part of the configuration that was kept"):
+        load(tmp_path / "other.toml", catalogue, Kept(first.texts))
+
+
+def test_the_embedded_default_is_made_again_too(tmp_path):
+    first = load_embedded(tmp_path, shipped_filters())
+    assert load_embedded(tmp_path, shipped_filters(), Kept(first.texts)).digest == first.digest
 
 
 def test_the_embedded_default_takes_a_first_mail_without_any_file(tmp_path):
