@@ -34,7 +34,16 @@ from gateway.spool.opening import SilentWitness, SpoolWitness, adopt, open_free,
 from gateway.spool.selection import condition
 from gateway.spool.shard import Shard, ShardSettings, is_large
 from gateway.spool.states import TERMINAL, TRANSITIONS, check_transition, sources_of
-from gateway.storage import Database, Row, StorageError, StorageUnavailable, Write, free_octets
+from gateway.storage import (
+    Database,
+    Row,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
+    Write,
+    free_octets,
+)
 
 # Operations on many copies commit in pieces, so that a mail waiting behind one waits a few milliseconds.
 _OPERATION_COPIES = 200
@@ -174,6 +183,11 @@ class Custody:
             found += messages
         return found
 
+    async def next_due(self, route: str, after_utc: float) -> float | None:
+        """Return the earliest instant after ``after_utc`` at which a copy for ``route`` is due, None when none is."""
+        dues = [await shard.next_due(route, after_utc) for shard in self._shards.values()]
+        return min((due for due in dues if due is not None), default=None)
+
     async def select(self, query: QueueQuery) -> list[SpoolMessage]:
         """Return messages without content, each with the live copies selected; ``limit`` counts copies."""
         found: list[SpoolMessage] = []
@@ -280,10 +294,14 @@ class Custody:
 
 
 async def _commit_or_sweep(shard: Shard, writes: Sequence[Write], trace_ids: Sequence[str]) -> None:
-    """Commit; when that fails, remove the content files made for these messages: a full disk should not keep them."""
+    """Commit; when that was refused, remove the content files made for these messages: a full disk stays full else.
+
+    After any other failure (the writer died, an I/O error) the rows may be durable all the same, and seen only when the
+    file is next opened: the next start removes what no row refers to.
+    """
     try:
         await shard.database.commit(writes)
-    except StorageError:
+    except (StorageFull, StorageRefused):
         # When they cannot be swept now, the next start does.
         with contextlib.suppress(StorageError):
             await shard.sweep_files(trace_ids)

@@ -23,6 +23,7 @@ _ROUTES_SQL = "SELECT route, count(*), min(due) FROM recipient WHERE state = 'qu
 _DUE_SQL = (
     "SELECT trace_id, number FROM recipient WHERE state = 'queued' AND route = ? AND due <= ? ORDER BY due LIMIT ?"
 )
+_NEXT_DUE_SQL = "SELECT min(due) FROM recipient WHERE state = 'queued' AND route = ? AND due > ?"
 
 # "+": the messages are known, so the key finds them; the index by route would list everything due.
 _DUE_COPIES_SQL = (
@@ -125,6 +126,11 @@ class Shard:
         messages = await self._messages([row for row in copies if (row[0], row[1]) not in exclude])
         order = {trace_id: place for place, (trace_id, _) in reversed(list(enumerate(chosen)))}
         return sorted(messages, key=lambda m: order[m.trace_id])
+
+    async def next_due(self, route: str, after_utc: float) -> float | None:
+        """Return the earliest instant after ``after_utc`` at which a copy for ``route`` is due."""
+        rows = await self.database.read(_NEXT_DUE_SQL, (route, after_utc))
+        return None if rows[0][0] is None else float(rows[0][0])
 
     async def counts(self) -> QueueCounts:
         """Return how much is in this shard."""
