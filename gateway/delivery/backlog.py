@@ -50,6 +50,10 @@ class QueueReader(Protocol):
         """Return messages with due copies."""
         ...
 
+    async def next_due(self, route: str, after_utc: float) -> float | None:
+        """Return the next instant at which a copy is due, None when none waits."""
+        ...
+
 
 class _Stored:
     """One stored route: copies in our hands, and whether the store has more."""
@@ -212,12 +216,16 @@ class Backlog:
         now = self._clock.stamp().utc
         try:
             messages = await self._reader.due(route, now, WINDOW, frozenset(stored.outstanding))
+            # The timetable knew the earliest instant only, and has forgotten it.
+            following = await self._reader.next_due(route, now)
         except StorageError as error:
             self._failed("due", error)
             self.note(route, now + READ_RETRY_SECONDS)
             return
         finally:
             stored.is_loading = False
+        if following is not None:
+            self.note(route, following)
         stored.more = sum(len(message.recipients) for message in messages) >= WINDOW
         for message in messages:
             copies = [(message.trace_id, recipient.number) for recipient in message.recipients]
