@@ -35,12 +35,15 @@ _POLL_SECONDS = 0.02
 Found = TypeVar("Found")
 
 
-def until(condition: Callable[[], Found], *, seconds: float = PATIENCE_SECONDS, what: str = "") -> Found:
-    """Return the first true value of ``condition``; a failure when there is none in time."""
+def until(
+    condition: Callable[[], Found], *, seconds: float = PATIENCE_SECONDS, what: str | Callable[[], str] = ""
+) -> Found:
+    """Return the first true value of ``condition``; a failure that says ``what`` when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s in vain for {what or condition}")
+            told = what if isinstance(what, str) else what()
+            pytest.fail(f"waited {seconds:g} s in vain for {told or condition}")
         time.sleep(_POLL_SECONDS)
     return found
 
@@ -177,7 +180,7 @@ class Gateway:
     def destroy(self) -> None:
         """Leave nothing behind."""
         self.kill()
-        until(lambda: not processes_of(self.folder), what=f"the end of {processes_of(self.folder)}")
+        until(lambda: not processes_of(self.folder), what=lambda: f"the end of {processes_of(self.folder)}")
 
     def workers(self) -> dict[int, int]:
         """Return the process id of every worker, by its number."""
@@ -212,7 +215,7 @@ class Gateway:
         return until(
             lambda: (found := self.lines(*words)) and len(found) >= count and found,
             seconds=seconds,
-            what=f"{count} lines with {words} in:\n{self.log()[-3000:]}",
+            what=lambda: f"{count} lines with {words} in:\n{self.log()[-3000:]}",
         )
 
     def port(self, role: str = "mx", number: int = 0) -> int:
@@ -264,7 +267,7 @@ class Gateway:
         return until(
             lambda: (found := self.maildir(address)) and len(found) >= count and found,
             seconds=seconds,
-            what=f"{count} messages for {address}; log:\n{self.log()[-3000:]}",
+            what=lambda: f"{count} messages for {address}; log:\n{self.log()[-3000:]}",
         )
 
     def connect(self, role: str = "mx", number: int = 0) -> "Wire":

@@ -127,7 +127,8 @@ def test_a_port_that_needs_rights_is_named(unprivileged: Gateway) -> None:
 def as_nobody(gateway: Gateway) -> Answer:
     # The interpreter itself may be where nobody else can read: everything is loaded first.
     script = (
-        "import os, sys, encodings.utf_8_sig, gateway.app.supervisor, gateway.filters, gateway.cli.main; gateway.filters.catalogue();"
+        "import os, sys, encodings.ascii, encodings.utf_8_sig;"
+        "import gateway.app.supervisor, gateway.cli.main, gateway.filters; gateway.filters.catalogue();"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); gateway.cli.main.app(sys.argv[1:])"
     )
     result = subprocess.run(
