@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from gateway.app.channel import Channel, Handler
 class WorkerOrder:
     """What a worker is told at its start; travels as JSON in its argument.
 
-    ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load,
-    ``listeners`` the inherited descriptors in the order of the configuration's listeners, ``control`` its end of the
-    channel.
+    ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load from the
+    texts behind the descriptor ``kept``, ``listeners`` the inherited descriptors in the order of the configuration's
+    listeners, ``control`` its end of the channel.
     """
 
     index: int
     workers: int
     configuration: str
     digest: str
-    listeners: tuple[int, ...]
-    control: int
+    kept: int = -1
+    listeners: tuple[int, ...] = ()
+    control: int = -1
 
     def text(self) -> str:
         """Return the argument."""
@@ -49,17 +50,10 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, order: WorkerOrder, sockets: Sequence[socket.socket], handler: Handler) -> "WorkerProcess":
-        """Start one; it reports ``ready`` through ``handler`` when it serves."""
+        """Start one; it reports ``ready`` through ``handler`` when it serves. OSError when there can be no process."""
         ours, theirs = socket.socketpair()
         try:
-            full = WorkerOrder(
-                index=order.index,
-                workers=order.workers,
-                configuration=order.configuration,
-                digest=order.digest,
-                listeners=tuple(s.fileno() for s in sockets),
-                control=theirs.fileno(),
-            )
+            full = replace(order, listeners=tuple(s.fileno() for s in sockets), control=theirs.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Not from the working directory, where others may write.
@@ -69,10 +63,13 @@ class WorkerProcess:
                 full.text(),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=_environment(),
-                pass_fds=(*full.listeners, full.control),
+                pass_fds=(*full.listeners, full.control, full.kept),
                 # A terminal's Ctrl-C reaches the supervisor alone, which drains the workers.
                 start_new_session=True,
             )
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         return cls(process, await Channel.open(ours, handler))

@@ -20,6 +20,7 @@ from gateway.admin.queue import merge_answers
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import lock, sockets, systemd
+from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
 from gateway.clock import SystemClock
@@ -48,6 +49,7 @@ class Supervisor:
     def __init__(self, snapshot: Snapshot, configuration: Path | None) -> None:
         config = snapshot.config
         self.snapshot = snapshot
+        self.kept = KeptTexts(snapshot)
         self.configuration = configuration
         self.clock = SystemClock()
         self.started = self.clock.stamp()
@@ -61,6 +63,8 @@ class Supervisor:
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
+        # The loop alone would let a task that nobody waits for be collected.
+        self._reloads: set[asyncio.Task[dict[str, Any]]] = set()
         self._stopping = False
 
     async def run(self) -> int:
@@ -75,12 +79,17 @@ class Supervisor:
         self.workers = Workers(self._slots(bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
+        # Ours are the same sockets: kept open, they would take connections that no worker accepts any more.
+        for socks in bound:
+            for sock in socks:
+                sock.close()
         await self._drain(keeping)
         await control.close()
         if self.http is not None:
             await self.http.close()
         await self.journal.close()
         self.log.close()
+        self.kept.close()
         return status
 
     async def _start_http(self, http: AdminHttp) -> None:
@@ -103,9 +112,8 @@ class Supervisor:
                     index=index,
                     workers=self.count,
                     configuration=str(self.configuration or ""),
-                    digest=self.snapshot.digest,
-                    listeners=(),
-                    control=-1,
+                    digest=self.kept.digest,
+                    kept=self.kept.descriptor,
                 ),
                 [socks[index] for socks in bound],
                 self._notice,
@@ -213,10 +221,22 @@ class Supervisor:
         return ShardReader(self.snapshot.config.data, self.clock).queue()
 
     def _reload_by_signal(self) -> None:
-        self._reload_task = asyncio.create_task(self.reload())
+        self._begin_reload()
 
     async def reload(self) -> dict[str, Any]:
-        """Load the files again; switch every worker, or change nothing and say why (invariant 10)."""
+        """Load the files again; switch every worker, or change nothing and say why (invariant 10).
+
+        Once begun it goes to its end, although whoever asked waits no longer: half the workers must not stay behind.
+        """
+        return await asyncio.shield(self._begin_reload())
+
+    def _begin_reload(self) -> "asyncio.Task[dict[str, Any]]":
+        task = asyncio.create_task(self._one_reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return task
+
+    async def _one_reload(self) -> dict[str, Any]:
         async with self._reloading:
             systemd.notify("RELOADING=1")
             answer = await self._reload()
@@ -238,15 +258,20 @@ class Supervisor:
             return self._refused([str(problem) for problem in error.problems])
         if restart := needs_restart(self.snapshot, new):
             return self._refused([f"{key}: a change of this key needs a restart of the gateway" for key in restart])
-        prepared = await self.workers.ask_all("prepare", digest=new.digest)
-        if errors := _refusals(prepared):
+        if errors := await self.workers.instruct("prepare", digest=new.digest):
             return self._refused(errors)
-        switched = await self.workers.ask_all("switch")
         changed = diff(self.snapshot, new)
-        self.snapshot = new
+        self._serve_from_now_on(new)
+        errors = await self.workers.instruct("switch", digest=new.digest)
+        return {"digest": new.digest, "changed": list(changed), "errors": errors}
+
+    def _serve_from_now_on(self, snapshot: Snapshot) -> None:
+        """Before any worker switches: one that starts meanwhile must not start with what is over."""
+        before, self.kept = self.kept, KeptTexts(snapshot)
+        self.snapshot = snapshot
         for slot in self.workers.slots:
-            slot.follow(new.digest)
-        return {"digest": new.digest, "changed": list(changed), "errors": _refusals(switched)}
+            slot.follow(self.kept)
+        before.close()
 
     def _refused(self, errors: Sequence[str]) -> dict[str, Any]:
         return {"digest": self.snapshot.digest, "changed": [], "errors": list(errors)}
@@ -277,12 +302,6 @@ def _few(domains: Sequence[str]) -> str:
 
 async def _all_of(waits: Sequence[Coroutine[Any, Any, Any]]) -> None:
     await asyncio.gather(*waits)
-
-
-def _refusals(answers: Sequence[dict[str, Any] | None]) -> list[str]:
-    """Return what workers refused, each reason once."""
-    given = [(answer or {"refused": "a worker does not answer"}).get("refused") for answer in answers]
-    return list(dict.fromkeys(reason for reason in given if reason))
 
 
 def run(snapshot: Snapshot, configuration: Path | None) -> int:

@@ -22,6 +22,7 @@ from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStat
 from gateway.admin.queue import QueueDesk
 from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
+from gateway.app.kept import inherited_texts
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import CurrentResolver
 from gateway.app.stores import Stores
@@ -30,6 +31,7 @@ from gateway.config.loader import load
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
+from gateway.config.source import Disk, Files, Kept
 from gateway.delivery.runner import DeliveryRunner
 from gateway.filters import catalogue
 from gateway.intake.guard import DoorGuard
@@ -41,6 +43,10 @@ from gateway.storage import StorageError
 # Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills
 # us, and nothing acknowledged is lost by that.
 DRAIN_SECONDS = 600.0
+# Without its supervisor a worker only keeps the next gateway from its shard.
+ORPHAN_SECONDS = 10.0
+# Whatever clients used up, transfers under way may end, and be recorded, within the time of a usual one.
+DELIVERY_SECONDS = 5.0
 # sysexits.h: the stores cannot be opened now; the configuration does not load.
 _TRY_AGAIN, _CONFIG = 75, 78
 
@@ -84,8 +90,7 @@ class Worker:
             clock=self.clock,
             events=self.events,
         )
-        self._prepared: Snapshot | None = None
-        self._prepared_gate: Gate | None = None
+        self._prepared: tuple[Snapshot, Gate] | None = None
         self._sockets: list[socket.socket] = []
 
     def _config(self) -> GatewayConfig:
@@ -122,11 +127,12 @@ class Worker:
             await server.start(sock)
         self._say("serving")
 
-    async def drain(self) -> None:
-        """Take nothing new, finish what runs, close the stores."""
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, finish what runs, close the stores; cut what still runs after about ``seconds``."""
         self._say("draining")
-        await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self.servers))
-        await self.runner.drain(DRAIN_SECONDS)
+        until = self.clock.monotonic() + seconds
+        await asyncio.gather(*(server.drain(seconds) for server in self.servers))
+        await self.runner.drain(max(DELIVERY_SECONDS, until - self.clock.monotonic()))
         await self.resolver.close()
         self._say("stopped")
         await self.stores.close()
@@ -163,20 +169,24 @@ class Worker:
     async def prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """First phase of a reload: load and compile; nothing changes yet."""
         try:
-            snapshot = await asyncio.to_thread(_load, self.order)
+            snapshot = await asyncio.to_thread(_load, self.order, Disk())
         except ConfigError as error:
             return {"refused": str(error)}
         if snapshot.digest != arguments["digest"]:
             return {"refused": "the files changed while they were read; reload again"}
-        self._prepared, self._prepared_gate = snapshot, self._compile(snapshot)
+        self._prepared = snapshot, self._compile(snapshot)
         return {"digest": snapshot.digest}
 
-    async def switch(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def switch(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Second phase: new transactions use the prepared snapshot."""
-        if self._prepared is None or self._prepared_gate is None:
-            return {"refused": "nothing is prepared"}
-        self.snapshot, self.gate = self._prepared, self._prepared_gate
-        self._prepared = self._prepared_gate = None
+        if self._prepared is None and self.snapshot.digest != arguments["digest"]:
+            # Started with the old snapshot while the others prepared the new one.
+            answer = await self.prepare(arguments)
+            if "refused" in answer:
+                return answer
+        if self._prepared is not None:
+            self.snapshot, self.gate = self._prepared
+            self._prepared = None
         self.guard.limits = self.snapshot.config.limits
         await self.resolver.use(self.snapshot.config.dns)
         self.runner.wake()
@@ -223,14 +233,14 @@ _ANSWERS = {
 }
 
 
-def _load(order: WorkerOrder) -> Snapshot:
-    return load(Path(order.configuration) if order.configuration else None, catalogue())
+def _load(order: WorkerOrder, files: Files) -> Snapshot:
+    return load(Path(order.configuration) if order.configuration else None, catalogue(), files)
 
 
 async def serve(order: WorkerOrder) -> int:
     """Run one worker; return its exit status."""
     try:
-        snapshot = _load(order)
+        snapshot = _load(order, Kept(inherited_texts(order.kept)))
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no log before there is a configuration
         return _CONFIG
@@ -255,7 +265,7 @@ async def serve(order: WorkerOrder) -> int:
     except ChannelClosedError:
         pass
     tidying.cancel()
-    await worker.drain()
+    await worker.drain(ORPHAN_SECONDS if served.done() else DRAIN_SECONDS)
     channel.close()
     await asyncio.gather(served, tidying, return_exceptions=True)
     return 0

@@ -3,10 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from gateway.app.channel import ChannelClosedError
+from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder, WorkerProcess
 
 # A worker that keeps dying is started again after 0.1, 0.2, 0.4 … seconds, at most every half minute: a single death
@@ -32,33 +34,43 @@ class Slot:
         self.worker: WorkerProcess | None = None
         self.last_status: int | None = None
         self._notice = notice
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def keep(self) -> None:
         """Start the worker, and start it again whenever it dies, until ``stop``."""
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
-        while not self._is_stopping():
+        while not self._stopping.is_set():
             began = loop.time()
-            self.worker = await WorkerProcess.start(self.order, self.sockets, self._answer)
-            self.last_status = await self.worker.wait()
+            end = await self._one_life()
             self.ready.clear()
             self.tried.set()
-            self.worker = None
-            if self._is_stopping():
+            if self._stopping.is_set():
                 return
             if loop.time() - began > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            self._notice(self.order.index, "died", f"exit status {self.last_status}; next start in {pause:g} s")
-            await asyncio.sleep(pause)
+            self._notice(self.order.index, "died", f"{end}; next start in {pause:g} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _is_stopping(self) -> bool:
-        return self._stopping
+    async def _one_life(self) -> str:
+        """Start the worker and wait for its end; return how it ended."""
+        try:
+            self.worker = await WorkerProcess.start(self.order, self.sockets, self._answer)
+        except OSError as error:
+            # No process or no descriptor is to be had now: the next try may find one.
+            return f"cannot be started: {error}"
+        if self._stopping.is_set():
+            # Asked to stop while it was being started, when there was no process to tell.
+            self.worker.process.terminate()
+        self.last_status = await self.worker.wait()
+        self.worker = None
+        return f"exit status {self.last_status}"
 
     def stop(self) -> None:
         """Drain the worker; ``keep`` returns when it has ended."""
-        self._stopping = True
+        self._stopping.set()
         if self.worker is not None and self.worker.process.returncode is None:
             self.worker.process.terminate()
 
@@ -67,18 +79,34 @@ class Slot:
         if self.worker is not None and self.worker.process.returncode is None:
             self.worker.process.kill()
 
-    def follow(self, digest: str) -> None:
+    def follow(self, kept: KeptTexts) -> None:
         """Let the next worker in this slot start with another snapshot."""
-        self.order = replace(self.order, digest=digest)
+        self.order = replace(self.order, digest=kept.digest, kept=kept.descriptor)
 
     async def ask(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the worker's answer, None when there is no worker to give one in time."""
-        if self.worker is None:
-            return None
         try:
-            return await asyncio.wait_for(self.worker.ask(name, **arguments), ANSWER_SECONDS)
+            return await self._asked(name, arguments)
         except (ChannelClosedError, TimeoutError):
             return None
+
+    async def instruct(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Have the worker follow an instruction; return why it did not, "" when it did or when there is none.
+
+        A worker that is gone needs no telling: its successor starts with what this slot follows.
+        """
+        try:
+            answer = await self._asked(name, arguments)
+        except ChannelClosedError:
+            return ""
+        except TimeoutError:
+            return f"worker {self.order.index} does not answer"
+        return str(answer.get("refused", ""))
+
+    async def _asked(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if self.worker is None:
+            raise ChannelClosedError("there is no worker")
+        return await asyncio.wait_for(self.worker.ask(name, **arguments), ANSWER_SECONDS)
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "ready":
@@ -97,6 +125,11 @@ class Workers:
     async def ask_all(self, name: str, **arguments: Any) -> list[dict[str, Any] | None]:
         """Ask every worker at once; None in the place of one that did not answer."""
         return list(await asyncio.gather(*(slot.ask(name, arguments) for slot in self.slots)))
+
+    async def instruct(self, name: str, **arguments: Any) -> list[str]:
+        """Have every worker follow an instruction; return the reasons of those that did not, each once."""
+        refusals = await asyncio.gather(*(slot.instruct(name, arguments) for slot in self.slots))
+        return list(dict.fromkeys(filter(None, refusals)))
 
     @property
     def any_ready(self) -> bool:
