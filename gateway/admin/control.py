@@ -89,7 +89,10 @@ class ControlServer:
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 result = await self._handler(command, arguments | {"operator": operator})
-            return _line({"id": number, "result": result})
+            answer = _line({"id": number, "result": result})
+            if len(answer) <= MAX_LINE_OCTETS:
+                return answer
+            error = _error("refused", "the answer is too long, ask for less at a time")
         except TimeoutError:
             error = _error("timeout", f"{command} took longer than {COMMAND_SECONDS:g} seconds")
         except RefusedError as refusal:

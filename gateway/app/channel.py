@@ -1,7 +1,8 @@
 """The line between supervisor and worker: a socket pair with JSON lines, both sides may ask.
 
 A frame is ``{"id": n, "call": name, "with": {…}}``, answered by ``{"id": n, "answer": {…}}``. Both ends are ours, so
-there is no version; the operator's own socket speaks ``gateway.admin.protocol``.
+there is no version; the operator's own socket speaks ``gateway.admin.protocol``. A question or an answer beyond
+MAX_FRAME_OCTETS is not sent: ``{"refused": why}`` is answered in its place.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
-# One frame: a queue listing of 1,000 messages or a page of metrics stays well below.
+# One frame: a queue listing of 1,000 messages or a page of metrics stays well below, one of 10,000 may not.
 MAX_FRAME_OCTETS = 16 * 1024 * 1024
 
 
@@ -42,9 +43,12 @@ class Channel:
         if self._closed:
             raise ChannelClosedError("the other side is gone")
         number = next(self._ids)
+        frame = _frame({"id": number, "call": name, "with": arguments})
+        if len(frame) > MAX_FRAME_OCTETS:
+            return {"refused": "the request is too long"}
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._send({"id": number, "call": name, "with": arguments})
+        self._writer.write(frame)
         try:
             return await answer
         finally:
@@ -79,7 +83,12 @@ class Channel:
     async def _serve(self, frame: dict[str, Any]) -> None:
         answer = await self._handler(frame["call"], frame["with"])
         if not self._closed:
-            self._send({"id": frame["id"], "answer": answer})
+            answered = _frame({"id": frame["id"], "answer": answer})
+            if len(answered) > MAX_FRAME_OCTETS:
+                refusal = {"refused": "the answer is too long, ask for less at a time"}
+                answered = _frame({"id": frame["id"], "answer": refusal})
+            self._writer.write(answered)
 
-    def _send(self, frame: dict[str, Any]) -> None:
-        self._writer.write(json.dumps(frame, separators=(",", ":")).encode() + b"\n")
+
+def _frame(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"

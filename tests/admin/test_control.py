@@ -148,3 +148,11 @@ async def test_a_data_folder_deeper_than_a_socket_address_works(tmp_path):
     await server.start()
     assert isinstance(await ControlClient(folder / "control.sock").call("echo"), Done)
     await server.close()
+
+
+async def test_an_answer_beyond_the_bound_is_refused_in_words(served, monkeypatch):
+    """The client reads no longer lines; it would say that the connection was lost."""
+    path, _ = served
+    monkeypatch.setattr(control, "MAX_LINE_OCTETS", 1000)
+    outcome = await ControlClient(path).call("echo", text="x" * 1000)
+    assert outcome == Failed("refused", "the answer is too long, ask for less at a time")
