@@ -2,10 +2,12 @@
 
 Decisions of a few milliseconds go together, one commit for messages of one shard; those with notices go alone, since
 the notices enter the spool in the same transaction. A commit that fails (disk full) is tried again until it succeeds:
-the next hop has the mail, so forgetting the record would mean sending it twice. Each failure is one event.
+the next hop has the mail, so forgetting the record would mean sending it twice. Each failure is one event. A decision
+that the store refuses for what it says is tried alone, so that it keeps no other from being written.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -15,12 +17,12 @@ from gateway.delivery.backlog import QueueReader
 from gateway.delivery.dsn import NoticeEnvelope, Reporter, notice_message
 from gateway.delivery.route import Randomness, policy_of, route_of
 from gateway.delivery.settle import Decision, NoticeWanted
-from gateway.journal.events import EventSink, NoticeQueued, StorageFailed
+from gateway.journal.events import EventSink, InternalError, NoticeQueued, StorageFailed
 from gateway.ledger import rows
 from gateway.mail.content import EMPTY_CONTENT, Content
 from gateway.mail.trace_id import new_trace_id
 from gateway.spool.message import Settlement, SpoolMessage
-from gateway.storage import StorageError, Write
+from gateway.storage import StorageError, StorageRefused, Write
 
 # Settlements wait that long for company: a crash within it repeats a delivery, as one between the 250 and any commit
 # would.
@@ -111,16 +113,36 @@ class Settler:
             self._spawn(decisions)
 
     def _spawn(self, decisions: list[Decision]) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(decisions))
+        task = asyncio.get_running_loop().create_task(self._settle_or_tell(decisions))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _settle_or_tell(self, decisions: list[Decision]) -> None:
+        try:
+            await self._settle(decisions)
+        except Exception as error:  # noqa: BLE001 - a bug here must not hold up the drain; the copies stay in hand, unsent
+            self.open -= len(decisions)
+            self._events.emit(
+                InternalError(
+                    at=self._clock.stamp().utc,
+                    trace_id=decisions[0].job.message.trace_id,
+                    where="settle",
+                    error=repr(error),
+                    traceback=traceback.format_exc(),
+                )
+            )
 
     async def _settle(self, decisions: list[Decision]) -> None:
         wanted = [notice for decision in decisions for notice in decision.notices]
         notices = [await self._made(notice) for notice in wanted]
         settlements = [settlement for decision in decisions for settlement in decision.settlements]
         records = [write for decision in decisions for record in decision.records for write in rows(record)]
-        stored = await self._until_written(settlements, notices, records)
+        try:
+            stored = await self._until_written(settlements, notices, records)
+        except StorageRefused:
+            for decision in decisions:
+                self._spawn([decision])
+            return
         for notice, message in zip(wanted, stored, strict=True):
             self._tell(notice, message)
         self.open -= len(decisions)
@@ -130,6 +152,7 @@ class Settler:
     async def _until_written(
         self, settlements: list[Settlement], notices: list[SpoolMessage], records: list[Write]
     ) -> list[SpoolMessage]:
+        """Return the notices as stored; StorageRefused only where several messages are written together."""
         failures = 0
         while True:
             try:
@@ -137,6 +160,8 @@ class Settler:
             except StorageError as error:
                 now = self._clock.stamp().utc
                 self._events.emit(StorageFailed(at=now, store="spool", operation="settle", error=str(error)))
+                if isinstance(error, StorageRefused) and len({s.trace_id for s in settlements}) > 1:
+                    raise
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
             failures += 1
 
