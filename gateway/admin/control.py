@@ -61,7 +61,9 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
-        self._path.unlink(missing_ok=True)
+        # A disk that cannot be written keeps the socket, which the next start replaces; we end all the same.
+        with contextlib.suppress(OSError):
+            self._path.unlink()
         for writer in self._writers:
             writer.close()
 

@@ -120,6 +120,7 @@ class Gateway:
         self.options: tuple[str, ...] = ("--config", str(self.path))
         self.process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
+        self._wires: list[Wire] = []
 
     # Configuration
 
@@ -179,6 +180,8 @@ class Gateway:
 
     def destroy(self) -> None:
         """Leave nothing behind."""
+        for wire in self._wires:
+            wire.close()
         self.kill()
         until(lambda: not processes_of(self.folder), what=lambda: f"the end of {processes_of(self.folder)}")
 
@@ -273,6 +276,7 @@ class Gateway:
     def connect(self, role: str = "mx", number: int = 0) -> "Wire":
         """Connect to a listener, and hear its greeting."""
         wire = Wire(self.port(role, number))
+        self._wires.append(wire)
         assert wire.reply().startswith("220 ")
         return wire
 

@@ -1,0 +1,196 @@
+"""What breaks if these fail: a stop, a restart or a dying process loses mail, cuts a client off or leaves a process."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.system.parts import Gateway, Wire, message, processes_of, settings, to_maildir, to_server, trace_id, until
+
+
+@pytest.fixture
+def gateway(new_gateway: Callable[[], Gateway]) -> Gateway:
+    """Two workers; dead.test's server is not there."""
+    found = new_gateway()
+    found.configure(
+        settings(workers=2, more='[metrics]\naddress = "127.0.0.1:0"\n'),
+        {"box": to_maildir("box.test"), "dead": to_server("dead.test", url="smtp://127.0.0.1:1")},
+    )
+    return found.start()
+
+
+def connected(gateway: Gateway, count: int) -> list[Wire]:
+    """Return greeted sessions; the kernel spreads them over the workers."""
+    wires = [gateway.connect() for _ in range(count)]
+    for wire in wires:
+        wire.hello()
+    return wires
+
+
+def test_sigterm_finishes_what_runs_tells_the_others_and_leaves_no_process(gateway: Gateway) -> None:
+    for number in range(3):
+        gateway.mail(f"waiting{number}@dead.test")
+    running, idle = connected(gateway, 4), connected(gateway, 4)
+    for wire in running:
+        wire.begin("last@box.test")
+    gateway.process.send_signal(signal.SIGTERM)
+    # RFC 5321 §3.8: whoever has nothing open is told, not cut off.
+    assert {wire.reply()[:9] for wire in idle} == {"421 4.3.2"}
+    gateway.await_line("state=draining", count=2)
+    assert gateway.process.poll() is None
+    ready = gateway.ask("status", "--json")
+    assert ready.status == 1
+    assert ready.json()["reason"] == "draining"
+    replies = [wire.finish(message()) for wire in running]
+    assert {reply[:9] for reply in replies} == {"250 2.0.0"}
+    assert {wire.reply()[:9] for wire in running} == {"421 4.3.2"}
+    began = time.monotonic()
+    assert gateway.process.wait(15) == 0
+    assert time.monotonic() - began < 10
+    assert not processes_of(gateway.folder)
+    assert not (gateway.data / "control.sock").exists()
+    # Acknowledged is kept: delivered before the end, or from the spool by the next start.
+    gateway.start()
+    gateway.await_maildir("last@box.test", 4)
+    assert sorted(copy["recipient"] for copy in gateway.queue()) == [f"waiting{n}@dead.test" for n in range(3)]
+
+
+def test_a_new_connection_during_a_drain_is_refused_and_not_left_waiting(gateway: Gateway) -> None:
+    [running] = connected(gateway, 1)
+    running.begin("last@box.test")
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.await_line("state=draining", count=2)
+
+    def turned_away() -> bool:
+        try:
+            wire = Wire(gateway.port(), seconds=5)
+        except OSError:
+            return True
+        with wire:
+            return wire.reply()[:3] in {"", "421"}
+
+    assert turned_away()
+    assert running.finish(message()).startswith("250")
+    assert gateway.process.wait(15) == 0
+
+
+def test_the_queue_is_listed_and_changed_while_stopped(gateway: Gateway) -> None:
+    kept, dropped = (trace_id(gateway.mail(f"{name}@dead.test")) for name in ("kept", "dropped"))
+    gateway.stop()
+    assert gateway.states() == {"kept@dead.test": "queued", "dropped@dead.test": "queued"}
+    assert "kept@dead.test" in gateway.run("queue", "show", kept).out
+    assert gateway.ask("queue", "hold").out == "2 copies held\n"
+    assert gateway.ask("queue", "drop", dropped).out == "1 copy dropped\n"
+    assert gateway.ask("queue", "release", kept).out == "1 copy released\n"
+    assert gateway.ask("queue", "flush").out == "1 copy made due now\n"
+    gateway.write_policy("dead", to_maildir("dead.test"))
+    gateway.start()
+    gateway.await_maildir("kept@dead.test")
+    until(lambda: not gateway.queue())
+    assert "operator" in gateway.ask("trace", dropped).out
+
+
+def test_a_killed_worker_is_replaced_and_mail_goes_on(gateway: Gateway) -> None:
+    for number in range(4):
+        gateway.mail(f"before{number}@dead.test")
+    before = gateway.workers()
+    os.kill(before[0], signal.SIGKILL)
+    # The other worker serves meanwhile, and what waits at the dead one's socket is served by its successor.
+    for number in range(10):
+        assert gateway.mail(f"during{number}@box.test").startswith("250")
+    gateway.await_line("worker=0", "state=died", "exit status -9")
+    gateway.await_line("worker=0", "state=serving", count=2)
+    after = gateway.workers()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+    for number in range(10):
+        gateway.await_maildir(f"during{number}@box.test")
+    queued = until(lambda: (found := gateway.ask("queue", "list", "--json")).status == 0 and found.json())
+    assert len(queued["messages"]) == 4
+    until(lambda: gateway.ask("status").status == 0)
+
+
+def test_a_killed_writer_costs_a_moment_and_nothing_that_was_acknowledged(gateway: Gateway) -> None:
+    acknowledged, told = [], []
+    before = gateway.writers()
+    assert sorted(before) == [0, 1]
+    with gateway.connect() as wire:
+        wire.hello()
+        for number in range(60):
+            if number in {10, 30}:
+                for pid in gateway.writers().values():
+                    os.kill(pid, signal.SIGKILL)
+            reply = wire.mail(f"w{number}@box.test", content=message())
+            # Nothing but a 4yz while there is no store (RFC 5321 §4.2.1), never a hang or a lost session.
+            assert reply[:3] == "250" or reply[0] == "4", reply
+            (acknowledged if reply[:3] == "250" else told).append(number)
+            if reply[:3] != "250":
+                wire.say("RSET")
+        assert reply.startswith("250"), reply
+    assert len(acknowledged) >= 50
+    for number in acknowledged:
+        gateway.await_maildir(f"w{number}@box.test")
+    until(lambda: not gateway.queue())
+    assert set(gateway.writers().values()).isdisjoint(before.values())
+    gateway.await_line("error storage_failed", "its writer process ended (-9)")
+
+
+def test_a_killed_supervisor_takes_its_workers_along_and_a_new_start_works_at_once(gateway: Gateway) -> None:
+    gateway.mail("waiting@dead.test")
+    [running] = connected(gateway, 1)
+    running.begin("last@box.test")
+    workers = set(gateway.workers().values())
+    gateway.process.kill()
+    gateway.process.wait()
+    gateway.await_line("state=draining", count=2)
+    assert running.finish(message()).startswith("250")
+    gateway.start()
+    assert gateway.mail("new@box.test").startswith("250")
+    gateway.await_maildir("last@box.test")
+    gateway.await_maildir("new@box.test")
+    until(lambda: workers.isdisjoint(processes_of(gateway.folder)), what="the end of the old workers")
+    until(lambda: gateway.ask("status").status == 0)
+    assert [copy["recipient"] for copy in gateway.queue()] == ["waiting@dead.test"]
+
+
+def test_everything_killed_at_once_loses_nothing_and_starts_again(gateway: Gateway) -> None:
+    with gateway.connect() as wire:
+        wire.hello()
+        for number in range(50):
+            assert wire.mail(f"k{number}@dead.test", content=message()).startswith("250")
+    gateway.kill()
+    gateway.write_policy("dead", to_maildir("dead.test"))
+    gateway.start()
+    # What waited for a dead next hop was put off by the minute; whoever corrects the next hop flushes.
+    gateway.ask("queue", "flush")
+    for number in range(50):
+        gateway.await_maildir(f"k{number}@dead.test")
+    until(lambda: not gateway.queue())
+
+
+def test_fewer_workers_adopt_what_the_others_left(gateway: Gateway) -> None:
+    for number in range(12):
+        gateway.mail(f"a{number}@dead.test")
+    until(lambda: len(gateway.queue()) == 12)
+    gateway.stop()
+    gateway.path.write_text(gateway.path.read_text().replace("workers = 2", "workers = 1"))
+    gateway.start()
+    assert len(gateway.queue()) == 12
+    gateway.write_policy("dead", to_maildir("dead.test"))
+    assert gateway.ask("reload").status == 0
+    gateway.ask("queue", "flush")
+    for number in range(12):
+        gateway.await_maildir(f"a{number}@dead.test")
+
+
+def test_plain_asyncio_serves_too(new_gateway: Callable[[], Gateway]) -> None:
+    found = new_gateway()
+    found.configure(settings(), {"box": to_maildir("box.test")})
+    found.start(environment={"TIDEGATE_LOOP": "asyncio"})
+    assert found.mail("plain@box.test").startswith("250")
+    found.await_maildir("plain@box.test")
+    assert found.stop() == 0
+    assert not re.search(r"Traceback|Warning", found.log())
