@@ -220,6 +220,22 @@ def test_a_damaged_spool_is_moved_aside_named_and_mail_is_taken(other: Gateway) 
     other.await_maildir("after@box.test")
 
 
+def test_the_starting_configuration_serves_as_it_is_written(new_gateway: Callable[[], Gateway]) -> None:
+    found = new_gateway()
+    written = run_command("init", ".", folder=found.folder)
+    assert written.status == 0, written
+    assert "next: edit tidegate.toml, then tidegate config check --config tidegate.toml" in written.out
+    assert found.ask("config", "check").out.startswith("ok: ")
+    again = run_command("init", ".", folder=found.folder)
+    assert again.status == 1
+    assert one_line(again).startswith("nothing written, since these exist already: tidegate.toml")
+    found.path.write_text(found.path.read_text().replace("127.0.0.1:2525", "127.0.0.1:0"))
+    found.data = found.folder / "var"
+    found.start()
+    assert found.mail("me@example.test").startswith("250")
+    until(lambda: list((found.folder / "var/maildir/example.test/me/new").glob("*")))
+
+
 @pytest.fixture
 def terminal(other: Gateway) -> Iterator[subprocess.Popen[bytes]]:
     """``serve`` on a terminal of its own, as from a shell."""
