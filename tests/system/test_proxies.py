@@ -24,7 +24,8 @@ def gateway(shared_gateway: Callable[[], Gateway]) -> Gateway:
         ),
         {"box": to_maildir("box.test")},
     )
-    return found.start()
+    # uvloop is optional; the other tests have it.
+    return found.start(environment={"TIDEGATE_LOOP": "asyncio"})
 
 
 def version_2(address: str, port: int) -> bytes:

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,8 +100,9 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes nobody, which 
 @pytest.fixture
 def unprivileged(other: Gateway) -> Gateway:
     """A gateway in a folder that nobody may read and write."""
-    for folder in (other.folder, *other.folder.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (other.folder, *other.folder.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
     other.data.mkdir(mode=0o777)
     other.data.chmod(0o777)
     return other
