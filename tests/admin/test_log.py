@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 
 import pytest
 
@@ -77,7 +78,8 @@ async def test_a_reader_that_stands_still_costs_lines_never_time_and_is_told(pip
     log.close()
     os.close(writing)
     text = await draining
-    assert f"warning log_dropped lines={dropped}" in text
+    # In one piece or several: the writer may find room for a line in between.
+    assert sum(map(int, re.findall(r"warning log_dropped lines=(\d+)", text))) == dropped
     assert text.count("message_judged") == 201 - dropped
 
 
