@@ -9,7 +9,7 @@ Each change leaves one ``queue_changed`` event a message that names its operator
 leaves one in all.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -49,15 +49,26 @@ _SOURCES = {
 
 
 class QueueDesk:
-    """Carries out the queue's commands on one custody; ``wake`` tells delivery that copies became due."""
+    """Carries out the queue's commands on one custody.
+
+    ``wake`` tells delivery that copies became due, ``recall`` that messages it may have in its queues were changed.
+    """
 
     def __init__(
-        self, custody: Custody, *, clock: Clock, events: EventSink, wake: Callable[[], None], records: RecordRows
+        self,
+        custody: Custody,
+        *,
+        clock: Clock,
+        events: EventSink,
+        records: RecordRows,
+        wake: Callable[[], None] = lambda: None,
+        recall: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         self._custody = custody
         self._clock = clock
         self._events = events
         self._wake = wake
+        self._recall = recall
         self._records = records
 
     async def handle(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +135,7 @@ class QueueDesk:
             if not count:
                 break
             changed += count
+            self._recall(frozenset(message.trace_id for message in page))
             for message in page:
                 self._say(operation, message.trace_id, [c.recipient.path.wire for c in message.recipients], given)
         return {"changed": changed}

@@ -80,7 +80,8 @@ class Worker:
             self.stores.custody,
             clock=self.clock,
             events=self.events,
-            wake=self.runner.wake,
+            wake=self.runner.flush,
+            recall=self.runner.recall,
             records=records,
         )
         self.housekeeping = Housekeeping(

@@ -211,7 +211,7 @@ async def _on_stopped(data: Path, command: str, arguments: dict[str, Any]) -> "O
         journal = Journal(data / "journal", 0, clock=clock, failures=Recorded())
         custody = await asyncio.to_thread(Custody.open_stopped, shard_settings(data, clock))
         try:
-            desk = QueueDesk(custody, clock=clock, events=journal, wake=lambda: None, records=dropped_rows(clock))
+            desk = QueueDesk(custody, clock=clock, events=journal, records=dropped_rows(clock))
             return Done(await desk.handle(command, arguments | {"operator": user_name(os.getuid())}))
         finally:
             await journal.close()

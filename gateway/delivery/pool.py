@@ -10,6 +10,7 @@ is rested, and the job goes to the next host.
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -141,6 +142,23 @@ class Lane:
                 self._spawn(self._open())
             else:
                 return
+
+    def revive(self) -> None:
+        """Try the next hop and all its hosts again, although they failed lately."""
+        self.window.revive()
+        self.health.forget()
+
+    def withdraw(self, trace_ids: Collection[str]) -> list[Job]:
+        """Take what waits of these messages out of the queue and return it; what runs goes on."""
+        withdrawn = [job for job in (*self._fresh, *self._backlog) if job.message.trace_id in trace_ids]
+        if withdrawn:
+            for queue in (self._fresh, self._backlog):
+                left = [job for job in queue if job.message.trace_id not in trace_ids]
+                queue.clear()
+                queue.extend(left)
+            self.held_octets -= sum(job.octets for job in withdrawn)
+            self._check_quiet()
+        return withdrawn
 
     def stop(self) -> None:
         """Take no further job from the queue; what runs ends, idle connections close."""

@@ -14,7 +14,7 @@ own lane's share and nothing else.
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
@@ -116,6 +116,25 @@ class DeliveryRunner:
     def wake(self) -> None:
         """Look for changes an operator made in the spool (release, flush)."""
         self._backlog.wake()
+
+    def flush(self) -> None:
+        """Look for what an operator made due, and try next hops again that are being left alone."""
+        for lane in self._lanes.values():
+            lane.revive()
+        self.wake()
+
+    def recall(self, trace_ids: Collection[str]) -> None:
+        """Give what waits of these messages back to the spool: an operator has changed them there.
+
+        Transfers under way go on. Copies that are still to be sent are loaded again.
+        """
+        now = self.clock.stamp().utc
+        for lane in list(self._lanes.values()):
+            for job in lane.withdraw(trace_ids):
+                self._fresh_octets -= job.octets
+                for recipient in job.recipients:
+                    self._backlog.note(recipient.route, now)
+                    self._backlog.let_go(recipient.route, (job.message.trace_id, recipient.number))
 
     async def drain(self, seconds: float) -> None:
         """Begin nothing new; return when all that runs has ended and is written, after ``seconds`` at the latest."""

@@ -45,6 +45,10 @@ class Window:
         """Tell whether the next hop is to be left alone."""
         return now < self.dead_until
 
+    def revive(self) -> None:
+        """Let the next hop be tried now; one more failure is death again, and longer."""
+        self.dead_until = 0.0
+
     def succeeded(self) -> None:
         """Count a transfer that the next hop answered."""
         if self._level:
@@ -94,6 +98,10 @@ class HostHealth:
     def is_resting(self, name: str, now: float) -> bool:
         """Tell whether to try others first."""
         return self._until.get(name, 0.0) > now
+
+    def forget(self) -> None:
+        """Try all hosts in their order."""
+        self._until.clear()
 
     def remembers(self, now: float) -> bool:
         """Tell whether any host is resting."""

@@ -165,7 +165,8 @@ async def host() -> AsyncIterator[HostFactory]:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 
-            server = await asyncio.start_server(connected, "127.0.0.1", 0, **listen)  # type: ignore[arg-type]
+            where = {} if "sock" in listen else {"host": "127.0.0.1", "port": 0}
+            server = await asyncio.start_server(connected, **where, **listen)  # type: ignore[arg-type]
             running.port = server.sockets[0].getsockname()[1]
 
             async def stop() -> None:

@@ -1,17 +1,20 @@
 """What breaks if these fail: mail is lost, sent twice or stuck between the spool and its next hop."""
 
 import asyncio
+import socket
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gateway.admin.dropped import dropped_rows
+from gateway.admin.queue import QueueDesk
 from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.delivery import runner as runner_module
 from gateway.journal.events import DeliveryAttempted, InternalError, NoticeQueued, StorageFailed
 from gateway.mail.trace_id import new_trace_id
-from gateway.spool.message import Origin, RecipientState, SpoolMessage
+from gateway.spool.message import Origin, QueueQuery, RecipientState, SpoolMessage
 from gateway.storage import StorageFull
 from tests.delivery.conftest import MAIL, HostFactory, Office, Peer, good, message, to
 
@@ -545,3 +548,86 @@ async def test_a_bug_in_settling_is_told_and_holds_up_nobody(
     await place.until(lambda: place.runner.in_hand == 1)
     await place.pass_time(1000)
     assert sum(line == "DATA" for peer in running.peers for line in peer.heard) == 2
+
+
+async def test_a_flush_tries_a_dead_next_hop_at_once(office: Any, host: HostFactory) -> None:
+    """Whoever has repaired a server and flushes the queue would else watch nothing happen for five minutes."""
+    # Bound and not listening: connections are refused, and nobody else gets the port.
+    door = socket.socket()
+    door.bind(("127.0.0.1", 0))
+    url = ROUTE.format(port=door.getsockname()[1])
+    place: Office = await office([url], main="[queue]\nper_next_hop = { start = 1, most = 1 }")
+    for one in many(3, url):
+        await place.post(one)
+    await place.written()
+    assert {status for _, status in place.statuses()} == {"deferred"}
+    revived = await host(good, sock=door)
+    await place.custody.reschedule(QueueQuery(), place.clock.stamp().utc)
+    place.runner.flush()
+    await place.until(lambda: [status for _, status in place.statuses()].count("sent") == 3)
+    await place.written()
+    assert len(revived.peers) == 1
+
+
+async def test_what_an_operator_holds_or_drops_is_not_sent_from_memory(office: Any, host: HostFactory) -> None:
+    """Mail that waits for a slow next hop lies in memory; a held copy of it was sent all the same."""
+    go = asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        await peer.envelope()
+        await peer.hear_content()
+        await go.wait()
+        peer.say("250 2.0.0 taken")
+        while True:
+            await peer.take()
+
+    running = await host(play)
+    place: Office = await office([running.url], main="[queue]\nper_next_hop = { start = 1, most = 1 }")
+    first, held, dropped, last = many(4, running.url)
+    for one in (first, held, dropped, last):
+        await place.post(one)
+    await place.until(lambda: bool(running.peers and running.peers[0].heard[-1:] == ["DATA"]))
+    desk = QueueDesk(
+        place.custody,
+        clock=place.clock,
+        events=place.events,
+        records=dropped_rows(place.clock),
+        recall=place.runner.recall,
+    )
+    assert await desk.handle("queue.hold", {"ids": [held.trace_id]}) == {"changed": 1}
+    assert await desk.handle("queue.drop", {"ids": [dropped.trace_id]}) == {"changed": 1}
+    go.set()
+    await place.written()
+    assert place.statuses() == [("b@ours.test", "sent")] * 2
+    [left] = await place.queued()
+    assert (left.trace_id, left.recipients[0].state) == (held.trace_id, RecipientState.HELD)
+
+
+async def test_recipients_that_an_operator_left_alone_go_on(office: Any, host: HostFactory) -> None:
+    go = asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        await peer.envelope()
+        await peer.hear_content()
+        await go.wait()
+        peer.say("250 2.0.0 taken")
+        while True:
+            await peer.take()
+
+    running = await host(play)
+    place: Office = await office([running.url], main="[queue]\nper_next_hop = { start = 1, most = 1 }")
+    first, second = many(2, running.url)
+    second = message("b@ours.test", "c@ours.test", trace_id=second.trace_id, route=running.url)
+    for one in (first, second):
+        await place.post(one)
+    await place.until(lambda: bool(running.peers and running.peers[0].heard[-1:] == ["DATA"]))
+    await place.custody.hold(QueueQuery(recipient="c@ours.test"))
+    place.runner.recall({second.trace_id})
+    go.set()
+    await place.until(lambda: len(place.statuses()) == 2)
+    await place.written()
+    assert place.statuses() == [("b@ours.test", "sent")] * 2
+    [left] = await place.queued()
+    assert [copy.recipient.path.wire for copy in left.recipients] == ["c@ours.test"]
