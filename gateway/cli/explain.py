@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from gateway.pipeline.explain import ExplainedFinding, ExplainedRecipient, Explanation
 
 _USAGE = 2
+_ROLES = ("mx", "relay")
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="The message: header section and body, any line ends.", exists=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The message: header section and body, any line ends.", exists=True, dir_okay=False, readable=True
+        ),
+    ],
     *,
     client_ip: Annotated[str, typer.Option("--client-ip", help="The client's IP address.")],
     helo: Annotated[str, typer.Option(help="What the client says with EHLO.")],
@@ -69,10 +75,12 @@ def _connection(snapshot: "Snapshot", client_ip: str, helo: str, role: str) -> "
     from gateway.mail.connection import Connection, Role
     from gateway.mail.trace_id import new_trace_id
 
+    if role not in _ROLES:
+        fail(f"--role {role}: allowed: {', '.join(_ROLES)}", _USAGE)
     try:
         client, listener = ip_address(client_ip), Role(role)
-    except ValueError as error:
-        fail(f"tidegate: {error}", _USAGE)
+    except ValueError:
+        fail(f"--client-ip {client_ip}: an IPv4 or IPv6 address is wanted", _USAGE)
     networks = [network for listen in snapshot.config.listen if listen.role is listener for network in listen.networks]
     now = SystemClock().stamp()
     return Connection(

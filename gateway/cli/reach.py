@@ -27,7 +27,9 @@ def data_folder(option: Path | None) -> Path:
         return Path("var").absolute()
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8")).get("data")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        fail(f"{path}: cannot be read: {error.strerror}", _EXIT_CONFIG)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fail(f"{path}: {error}", _EXIT_CONFIG)
     if not isinstance(written, str):
         from gateway.config.models import GatewayConfig
