@@ -242,7 +242,7 @@ def _subject_edit(field: HeaderField, tag: str) -> Iterator[Edit]:
 
 
 def _tag_words(tag: str) -> Iterator[bytes]:
-    if tag.isascii() and tag.isprintable() and "=?" not in tag:
+    if tag.isascii() and tag.isprintable() and "=?" not in f"{tag}?":
         yield tag.strip()[:FOLD_AT].encode("ascii")
         return
     # RFC 2047 §6.2: white space between encoded-words is not shown, so the space goes inside; §5: no character is
