@@ -237,6 +237,9 @@ class Supervisor:
         return task
 
     async def _one_reload(self) -> dict[str, Any]:
+        if self._stopping:
+            # Nor may a service manager hear READY=1 once more.
+            return self._refused(["the gateway is shutting down"])
         async with self._reloading:
             systemd.notify("RELOADING=1")
             answer = await self._reload()

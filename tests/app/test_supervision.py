@@ -80,6 +80,9 @@ def test_while_it_drains_nobody_is_left_waiting_at_the_door(gateway: Gateway) ->
         until(lambda: len(gateway.lines("state=draining")) == 2, what="the drain")
         with pytest.raises(ConnectionRefusedError):
             until(lambda: socket.create_connection(("127.0.0.1", port), 5).close(), what="a refusal")
+        # Whoever asks is answered until the end.
+        assert "shutting down" in gateway.ask("reload").err
+        assert gateway.status()["reason"] == "draining"
         assert wire.finish(message()).startswith("250")
     assert gateway.process.wait(30) == 0
     gateway.start()
