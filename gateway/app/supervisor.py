@@ -19,7 +19,7 @@ from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandErro
 from gateway.admin.queue import merge_answers
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
-from gateway.app import lock, sockets, systemd
+from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
@@ -123,7 +123,10 @@ class Supervisor:
 
     async def _serve(self, bound: Sequence[Sequence[socket.socket]]) -> int:
         if not await self._any_ready():
-            return _OK if self._stop.is_set() else _TRY_AGAIN
+            if self._stop.is_set():
+                return _OK
+            self.log.say("error", "no worker can start, see above; this gateway ends", {})
+            return _TRY_AGAIN
         for line in self._greeting(bound):
             self.log.say("info", line, {})
         systemd.notify("READY=1")
@@ -313,6 +316,7 @@ def run(snapshot: Snapshot, configuration: Path | None) -> int:
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o750)
         lock.hold(data)
+        descriptors.raise_limit()
         return asyncio.run(Supervisor(snapshot, configuration).run())
     except (lock.AlreadyRunningError, sockets.BindError) as error:
         print(f"tidegate: {error}", file=sys.stderr)  # noqa: T201 - said to whoever started it

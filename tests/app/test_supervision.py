@@ -1,6 +1,7 @@
 """What breaks if these fail: a worker's death, an operator's edit and a stop, in any order, cost mail or a worker."""
 
 import os
+import resource
 import signal
 import socket
 import time
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gateway.app.descriptors import WANTED
 from tests.system.parts import Gateway, message, settings, to_maildir, until
 
 TWO = settings(workers=2)
@@ -87,6 +89,21 @@ def test_while_it_drains_nobody_is_left_waiting_at_the_door(gateway: Gateway) ->
     assert gateway.process.wait(30) == 0
     gateway.start()
     gateway.await_maildir("anna@box.test")
+
+
+def test_workers_open_as_many_files_as_the_system_allows(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With a shell's usual 1,024 the default 2,000 connections would keep mail from leaving."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gateway = Gateway(tmp_path_factory.mktemp("gateway"))
+    gateway.configure(settings(), {"box": to_maildir("box.test")})
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        gateway.start()
+        limits = resource.prlimit(gateway.workers()[0], resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        gateway.destroy()
+    assert limits == (min(hard, WANTED), hard)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
