@@ -6,6 +6,7 @@ mail waits.
 """
 
 import asyncio
+import errno
 import os
 from asyncio import get_running_loop as running_loop
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from gateway.delivery.transfer import Channel, Failure, Target
 
 # RFC 8305 §5: the next address is tried after 250 ms without an answer, the former stays in the race.
 STAGGER_SECONDS = 0.25
+
+# Descriptors, memory or ports that are used up here say nothing about the next hop (contract.md §2: not its delay).
+_OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 class Connector:
@@ -148,7 +152,8 @@ async def _alone(attempt: _Attempt, target: Target) -> SmtpConnection | Failure:
         relay = _shown(target, attempt.address)
         # asyncio writes its own words into strerror; the system's are the ones administrators know.
         why = os.strerror(error.errno) if error.errno else str(error)
-        return Failure(phase="connect", reply=causes.CANNOT_CONNECT.saying(f"connect to {relay}: {why}"), relay=relay)
+        reply = causes.CANNOT_CONNECT.saying(f"connect to {relay}: {why}")
+        return Failure(phase="connect", reply=reply, relay=relay, own_fault=error.errno in _OWN_FAULTS)
 
 
 def _quit_loser(task: asyncio.Task[SmtpConnection | Failure]) -> None:

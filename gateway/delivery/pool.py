@@ -23,7 +23,6 @@ from gateway.delivery.route import Route, Router
 from gateway.delivery.transfer import Channel, Failure, Outcome, Target, Transfer, TransferResult
 from gateway.delivery.window import LIMIT_REST_SECONDS, HostHealth, Window
 from gateway.mail.content import Content
-from gateway.smtp.reply import Reply
 from gateway.spool.message import SpoolMessage
 
 # One in four: a backlog moves on under a stream of new mail, and costs new mail a quarter of the connections at most.
@@ -275,7 +274,9 @@ class Lane:
         if content is not None:
             self._begin(channel, job, content)
             return
-        self._report_cause(job, causes.CONTENT_UNREADABLE, "content")
+        now = self._owner.clock.stamp()
+        outcome = Outcome(phase="content", reply=causes.CONTENT_UNREADABLE, at=now, own_fault=True)
+        self._report(job, outcome, "none", 0.0)
         self._start(channel)
 
     def _begin(self, channel: Channel, job: Job, content: Content) -> None:
@@ -384,7 +385,7 @@ class Lane:
         self._fresh.clear()
         self._backlog.clear()
         for job in jobs:
-            self._report_cause(job, reply, "connect")
+            self._report(job, Outcome(phase="connect", reply=reply, at=self._owner.clock.stamp()), "none", 0.0)
 
     def _report_failure(self, job: Job, failure: Failure, seconds: float) -> None:
         reply = failure.reply
@@ -393,9 +394,6 @@ class Lane:
         now = self._owner.clock.stamp()
         outcome = Outcome(phase=failure.phase, reply=reply, at=now, own_fault=failure.own_fault)
         self._report(job, outcome, failure.relay, seconds)
-
-    def _report_cause(self, job: Job, reply: Reply, phase: str) -> None:
-        self._report(job, Outcome(phase=phase, reply=reply, at=self._owner.clock.stamp()), "none", 0.0)
 
     def _report(self, job: Job, outcome: Outcome, relay: str, seconds: float) -> None:
         now = outcome.at

@@ -1,6 +1,7 @@
 """What breaks if these fail: mail goes in clear text where TLS was promised, or waits for an address that is down."""
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,24 @@ async def test_an_address_that_does_not_answer_is_overtaken(host: HostFactory, m
     connection = await opened(target)
     assert isinstance(connection, SmtpConnection)
     connection.quit()
+
+
+@pytest.mark.parametrize(
+    ("number", "whose"),
+    [(errno.EMFILE, "ours"), (errno.ENOMEM, "ours"), (errno.EADDRNOTAVAIL, "ours"), (errno.ECONNREFUSED, "theirs")],
+)
+async def test_what_is_used_up_here_is_not_the_next_hops_fault(
+    monkeypatch: pytest.MonkeyPatch, number: int, whose: str
+) -> None:
+    """The delay clause excludes what others' servers cause, on this evidence (contract.md §2)."""
+
+    async def fail(*given: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("gateway.delivery.connector._Attempt.connect", fail)
+    failure = await opened(Target(scheme="smtp", host="127.0.0.1", port=25, tls="none"))
+    assert isinstance(failure, Failure)
+    assert (failure.phase, failure.own_fault) == ("connect", whose == "ours")
 
 
 async def test_a_host_without_addresses_waits_for_the_administrator() -> None:
