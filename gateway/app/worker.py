@@ -43,8 +43,9 @@ from gateway.storage import StorageError
 # Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills
 # us, and nothing acknowledged is lost by that.
 DRAIN_SECONDS = 600.0
-# Without its supervisor a worker only keeps the next gateway from its shard.
-ORPHAN_SECONDS = 10.0
+# Without its supervisor a worker only keeps the next gateway from its shard: nearly every transaction ends in this
+# time, and a client that is cut off comes back.
+ORPHAN_SECONDS = 3.0
 # Whatever clients used up, transfers under way may end, and be recorded, within the time of a usual one.
 DELIVERY_SECONDS = 5.0
 # sysexits.h: the stores cannot be opened now; the configuration does not load.

@@ -17,6 +17,11 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 # A worker that served this long was healthy: its next death starts the pauses anew.
 HEALTHY_SECONDS = 60.0
+# sysexits.h EX_TEMPFAIL: a worker's word for stores that it cannot open now.
+TRY_AGAIN = 75
+# The workers of a supervisor that was killed let go of their stores after some eight seconds, on a slow disk twenty
+# (gateway.app.worker, gateway.intake.server): a start that finds a store in use is no failed start before.
+PREDECESSOR_SECONDS = 20.0
 # An answer from a worker whose loop is alive takes milliseconds; queue listings of 100,000 rows some seconds.
 ANSWER_SECONDS = 30.0
 
@@ -29,7 +34,7 @@ class Slot:
     def __init__(self, order: WorkerOrder, sockets: Sequence[socket.socket], notice: Notice) -> None:
         self.order, self.sockets = order, sockets
         self.ready = asyncio.Event()
-        # Set when the first start has ended either way: the worker serves, or it died.
+        # Set when the first start has ended either way: the worker serves, or it died and not for its predecessor.
         self.tried = asyncio.Event()
         self.worker: WorkerProcess | None = None
         self.last_status: int | None = None
@@ -40,11 +45,13 @@ class Slot:
         """Start the worker, and start it again whenever it dies, until ``stop``."""
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
+        first = loop.time()
         while not self._stopping.is_set():
             began = loop.time()
             end = await self._one_life()
             self.ready.clear()
-            self.tried.set()
+            if self.last_status != TRY_AGAIN or loop.time() - first > PREDECESSOR_SECONDS:
+                self.tried.set()
             if self._stopping.is_set():
                 return
             if loop.time() - began > HEALTHY_SECONDS:
