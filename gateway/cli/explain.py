@@ -116,7 +116,7 @@ def _transaction(
         path, _ = parse_reverse_path(f"<{sender}>".encode(), smtputf8=smtputf8)
         paths = [parse_forward_path(f"<{recipient}>".encode(), smtputf8=smtputf8)[0] for recipient in recipients]
     except AddressError as error:
-        fail(f"tidegate: {error.reply}", EXIT_NEGATIVE)
+        fail(f"--from or --rcpt: {error.reply}", EXIT_NEGATIVE)
     return Transaction(
         trace_id=new_trace_id(connection.connected.utc, os.urandom),
         connection=connection,

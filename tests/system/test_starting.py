@@ -98,14 +98,15 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes nobody, which 
 
 
 @pytest.fixture
-def unprivileged(other: Gateway) -> Gateway:
-    """A gateway in a folder that nobody may read and write."""
-    for folder in (other.folder, *other.folder.parents):
-        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
-            folder.chmod(0o755)
-    other.data.mkdir(mode=0o777)
-    other.data.chmod(0o777)
-    return other
+def unprivileged() -> Iterator[Gateway]:
+    """A gateway in a folder that everybody may read and write; pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as name:
+        Path(name).chmod(0o755)
+        gateway = Gateway(Path(name))
+        gateway.configure(settings(), {"box": to_maildir("box.test")})
+        gateway.data.mkdir()
+        gateway.data.chmod(0o777)
+        yield gateway
 
 
 @root_only
