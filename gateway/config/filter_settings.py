@@ -1,9 +1,9 @@
 """``[filters.NAME]`` tables → ``FilterSetting``: the filter's own ``Options``, and what policy makes of its results.
 
-A table has ``enabled``, ``on`` and the fields of the filter's ``Options`` dataclass, whose annotations (``Duration``
-and ``Size`` included) and ``__post_init__`` say what is allowed. ``on`` maps a result word of the filter, or
-temperror or permerror, to a score (number), an action word or "ignore". Every filter of the catalogue is part of
-every policy, in the catalogue's order.
+A table has ``enabled`` (where it is not written: as the filter has it), ``on`` and the fields of the filter's
+``Options`` dataclass, whose annotations (``Duration`` and ``Size`` included) and ``__post_init__`` say what is
+allowed. ``on`` maps a result word of the filter, or temperror or permerror, to a score (number), an action word or
+"ignore". Every filter of the catalogue is part of every policy, in the catalogue's order.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -103,7 +103,7 @@ def _read_filter(
     name: str, kind: type[Filter[Any]], table: Mapping[str, Any]
 ) -> tuple[FilterSetting, tuple[Complaint, ...]]:
     here: Path = ("filters", name)
-    enabled = table.get("enabled", True)
+    enabled = table.get("enabled", kind.enabled)
     complaints = [Complaint((*here, *c.path), c.text) for c in _enabled_complaints(enabled)]
     on, wrong = _read_on(kind, table.get("on", {}))
     complaints += [Complaint((*here, "on", *c.path), c.text) for c in wrong]

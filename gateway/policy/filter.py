@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
 
 from gateway.clock import Clock
 from gateway.dns.resolver import Resolver
@@ -27,14 +28,27 @@ class LoopLimits:
     own_received_fields: int = 5
 
 
+S = TypeVar("S")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a filter may ask of the world; handed in, so that tests hand in fakes."""
+    """What a filter may ask of the world; handed in, so that tests hand in fakes.
+
+    ``services`` are rooms between this one and the filters (memories shared by the workers, lists, scanners), each by
+    its type.
+    """
 
     clock: Clock
     resolver: Resolver
     hostname: str
     loop_limits: LoopLimits = LoopLimits()
+    services: Mapping[type[Any], Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def service(self, kind: type[S]) -> S | None:
+        """Return the service of a type, None where this gateway (or ``explain``) has none."""
+        found: S | None = self.services.get(kind)
+        return found
 
 
 O = TypeVar("O")  # noqa: E741 - reads as "options" in every filter
@@ -48,6 +62,9 @@ class Filter(ABC, Generic[O]):
     defaults, are the keys an administrator may set. A filter never raises to refuse; an exception is its temperror.
     Instances are shared by all transactions and hold no per-mail state.
 
+    ``enabled`` is what holds where no policy says it; ``is_idle`` tells that an instance's options leave it nothing to
+    ask, so that a plan can leave it out.
+
     ``stage`` is the earliest at which it is asked. ``io`` marks a filter that waits for something (DNS, a scanner):
     it is asked once for its stage, last and together with the others that wait, within the time budget. One that does
     not wait is called directly, and again at every later stage with what is known by then; its last word counts.
@@ -58,6 +75,7 @@ class Filter(ABC, Generic[O]):
     stage: ClassVar[Stage]
     io: ClassVar[bool] = False
     per_recipient: ClassVar[bool] = False
+    enabled: ClassVar[bool] = True
     results: ClassVar[Mapping[str, str]]
     on: ClassVar[Mapping[str, float | Action]] = {}
     grounds: ClassVar[Mapping[str, Ground]] = {}
@@ -73,10 +91,15 @@ class Filter(ABC, Generic[O]):
         super().__init_subclass__(**kwargs)
         cls.name = cls.__module__.rpartition(".")[2].replace("_", "-")
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to ask with these options."""
+        return False
+
     @abstractmethod
     async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
         """Return what was found, or None when there is nothing to say."""
 
-    def found(self, result: str, reason: str = "", **detail: str) -> Finding:
+    def found(self, result: str, reason: str = "", *, weight: float = 1.0, **detail: str) -> Finding:
         """Return a Finding in this filter's name."""
-        return Finding(self.name, result, reason, tuple(detail.items()))
+        return Finding(self.name, result, reason, tuple(detail.items()), weight)

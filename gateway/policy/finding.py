@@ -9,13 +9,15 @@ class Finding:
 
     ``filter`` is the filter's name, ``result`` one of its declared result words, ``reason`` a short printable
     sentence for the journal, the trace and (when refused) the reply; ``detail`` further facts as pairs of text for
-    evidence.
+    evidence. ``weight`` multiplies the score that a policy gives to the result, for filters whose settings weigh what
+    they find (a DNS list by its return codes): with a reaction of 1.0 the weight is the score.
     """
 
     filter: str
     result: str
     reason: str = ""
     detail: tuple[tuple[str, str], ...] = ()
+    weight: float = 1.0
 
 
 # RFC 8601 §2.7: the two words every filter may say beside its own.

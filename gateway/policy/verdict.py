@@ -95,7 +95,7 @@ def _rank(judgement: Judgement) -> tuple[object, ...]:
     # Total: what differs in nothing of this differs in nothing at all, so the outcome cannot depend on the order given.
     finding = judgement.finding
     action = -1 if judgement.action is None else int(judgement.action)
-    said = (finding.filter, finding.result, finding.reason, finding.detail)
+    said = (finding.filter, finding.result, finding.reason, finding.detail, finding.weight)
     return (judgement.order, *said, judgement.score, action, judgement.forced, str(judgement.reply))
 
 
