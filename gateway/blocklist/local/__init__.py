@@ -1,0 +1,1 @@
+"""Block and allow lists from files of any usual format, compiled and mapped by all workers."""
