@@ -1,0 +1,69 @@
+r"""One form of a text for matching: what looks the same to a reader is the same string.
+
+``shown`` keeps case: invisible characters are removed (zero-width characters, soft hyphens, bidirectional controls,
+variation selectors, tags, fillers: Unicode's Default_Ignorable_Code_Point; ASCII controls too), NFKC folds full-width,
+half-width, mathematical and enclosed forms, and every run of white space becomes one space, without one at the ends.
+``folded`` is ``shown`` with its case folded. ``letters`` is ``folded`` with letters, marks and digits only, for words
+that are spaced or dotted out ("代 开*发.票").
+
+All three are idempotent. Texts of ASCII alone, most of the world's mail, take a short way.
+
+Departure: NFKC is applied with at most 30 combining marks in a row (Unicode UAX #15, Stream-Safe Text Format). A
+reader cannot tell; CPython orders marks by insertion, and 40,000 of them took 1.4 s.
+"""
+
+import re
+import unicodedata
+
+# UAX #15 §13: no word of any language has more.
+_MAX_MARKS = 30
+
+# Default_Ignorable_Code_Point of Unicode 15, with the interlinear annotation marks (FFF9..FFFB), which no reader
+# shows either, and C0 and C1 controls other than white space (0085 is a line end).
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
+# Neither letters nor white space: every combining mark is one, and few other characters stand so many in a row.
+_LONG_RUN = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")
+_NOT_LETTERS = re.compile(r"(?:[^\w]|_)+")
+
+
+def shown(text: str) -> str:
+    """Return ``text`` as a reader sees it, case kept."""
+    if text.isascii():
+        if _CONTROLS.search(text):
+            text = _CONTROLS.sub("", text)
+        return " ".join(text.split())
+    text = _INVISIBLE.sub("", text)
+    return " ".join(_composed(text).split())
+
+
+def folded(text: str) -> str:
+    """Return ``shown(text)`` with case folded: the form in which texts and patterns meet."""
+    text = shown(text)
+    if text.isascii():
+        return text.lower()
+    # Folding may leave a text that is not composed (Unicode §3.13, toNFKC_Casefold).
+    return _composed(text.casefold())
+
+
+def letters(text: str) -> str:
+    """Return ``folded(text)`` without anything that is not a letter or a digit."""
+    return _NOT_LETTERS.sub("", folded(text))
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFKC", _LONG_RUN.sub(_fewer_marks, text))
+
+
+def _fewer_marks(run: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in run[0]:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
