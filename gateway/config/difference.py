@@ -8,6 +8,7 @@ from gateway.config.layers import BUILT_IN, Layer, Layered
 from gateway.config.policy_set import PolicyFile, PolicySet
 from gateway.config.problem import Path, dotted
 from gateway.config.render import toml_value
+from gateway.config.rule_difference import rule_changes
 from gateway.config.snapshot import Snapshot
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
 
@@ -25,6 +26,7 @@ def diff(old: Snapshot, new: Snapshot) -> tuple[str, ...]:
     before, after = old.policies, new.policies
     lines += _policy_changes(before.default, after.default, before.default_layered, after.default_layered)
     lines += _file_changes(before, after)
+    lines += rule_changes(before, after)
     # Every policy inherits default.toml, and repeats what changed there.
     return tuple(dict.fromkeys(lines))
 

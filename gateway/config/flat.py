@@ -16,7 +16,10 @@ def config_table(config: GatewayConfig) -> dict[str, Any]:
 
 
 def policy_table(policy: DomainPolicy) -> dict[str, Any]:
-    """Return a merged policy as one file would say it; ``max_message`` is left out when there is none."""
+    """Return a merged policy as one file would say it, but its rules, which no file says together.
+
+    ``max_message`` and ``rules_off`` are left out when there is none.
+    """
     off = {name: False for name in ("tag", "quarantine", "reject") if getattr(policy.thresholds, name) is None}
     thresholds = policy.thresholds
     return {
@@ -25,6 +28,7 @@ def policy_table(policy: DomainPolicy) -> dict[str, Any]:
         "next_hop": [hop.url for hop in policy.next_hop],
         "recipients": _recipients(policy.recipients),
         **({} if policy.max_message is None else {"max_message": format_size(policy.max_message)}),
+        **({"rules_off": sorted(policy.rules_off)} if policy.rules_off else {}),
         "scores": {
             "tag": thresholds.tag,
             "quarantine": thresholds.quarantine,

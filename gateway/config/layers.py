@@ -42,11 +42,15 @@ class Layer:
 
     @property
     def table(self) -> Table:
-        """The layer's keys; an empty table when what stands at ``prefix`` is none."""
-        found = _at(self.source.data, self.prefix)
-        if not isinstance(found, Mapping):
-            return {}
+        """The layer's keys but those in ``apart``; an empty table when what stands at ``prefix`` is none."""
+        found = self.whole
         return {key: value for key, value in found.items() if key not in self.apart} if self.apart else found
+
+    @property
+    def whole(self) -> Table:
+        """The layer's keys, those in ``apart`` included."""
+        found = _at(self.source.data, self.prefix)
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def is_table(self) -> bool:

@@ -24,6 +24,7 @@ from gateway.config.policy_set import PolicyFile, PolicySet
 from gateway.config.policy_table import MailboxTable, PolicyTable, SharedTable
 from gateway.config.problem import ConfigError, Problem, dotted
 from gateway.config.recipient_list import ListReader
+from gateway.config.rule_layers import PolicyRules, RuleReader
 from gateway.config.source import Source
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
@@ -54,6 +55,7 @@ class PolicyReader:
         self._folder = Folder(folder)
         self._max_message = max_message
         self._filters = FilterReader(catalogue)
+        self._rules = RuleReader(catalogue, lists, problems)
         self._problems = problems
 
     def read(self, files: PolicyFiles) -> PolicySet:
@@ -73,12 +75,14 @@ class PolicyReader:
                         layered.problem((key,), "belongs in a policy file of its own; this file claims no domain")
                     )
         policy = self._policy(SharedTable, layered.merged(), layered) if layered.layers else None
+        self._rules.check(layered)
         built_in = DomainPolicy(name=DEFAULT_NAME, filters=self._filters.read({}).settings)
         # Foreign mail follows the recipient's MX, whatever next hop the configured domains share.
         return replace(policy or built_in, name=DEFAULT_NAME, next_hop=(MX,))
 
     def _file(self, source: Source, layered: Layered) -> PolicyFile | None:
         policy = self._policy(PolicyTable, layered.merged(), layered)
+        self._rules.check(layered)
         if policy is not None:
             stem = source_stem(source)
             policy = replace(policy, name=stem, customer=policy.customer or stem)
@@ -94,7 +98,7 @@ class PolicyReader:
             self._problems.append(Problem(source.name, source.line(("mailbox",)), "mailbox", text))
             return {}
         inherited = inherited_layers(layered)
-        seen: dict[Hashable, DomainPolicy | None] = {frozen(inherited.merged()): domain}
+        seen: dict[Hashable, DomainPolicy | None] = {_key(inherited.merged(), self._rules.read(inherited)): domain}
         found: dict[str, tuple[DomainPolicy, Layered]] = {}
         written: dict[str, str] = {}
         for address in tables:
@@ -128,7 +132,8 @@ class PolicyReader:
             self._add(layers, Complaint((), "a table is wanted"))
             return None
         merged = layers.merged()
-        key = frozen(merged)
+        self._rules.check(layers)
+        key = _key(merged, self._rules.read(layers))
         if key not in seen:
             own = self._policy(MailboxTable, merged, layers)
             seen[key] = (
@@ -143,6 +148,7 @@ class PolicyReader:
         for complaint in (*wrong, *_without_next_hop(kind, merged), *filters.complaints):
             self._add(layered, complaint)
         recipients = self._recipients(merged.get("recipients", ANY), layered)
+        rules = self._rules.read(layered)
         if not isinstance(table, MailboxTable):
             return None
         return DomainPolicy(
@@ -155,6 +161,8 @@ class PolicyReader:
             subject_tag=table.scores.subject_tag,
             max_message=table.max_message,
             filters=filters.settings,
+            rules=rules.layers,
+            rules_off=rules.off,
         )
 
     def _cross_check(self, table: MailboxTable) -> Iterator[Complaint]:
@@ -180,6 +188,11 @@ class PolicyReader:
 
     def _add(self, layered: Layered, complaint: Complaint) -> None:
         self._problems.append(layered.problem(complaint.path, complaint.text))
+
+
+def _key(merged: Table, rules: PolicyRules) -> Hashable:
+    """Return what is equal exactly when two mailboxes of one domain have the same policy."""
+    return frozen(merged), rules
 
 
 def _without_next_hop(kind: type[MailboxTable], merged: Table) -> Iterator[Complaint]:

@@ -13,11 +13,12 @@ from gateway.config.problem import ConfigError, Problem
 from gateway.config.source import Files, Source, read_source
 
 DEFAULT_NAME = "default"
-# Not part of the merged policy: its tables are layers of their own.
-MAILBOX = frozenset({"mailbox"})
+# Not part of the merged policy: rules add to those below them (rule_layers), a mailbox's table is a layer of its own.
+RULES = frozenset({"rule"})
+MAILBOX = frozenset({"mailbox"}) | RULES
 # What default.toml cannot say for others, and what a policy says once for all its mailboxes.
-PER_FILE = frozenset({"domains", "mailbox"})
-PER_POLICY = frozenset({"customer", "domains", "mailbox"})
+PER_FILE = frozenset({"domains", "mailbox"}) | RULES
+PER_POLICY = frozenset({"customer", "domains", "mailbox"}) | RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def inherited_layers(domain: Layered) -> Layered:
 
 def mailbox_layers(domain: Layered, source: Source, mailbox: str) -> Layered:
     """Return the layers of a file's ``[mailbox."…"]`` table."""
-    return Layered((*domain.layers, Layer(source=source, prefix=("mailbox", mailbox))))
+    return Layered((*domain.layers, Layer(source=source, prefix=("mailbox", mailbox), apart=RULES)))
 
 
 def _paths(folder: Path, files: Files) -> Iterator[Path]:

@@ -88,6 +88,9 @@ class MailboxTable(Section):
     scores: Scores = Scores()
     # Read by gateway.config.filter_settings, which knows the filters.
     filters: dict[str, Any] = Field(default_factory=dict)
+    # Read by gateway.config.rule_layers, layer by layer; never here (policy_files.RULES).
+    rule: Any = None
+    rules_off: tuple[str, ...] = ()
 
 
 class SharedTable(MailboxTable):

@@ -25,10 +25,15 @@ class ListReader:
     def read(self, path: Path) -> frozenset[str]:
         """Return the address keys and ``@domain`` entries; raise ``ConfigError`` with each bad line."""
         if path not in self._lists:
-            text = self._files.text(path)
-            self.texts[str(path)] = text
-            self._lists[path] = _entries(str(path), text)
+            self._lists[path] = _entries(str(path), self.text(path))
         return self._lists[path]
+
+    def text(self, path: Path) -> str:
+        """Return a file's text, which is now one of the snapshot's; raise ``ConfigError``."""
+        name = str(path)
+        if name not in self.texts:
+            self.texts[name] = self._files.text(path)
+        return self.texts[name]
 
 
 def _entries(name: str, text: str) -> frozenset[str]:

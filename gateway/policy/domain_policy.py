@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.policy.action import Action
+from gateway.policy.rule import RuleLayer
 from gateway.policy.verdict import Thresholds
 
 
@@ -53,7 +54,8 @@ class DomainPolicy:
     """What holds for one recipient: its domain's policy with its mailbox's table merged in.
 
     ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for. Equal policies are
-    one object, so recipients can be grouped by identity.
+    one object, so recipients can be grouped by identity. ``rules`` are the custom rules, outermost first (default.toml,
+    the domain's file, the mailbox's table); ``rules_off`` names those of them that an inner layer switches off.
     """
 
     name: str
@@ -65,3 +67,5 @@ class DomainPolicy:
     subject_tag: str = ""
     max_message: int | None = None
     filters: Mapping[str, FilterSetting] = field(default_factory=lambda: MappingProxyType({}))
+    rules: tuple[RuleLayer, ...] = ()
+    rules_off: frozenset[str] = frozenset()
