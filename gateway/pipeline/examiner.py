@@ -13,10 +13,10 @@ from gateway.journal.events import EventSink, InternalError
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.plan import AnyFilter
 from gateway.policy.filter import Context
-from gateway.policy.finding import TEMPERROR, Finding
+from gateway.policy.finding import TEMPERROR, Finding, Findings
 
 # What was found, by filter; a filter with nothing to say is absent.
-Found = dict[AnyFilter, Finding]
+Found = dict[AnyFilter, tuple[Finding, ...]]
 Timings = list[tuple[str, float]]
 
 
@@ -37,8 +37,8 @@ class Examiner:
                 finding = await question.examine(tx, self._context)
             except Exception as error:  # noqa: BLE001 - invariant 2: one filter's bug must not decide about the mail
                 finding = self._failed(question, tx, error)
-            if finding is not None:
-                found[question] = finding
+            if finding:
+                found[question] = finding if isinstance(finding, tuple) else (finding,)
             ended = monotonic()
             timings.append((question.name, ended - begun))
             begun = ended
@@ -58,15 +58,15 @@ class Examiner:
                 task.cancel()
         for question, task in tasks.items():
             if question in late:
-                found[question] = question.found(TEMPERROR, "no answer within the time budget")
+                found[question] = (question.found(TEMPERROR, "no answer within the time budget"),)
                 timings.append((question.name, self._budget_seconds))
                 continue
             finding, seconds = task.result()
             timings.append((question.name, seconds))
-            if finding is not None:
-                found[question] = finding
+            if finding:
+                found[question] = finding if isinstance(finding, tuple) else (finding,)
 
-    async def _timed(self, question: AnyFilter, tx: Transaction) -> tuple[Finding | None, float]:
+    async def _timed(self, question: AnyFilter, tx: Transaction) -> tuple[Findings, float]:
         monotonic = self._context.clock.monotonic
         begun = monotonic()
         try:

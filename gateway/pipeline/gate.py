@@ -12,9 +12,10 @@ never refuses that mailbox; what is found in the content counts for it as for an
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from gateway.clock import Clock, Stamp
 from gateway.config.snapshot import Snapshot
@@ -25,13 +26,14 @@ from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.admission import Admission, Destination
 from gateway.pipeline.entry import EntryWriter
-from gateway.pipeline.examiner import Examiner, Found, Timings
-from gateway.pipeline.inquiry import Inquiry
+from gateway.pipeline.examiner import Examiner, Timings
+from gateway.pipeline.inquiry import Heard, Inquiry, Party
 from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
+from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.verifier import RecipientVerifier
-from gateway.pipeline.weighing import weigh
-from gateway.policy.action import Action, Stage
+from gateway.pipeline.weighing import Opinion, weigh
+from gateway.policy.action import Action
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.filter import Context, LoopLimits
 from gateway.policy.verdict import Disposition, Verdict
@@ -46,7 +48,7 @@ _REFUSALS = frozenset([Action.REJECT, Action.DEFER])
 class Gate:
     """Everything that decides; immutable but for what it remembers of filters that wait."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part of the world by its name
         self,
         snapshot: Snapshot,
         *,
@@ -55,6 +57,7 @@ class Gate:
         clock: Clock,
         verifier: RecipientVerifier,
         events: EventSink,
+        services: Mapping[type[Any], Any] | None = None,
     ) -> None:
         config = snapshot.config
         self.snapshot = snapshot
@@ -67,10 +70,15 @@ class Gate:
             received_fields=config.limits.received_fields,
             own_received_fields=config.limits.own_received_fields,
         )
-        context = Context(clock=clock, resolver=resolver, hostname=config.hostname, loop_limits=limits)
-        self._inquiry = Inquiry(Examiner(context, events, config.smtp.data_reply_budget))
+        context = Context(
+            clock=clock, resolver=resolver, hostname=config.hostname, loop_limits=limits, services=services or {}
+        )
+        self._desk = RuleDesk(clock, events)
+        examiner = Examiner(context, events, config.smtp.data_reply_budget)
+        self._inquiry = Inquiry(examiner, self._desk, rules=any(plan.rules for plan in self._plans))
         self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
         self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans}
+        self._parties = {plan: tuple(Party.of(plan, postmaster=it) for it in (False, True)) for plan in self._plans}
 
     def destination(self, mailbox: Mailbox) -> Destination:
         """Return where mail for ``mailbox`` goes, and under which policy."""
@@ -126,19 +134,18 @@ class Gate:
 
     async def _by_envelope(self, tx: Transaction, plan: Plan) -> Reply | None:
         found = await self._inquiry.envelope(tx, plan)
-        opinion = weigh(plan, found) if found else self._unremarkable[plan]
+        rules = plan.rules
+        ruled = self._desk.at_rcpt(rules, tx, found) if rules is not None and rules.at_rcpt else None
+        opinion = weigh(plan, found, ruled) if found or ruled else self._unremarkable[plan]
         return opinion.reply if opinion.action in _REFUSALS else None
 
     async def judge_content(self, tx: Transaction) -> Verdict:
         """Return every recipient's disposition and the one reply to the final dot."""
         destinations = [self._admission.destination(recipient.path.mailbox) for recipient in tx.recipients]
-        plans = [self._plans.of(to.policy) for to in destinations]
+        parties = [self._parties[self._plans.of(to.policy)][to.postmaster] for to in destinations]
         timings: Timings = []
-        found = await self._inquiry.content(tx, tuple(dict.fromkeys(plans)), timings)
-        if found or any(plan.envelope.each for plan in plans):
-            dispositions = await self._weighed(tx, destinations, found)
-        else:
-            dispositions = [self._unremarkable[plan].about(r) for plan, r in zip(plans, tx.recipients, strict=True)]
+        heard = await self._inquiry.content(tx, tuple(dict.fromkeys(parties)), timings)
+        dispositions = await self._dispositions(tx, parties, heard, timings)
         carried_out, reply = one_reply(dispositions)
         return Verdict(
             dispositions=carried_out,
@@ -147,21 +154,24 @@ class Gate:
             filter_seconds=tuple(timings),
         )
 
-    async def _weighed(self, tx: Transaction, destinations: Sequence[Destination], found: Found) -> list[Disposition]:
-        # Recipients of one policy have one opinion; the postmaster's leaves out what is no content.
-        content = {question: finding for question, finding in found.items() if question.stage is Stage.DATA}
-        opinions = {
-            (plan, postmaster): weigh(plan, content if postmaster else found)
-            for plan, postmaster in {(self._plans.of(to.policy), to.postmaster) for to in destinations}
-        }
+    async def _dispositions(
+        self, tx: Transaction, parties: Sequence[Party], heard: Heard, timings: Timings
+    ) -> list[Disposition]:
+        # Recipients of one party have one opinion, unless something is asked about each of them.
+        opinions: dict[Party, Opinion] = {}
         dispositions = []
-        for recipient, to in zip(tx.recipients, destinations, strict=True):
-            plan = self._plans.of(to.policy)
-            opinion = opinions[plan, to.postmaster]
-            if plan.envelope.each and not to.postmaster:
-                opinion = weigh(plan, found | await self._inquiry.recipient(tx, recipient, plan))
+        for recipient, party in zip(tx.recipients, parties, strict=True):
+            opinion = opinions.get(party)
+            if opinion is None and party.plan.one_by_one:
+                opinion = weigh(party.plan, *await self._inquiry.recipient(tx, recipient, party, heard, timings))
+            elif opinion is None:
+                opinion = opinions[party] = self._opinion(party, heard)
             dispositions.append(opinion.about(recipient))
         return dispositions
+
+    def _opinion(self, party: Party, heard: Heard) -> Opinion:
+        found, ruled = heard.by(party)
+        return weigh(party.plan, found, ruled) if found or ruled else self._unremarkable[party.plan]
 
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""

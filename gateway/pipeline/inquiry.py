@@ -1,29 +1,76 @@
-"""Which filters are asked when, so that each is asked once a message for what it can know (``plan.Questions``).
+"""Which filters and rules are asked when, so that each is asked once a message for what it can know.
 
 Filters that do not wait are asked at every stage from their own on, with what is known by then; they cost
 microseconds. Those that wait are asked at their own stage and remembered; after the final dot they are asked last,
-and not at all when every policy rejects already.
+and not at all when every policy rejects already. Rules come between; those that name the results of filters that are
+still awaited are judged again behind these. A set of rules is judged once a message, whichever policies share it,
+unless it names the recipient.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
+from typing import Self
 
 from gateway.mail.envelope import Recipient
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.examiner import Examiner, Found, Timings
 from gateway.pipeline.memory import Key, Memory
 from gateway.pipeline.plan import AnyFilter, Plan, Questions
+from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.weighing import weigh
-from gateway.policy.action import Action
+from gateway.policy.action import Action, Stage
+from gateway.rules.facts import MailFacts
+from gateway.rules.judging import Outcome, RuleSet
+from gateway.rules.moment import Moment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Party:
+    """Recipients of whom a message is judged alike: those of one policy, its postmaster apart.
+
+    ``rules`` are those that are asked once for all of them.
+    """
+
+    plan: Plan
+    postmaster: bool
+    rules: RuleSet | None
+
+    @classmethod
+    def of(cls, plan: Plan, *, postmaster: bool) -> Self:
+        """Return the plan's party."""
+        shared = plan.rules is not None and not plan.rules.per_recipient
+        return cls(plan, postmaster, plan.rules.of(postmaster=postmaster) if plan.rules and shared else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is found about a message, whoever the recipient; ``facts`` is None while no policy has rules.
+
+    ``ruled`` is what the sets of rules said, ``late`` those that awaited a filter's result.
+    """
+
+    found: Found
+    facts: MailFacts | None = None
+    ruled: Mapping[RuleSet, Outcome] = field(default_factory=dict)
+    late: tuple[RuleSet, ...] = ()
+
+    def by(self, party: Party) -> tuple[Found, Outcome | None]:
+        """Return what counts for a party: for the postmaster nothing but what is found in the content."""
+        ruled = None if party.rules is None else self.ruled.get(party.rules)
+        if not party.postmaster:
+            return self.found, ruled
+        return {question: said for question, said in self.found.items() if question.stage is Stage.DATA}, ruled
 
 
 class Inquiry:
-    """Asks what is not known yet."""
+    """Asks what is not known yet; ``rules``: some policy has rules."""
 
-    def __init__(self, examiner: Examiner) -> None:
+    def __init__(self, examiner: Examiner, desk: RuleDesk, *, rules: bool) -> None:
         self._examiner = examiner
+        self._rules = rules
+        self._desk = desk
         self._memory = Memory()
 
     async def connection(self, tx: Transaction, questions: Questions) -> Found:
@@ -42,29 +89,58 @@ class Inquiry:
         await self._remembered(_recipient, plan.envelope.each, tx, found)
         return found
 
-    async def content(self, tx: Transaction, plans: Sequence[Plan], timings: Timings) -> Found:
-        """Return what is found after the final dot, whoever the recipient."""
+    async def content(self, tx: Transaction, parties: Sequence[Party], timings: Timings) -> Heard:
+        """Return what is found after the final dot, whoever the recipient, and what the parties' rules say of it."""
         found: Found = {}
-        if len(plans) == 1:
-            connect, envelope, data = plans[0].connect, plans[0].envelope, plans[0].data
-        else:
-            connect, envelope, data = (
-                reduce(or_, questions)
-                for questions in zip(*((p.connect, p.envelope, p.data) for p in plans), strict=True)
-            )
+        connect, envelope, data = _questions(parties)
         await self._examiner.ask(data.direct, tx, found, timings)
         await self._remembered(_client, connect.waiting, tx, found)
         await self._remembered(_envelope, envelope.waiting, tx, found)
-        if data.waiting and not _settled(plans, found):
+        heard = Heard(found)
+        if self._rules and any(party.plan.rules for party in parties):
+            heard = await self._ruled(tx, parties, found, {f.name for f in data.waiting}, timings)
+        if data.waiting and not _settled(parties, heard):
             await self._examiner.ask_waiting(data.waiting, tx, found, timings)
-        return found
+            heard = await self._ruled_again(tx, heard, timings)
+        return heard
 
-    async def recipient(self, tx: Transaction, recipient: Recipient, plan: Plan) -> Found:
-        """Return what is found about one recipient by itself."""
-        found: Found = {}
-        one = replace(tx, recipients=(recipient,))
-        await self._remembered(_recipient, plan.envelope.each, one, found)
-        return found
+    async def _ruled(
+        self, tx: Transaction, parties: Sequence[Party], found: Found, awaited: Collection[str], timings: Timings
+    ) -> Heard:
+        """Judge the rules; those that name results of filters that are ``awaited`` as far as can be known by now."""
+        facts = self._desk.facts(tx, found)
+        results = {party.rules: party.plan.rules.results for party in parties if party.rules and party.plan.rules}
+        late = tuple(rules for rules, named in results.items() if not named.isdisjoint(awaited))
+        known = tuple(rules for rules in results if rules not in late)
+        ruled = {
+            **await self._desk.judged(known, facts, Moment.RESULTS, tx, timings),
+            **await self._desk.judged(late, facts, Moment.CONTENT, tx, timings),
+        }
+        return Heard(found, facts, ruled, late)
+
+    async def _ruled_again(self, tx: Transaction, heard: Heard, timings: Timings) -> Heard:
+        if heard.facts is None:
+            return heard
+        facts = self._desk.knowing(heard.facts, heard.found)
+        if not heard.late:
+            return replace(heard, facts=facts)
+        ruled = await self._desk.judged(heard.late, facts, Moment.RESULTS, tx, timings)
+        return replace(heard, facts=facts, ruled={**heard.ruled, **ruled})
+
+    async def recipient(
+        self, tx: Transaction, recipient: Recipient, party: Party, heard: Heard, timings: Timings
+    ) -> tuple[Found, Outcome | None]:
+        """Return what counts for one recipient by itself."""
+        found, ruled = heard.by(party)
+        plan = party.plan
+        if plan.envelope.each and not party.postmaster:
+            found = dict(found)
+            await self._remembered(_recipient, plan.envelope.each, replace(tx, recipients=(recipient,)), found)
+        if plan.rules is not None and plan.rules.per_recipient and heard.facts is not None:
+            facts = self._desk.knowing(heard.facts.about(recipient), {**heard.found, **found})
+            rules = plan.rules.of(postmaster=party.postmaster)
+            ruled = (await self._desk.judged((rules,), facts, Moment.RESULTS, tx, timings))[rules]
+        return found, ruled
 
     async def _remembered(
         self,
@@ -81,12 +157,11 @@ class Inquiry:
         if missing:
             fresh: Found = {}
             await self._examiner.ask_waiting(missing, tx, fresh, [])
-            self._memory.keep(key, {question: fresh.get(question) for question in missing})
+            self._memory.keep(key, {question: fresh.get(question, ()) for question in missing})
             known = self._memory.recall(key)
         for question in filters:
-            finding = known[question]
-            if finding is not None:
-                found[question] = finding
+            if said := known[question]:
+                found[question] = said
 
 
 def _client(tx: Transaction) -> Key:
@@ -102,8 +177,20 @@ def _recipient(tx: Transaction) -> Key:
     return tx.trace_id, tx.recipients[0].key
 
 
-def _settled(plans: Sequence[Plan], found: Found) -> bool:
-    """Tell whether every policy rejects for good, so that no scanner need look at the mail."""
-    return bool(found) and all(
-        not plan.can_outweigh_reject and weigh(plan, found).action is Action.REJECT for plan in plans
+def _questions(parties: Sequence[Party]) -> tuple[Questions, Questions, Questions]:
+    if len(parties) == 1:
+        plan = parties[0].plan
+        return plan.connect, plan.envelope, plan.data
+    plans = [party.plan for party in parties]
+    connect, envelope, data = (
+        reduce(or_, questions) for questions in zip(*((p.connect, p.envelope, p.data) for p in plans), strict=True)
+    )
+    return connect, envelope, data
+
+
+def _settled(parties: Sequence[Party], heard: Heard) -> bool:
+    """Tell whether every party rejects for good, so that no scanner need look at the mail."""
+    return bool(heard.found or heard.ruled) and all(
+        not party.plan.can_outweigh_reject and weigh(party.plan, *heard.by(party)).action is Action.REJECT
+        for party in parties
     )

@@ -17,8 +17,8 @@ MOST_ENTRIES = 65_536
 
 # Session or trace id, and whom the answer is about: a client, a recipient, or nobody more particular.
 Key = tuple[str, str]
-# What each filter asked has said; None: nothing.
-Answers = Mapping[AnyFilter, Finding | None]
+# What each filter asked has said; () for nothing.
+Answers = Mapping[AnyFilter, tuple[Finding, ...]]
 
 
 class Memory:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from gateway.config.policy_set import PolicySet
 from gateway.filters.size import Options as SizeOptions
+from gateway.pipeline.rule_plan import PlanRules, RulePlans
 from gateway.policy.action import Action, Stage
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, FilterSetting
@@ -64,7 +65,9 @@ class Questions:
 class Plan:
     """One policy, compiled; ``route`` is the queue's key of its next hops, "" when that depends on the domain.
 
-    ``can_outweigh_reject`` tells whether a filter that waits could still turn a rejection into something else.
+    ``rules`` is None when it has none. ``can_outweigh_reject`` tells whether a filter that waits, or a rule that waits
+    for it, could still turn a rejection into something else; ``one_by_one`` whether recipients are judged by
+    themselves.
     """
 
     policy: DomainPolicy
@@ -74,6 +77,8 @@ class Plan:
     data: Questions
     route: str
     can_outweigh_reject: bool
+    one_by_one: bool
+    rules: PlanRules | None = None
 
 
 class Plans:
@@ -83,6 +88,7 @@ class Plans:
         self._catalogue = catalogue
         self._instances: dict[str, list[AnyFilter]] = {}
         self._plans: dict[int, Plan] = {}
+        self._rules = RulePlans()
         for policy in (policies.default, *policies.by_domain.values(), *policies.by_mailbox.values()):
             if id(policy) not in self._plans:
                 self._plans[id(policy)] = self._compiled(policy)
@@ -100,15 +106,21 @@ class Plans:
         steps = {}
         for order, setting in enumerate(enabled):
             instance = self._instance(setting.name, _options(setting, policy))
-            steps[instance] = Step(instance, order, setting.on)
+            if not instance.is_idle:
+                steps[instance] = Step(instance, order, setting.on)
+        rules = self._rules.of(policy)
+        envelope = Questions.at(Stage.ENVELOPE, steps)
         return Plan(
             policy=policy,
             steps=steps,
             connect=Questions.at(Stage.CONNECT, steps),
-            envelope=Questions.at(Stage.ENVELOPE, steps),
+            envelope=envelope,
             data=Questions.at(Stage.DATA, steps),
             route=_route(policy),
-            can_outweigh_reject=any(_outweighs(s) for s in steps.values() if s.filter.io),
+            can_outweigh_reject=any(_outweighs(s) for s in steps.values() if s.filter.io)
+            or (rules is not None and rules.can_outweigh_reject),
+            one_by_one=bool(envelope.each) or (rules is not None and rules.per_recipient),
+            rules=rules,
         )
 
     def _instance(self, name: str, options: object) -> AnyFilter:
@@ -130,7 +142,13 @@ def _options(setting: FilterSetting, policy: DomainPolicy) -> object:
 
 
 def _outweighs(step: Step) -> bool:
-    return any(isinstance(r, Action) and r in (Action.ACCEPT, Action.DISCARD) for r in step.on.values())
+    return any(_lightens(reaction) for reaction in step.on.values())
+
+
+def _lightens(reaction: float | Action | None) -> bool:
+    if isinstance(reaction, Action):
+        return reaction in (Action.ACCEPT, Action.DISCARD)
+    return reaction is not None and reaction < 0
 
 
 def _route(policy: DomainPolicy) -> str:

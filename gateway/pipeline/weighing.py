@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from gateway.mail.envelope import Recipient
 from gateway.pipeline.examiner import Found
 from gateway.pipeline.plan import Plan, Step
+from gateway.pipeline.ruling import RULE, judgements
 from gateway.policy.action import Action
-from gateway.policy.finding import TEMPERROR, Finding
+from gateway.policy.finding import PERMERROR, TEMPERROR, Finding
 from gateway.policy.verdict import Disposition, Judgement, fold
+from gateway.rules.judging import Outcome
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import Reply
 
@@ -37,51 +39,74 @@ class Opinion:
         )
 
 
-def weigh(plan: Plan, found: Found) -> Opinion:
-    """Return what the plan's policy makes of the findings; those of filters it does not ask are not its business."""
-    judgements = tuple(
-        judge(step, finding) for question, finding in found.items() if (step := plan.steps.get(question))
+def weigh(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
+    """Return what the plan's policy makes of the findings, and of what its rules said.
+
+    Findings of filters that it does not ask are not its business.
+    """
+    judged = tuple(
+        [
+            judge(step, finding)
+            for question, findings in found.items()
+            if (step := plan.steps.get(question))
+            for finding in findings
+        ]
     )
-    action, score, decisive = fold(judgements, plan.policy.thresholds)
+    if ruled is not None:
+        judged += tuple(judgements(ruled, len(plan.steps)))
+    action, score, decisive = fold(judged, plan.policy.thresholds)
     return Opinion(
         action=action,
         score=score,
-        judgements=judgements,
+        judgements=judged,
         decisive=decisive,
-        reply=_reply(plan, action, score, decisive),
-        reason=_reason(action, score, judgements, decisive),
+        reply=_reply(plan, action, score, judged, decisive),
+        reason=_reason(action, score, judged, decisive),
     )
 
 
 def judge(step: Step, finding: Finding) -> Judgement:
     """Return what a policy makes of one finding: what `on` says of its result; nothing where it says nothing."""
     reaction = step.on.get(finding.result)
+    ground = step.filter.grounds.get(finding.result)
     # Action is an int too: it must be asked for first.
     if isinstance(reaction, Action):
-        return Judgement(finding, step.order, action=reaction, forced=reaction is Action.ACCEPT)
-    return Judgement(finding, step.order, score=reaction or 0.0)
+        return Judgement(finding, step.order, action=reaction, forced=reaction is Action.ACCEPT, ground=ground)
+    return Judgement(finding, step.order, score=(reaction or 0.0) * finding.weight, ground=ground)
 
 
-def _reply(plan: Plan, action: Action, score: float, decisive: Judgement | None) -> Reply | None:
+def _reply(
+    plan: Plan, action: Action, score: float, judged: Sequence[Judgement], decisive: Judgement | None
+) -> Reply | None:
     if action not in (Action.REJECT, Action.DEFER):
         return None
+    reply = _words(plan, action, score, decisive)
+    grounds = {j.ground.value for j in judged if j.ground is not None and j.counts_against}
+    return replace(reply, grounds=tuple(sorted(grounds))) if grounds else reply
+
+
+def _words(plan: Plan, action: Action, score: float, decisive: Judgement | None) -> Reply:
     if decisive is None:
         text = f"score {score:g} of {plan.policy.thresholds.reject:g}"
         return POLICY_REJECT.saying(f"{POLICY_REJECT.text} ({text})").because(text)
-    if decisive.reply is not None:
-        return decisive.reply
     finding = decisive.finding
+    cause = f"{finding.filter} {finding.result}: {finding.reason}" if finding.reason else _told(finding)
+    if decisive.reply is not None:
+        return replace(decisive.reply, cause=_told(finding), filter=finding.filter)
     question = next((q for q in plan.steps if q.name == finding.filter), None)
     rejects, defers = (question.reject, question.defer) if question else (POLICY_REJECT, POLICY_DEFER)
     reply = rejects if action is Action.REJECT else defers
-    cause = f"{finding.filter} {finding.result}: {finding.reason}" if finding.reason else _told(finding)
+    if finding.filter == RULE:
+        # What was looked for is the administrator's business, and so is a name that the wire cannot carry.
+        named = f" (rule {finding.result})" if finding.result.isascii() else ""
+        return replace(reply, text=reply.text + named, cause=_told(finding), filter=RULE)
     return replace(reply, text=f"{reply.text} ({_told(finding)})", cause=cause, filter=finding.filter)
 
 
-def _reason(action: Action, score: float, judgements: Sequence[Judgement], decisive: Judgement | None) -> str:
+def _reason(action: Action, score: float, judged: Sequence[Judgement], decisive: Judgement | None) -> str:
     if decisive is not None:
         return _told(decisive.finding)
-    scored = ", ".join(tests(judgements))
+    scored = ", ".join(tests(judged))
     if action is not Action.ACCEPT:
         return f"score {score:g}: {scored}"
     return f"score {score:g}: {scored}" if scored else ""
@@ -91,15 +116,17 @@ def _told(finding: Finding) -> str:
     return f"{finding.filter} {finding.reason or finding.result}"
 
 
-def tests(judgements: Sequence[Judgement]) -> Iterator[str]:
+def tests(judged: Sequence[Judgement]) -> Iterator[str]:
     """Yield each finding that scored, as ``filter.result=score``."""
-    for judgement in judgements:
+    for judgement in judged:
         if judgement.score:
             yield f"{judgement.finding.filter}.{judgement.finding.result}={judgement.score:g}"
 
 
-def undetermined(judgements: Sequence[Judgement]) -> Iterator[str]:
+def undetermined(judged: Sequence[Judgement]) -> Iterator[str]:
     """Yield what could not be found out: invariant 8 has it seen in the headers, whatever the policy made of it."""
-    for judgement in judgements:
-        if judgement.finding.result == TEMPERROR:
-            yield _told(judgement.finding)
+    for judgement in judged:
+        finding = judgement.finding
+        # For a filter permerror is an answer (a broken record); for the rules it says that they saw only a part.
+        if finding.result == TEMPERROR or (finding.filter == RULE and finding.result == PERMERROR):
+            yield _told(finding)

@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.dns.resolver import Resolver
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
-from gateway.policy.finding import Finding
+from gateway.policy.finding import Finding, Findings
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import Reply
 
@@ -97,8 +97,8 @@ class Filter(ABC, Generic[O]):
         return False
 
     @abstractmethod
-    async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
-        """Return what was found, or None when there is nothing to say."""
+    async def examine(self, tx: Transaction, ctx: Context) -> Findings:
+        """Return what was found, several findings as a tuple (listings, for example); None for nothing to say."""
 
     def found(self, result: str, reason: str = "", *, weight: float = 1.0, **detail: str) -> Finding:
         """Return a Finding in this filter's name."""

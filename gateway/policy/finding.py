@@ -20,6 +20,9 @@ class Finding:
     weight: float = 1.0
 
 
+# What one filter says about one transaction: nothing, one thing or several.
+Findings = Finding | tuple[Finding, ...] | None
+
 # RFC 8601 §2.7: the two words every filter may say beside its own.
 TEMPERROR = "temperror"
 PERMERROR = "permerror"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from gateway.mail.envelope import Recipient
-from gateway.policy.action import Action
+from gateway.policy.action import Action, Ground
 from gateway.policy.finding import Finding
 from gateway.smtp.reply import Reply
 
@@ -14,8 +14,8 @@ from gateway.smtp.reply import Reply
 class Judgement:
     """What one recipient's policy makes of one finding: a score, an action, or neither (``ignore``).
 
-    ``order`` is the place of the filter in the policy, which breaks ties; ``forced`` marks an explicit accept of an
-    allow list that stops the rest.
+    ``order`` is the place of the filter or rule in the policy, which breaks ties; ``forced`` marks an explicit accept
+    of an allow list that stops the rest. ``ground`` is the contract's for this result, where it has one.
     """
 
     finding: Finding
@@ -24,6 +24,12 @@ class Judgement:
     action: Action | None = None
     forced: bool = False
     reply: Reply | None = None
+    ground: Ground | None = None
+
+    @property
+    def counts_against(self) -> bool:
+        """Whether it speaks against the mail: a score above nothing, or an action other than accept."""
+        return self.score > 0 or (self.action is not None and self.action is not Action.ACCEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,12 @@ class Disposition:
     reason: str = ""
     instead_of: Action | None = None
 
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        """The contract's grounds of what speaks against the mail, each once, in the contract's order."""
+        given = {j.ground for j in self.judgements if j.ground is not None and j.counts_against}
+        return tuple(ground for ground in Ground if ground in given) if given else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -57,6 +69,12 @@ class Verdict:
     reply: Reply | None
     findings: tuple[Finding, ...] = ()
     filter_seconds: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        """The contract's grounds that any recipient's disposition carries."""
+        given = {ground for disposition in self.dispositions for ground in disposition.grounds}
+        return tuple(ground for ground in Ground if ground in given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +114,8 @@ def _rank(judgement: Judgement) -> tuple[object, ...]:
     finding = judgement.finding
     action = -1 if judgement.action is None else int(judgement.action)
     said = (finding.filter, finding.result, finding.reason, finding.detail, finding.weight)
-    return (judgement.order, *said, judgement.score, action, judgement.forced, str(judgement.reply))
+    means = (judgement.score, action, judgement.forced, str(judgement.reply), judgement.ground or "")
+    return (judgement.order, *said, *means)
 
 
 def _by_score(score: float, thresholds: Thresholds) -> Action:

@@ -28,8 +28,8 @@ class Reply:
     """One SMTP reply.
 
     ``status`` is None where RFC 2034 gives none (banner, EHLO, 354, 221 keeps one). ``text`` may hold several lines
-    separated by LF. ``cause`` and ``filter``, the name of the filter whose finding decided ("" for none), are for the
-    journal only and never reach the wire.
+    separated by LF. ``cause``, ``filter``, the name of the filter whose finding decided ("" for none), and
+    ``grounds``, the contract's for a refusal, are for the journal only and never reach the wire.
     """
 
     code: int
@@ -37,6 +37,7 @@ class Reply:
     text: str
     cause: str = ""
     filter: str = ""
+    grounds: tuple[str, ...] = ()
 
     @property
     def is_success(self) -> bool:
