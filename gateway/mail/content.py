@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gateway.mail.header import MAX_HEADER_OCTETS, HeaderSection, has_end
+from gateway.mail.mime import MimeTree, parse
 
 # One read from a spilled content: large enough that the file system reads ahead, small beside the memory budget.
 CHUNK_OCTETS = 256 * 1024
@@ -63,6 +64,11 @@ class Content:
             while start < stop and (piece := file.read(min(CHUNK_OCTETS, stop - start))):
                 start += len(piece)
                 yield piece
+
+    @cached_property
+    def mime(self) -> MimeTree:
+        """The parts by octet offset, with the default limits, found once on first use."""
+        return parse(self)
 
     @cached_property
     def sha256(self) -> str:

@@ -58,14 +58,19 @@ class HeaderField(NamedTuple):
 
 
 class HeaderSection:
-    """All fields in order; ``end`` is where the section ends, ``defect`` the first thing wrong with it or ""."""
+    """All fields in order; ``end`` is where the section ends, ``defect`` the first thing wrong with it or "".
 
-    __slots__ = ("_by_name", "_head", "defect", "end")
+    ``base`` is the offset of the section's first octet: 0 for the message's own, more for a MIME part's.
+    """
 
-    def __init__(self, head: bytes) -> None:
-        """Scan ``head``, the beginning of a content; MAX_HEADER_OCTETS at most are looked at."""
+    __slots__ = ("_by_name", "_head", "base", "defect", "end")
+
+    def __init__(self, head: bytes, base: int = 0) -> None:
+        """Scan ``head``, the octets of a content from ``base`` on; MAX_HEADER_OCTETS at most are looked at."""
         self._head = head
-        self.end, self.defect = _find_end(head)
+        self.base = base
+        length, self.defect = _find_end(head)
+        self.end = base + length
         # Matches, because most fields of most mail are never asked for.
         self._by_name: dict[bytes, list[re.Match[bytes]]] = {}
         self._scan()
@@ -73,7 +78,8 @@ class HeaderSection:
     def _scan(self) -> None:
         index = self._by_name
         at = 0
-        for match in _FIELD.finditer(self._head, 0, self.end):
+        length = self.end - self.base
+        for match in _FIELD.finditer(self._head, 0, length):
             if match.start() != at:
                 self._note_defect(at)
             at = match.end()
@@ -82,7 +88,7 @@ class HeaderSection:
                 index[key].append(match)
             else:
                 index[key] = [match]
-        if at != self.end:
+        if at != length:
             self._note_defect(at)
 
     def _note_defect(self, at: int) -> None:
@@ -92,13 +98,13 @@ class HeaderSection:
     @property
     def octets(self) -> bytes:
         """The header section without the empty line that ends it."""
-        return self._head[: self.end]
+        return self._head[: self.end - self.base]
 
     @property
     def fields(self) -> tuple[HeaderField, ...]:
         """Every field in order."""
         matches = [match for found in self._by_name.values() for match in found]
-        return tuple(_field(match) for match in sorted(matches, key=re.Match.start))
+        return tuple(self._field(match) for match in sorted(matches, key=re.Match.start))
 
     @property
     def names(self) -> KeysView[bytes]:
@@ -107,20 +113,19 @@ class HeaderSection:
 
     def get_all(self, name: str) -> list[HeaderField]:
         """Return every field called ``name`` (any case), in order."""
-        return [_field(match) for match in self._by_name.get(name.lower().encode("ascii"), ())]
+        return [self._field(match) for match in self._by_name.get(name.lower().encode("ascii"), ())]
 
     def first(self, name: str) -> HeaderField | None:
         """Return the first field called ``name`` or None."""
         found = self._by_name.get(name.lower().encode("ascii"))
-        return _field(found[0]) if found else None
+        return self._field(found[0]) if found else None
 
     def count(self, name: str) -> int:
         """Return how many fields are called ``name``."""
         return len(self._by_name.get(name.lower().encode("ascii"), ()))
 
-
-def _field(match: re.Match[bytes]) -> HeaderField:
-    return HeaderField(match[1], match[2], match.start(), match.end())
+    def _field(self, match: re.Match[bytes]) -> HeaderField:
+        return HeaderField(match[1], match[2], self.base + match.start(), self.base + match.end())
 
 
 def has_end(head: bytes) -> bool:

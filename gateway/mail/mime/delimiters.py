@@ -1,0 +1,144 @@
+"""Where the next delimiter line of the open multiparts is (RFC 2046 §5.1.1, §5.1.2).
+
+Each open multipart keeps how far it has been searched. The innermost is searched first, an enclosing one only as far
+as the nearest delimiter found, so that no octet is looked at twice for the same boundary, whatever the nesting.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from gateway.mail.mime.habits import Habits
+from gateway.mail.mime.limits import MAX_PADDING_OCTETS, MimeLimits
+from gateway.mail.mime.octets import Octets
+
+
+class Notes(Protocol):
+    """Where ambiguities and limits are written down."""
+
+    def ambiguous(self, name: str) -> None:
+        """Say that readers differ here."""
+
+    def limit(self, name: str) -> None:
+        """Say which limit was reached: what lies beyond was not looked at."""
+
+
+class Delimiter(NamedTuple):
+    """A delimiter line: ``start`` with the line end before it, ``line`` its hyphens, ``after`` the next line."""
+
+    start: int
+    line: int
+    after: int
+    owner: int
+    closing: bool
+
+
+class _Watch:
+    __slots__ = ("boundary", "closed", "hit", "needle", "opened", "owner", "searched")
+
+    def __init__(self, boundary: bytes, owner: int, at: int) -> None:
+        self.boundary, self.owner = boundary, owner
+        self.opened = self.searched = at
+        self.needle = b"\n--" + boundary
+        self.hit: Delimiter | None = None
+        self.closed = False
+
+
+class Delimiters:
+    """The delimiters of a growing and shrinking stack of multiparts; ``owner`` is a part's index."""
+
+    __slots__ = ("_habits", "_limits", "_near", "_notes", "_octets", "_size", "_watches")
+
+    def __init__(self, octets: Octets, habits: Habits, limits: MimeLimits, notes: Notes) -> None:
+        self._octets, self._habits, self._limits, self._notes = octets, habits, limits, notes
+        self._size = len(octets)
+        self._watches: list[_Watch] = []
+        self._near = 0
+
+    def open(self, boundary: bytes, owner: int, at: int) -> None:
+        """Watch for the delimiters of a multipart whose body begins at ``at``."""
+        if any(watch.boundary == boundary for watch in self._watches):
+            self._notes.ambiguous("boundary-reused")
+        self._watches.append(_Watch(boundary, owner, at))
+
+    def close(self, owner: int) -> None:
+        """Look for no more delimiters of a multipart whose close-delimiter was met; only tell when there are."""
+        for watch in self._watches:
+            if watch.owner == owner:
+                watch.closed = True
+
+    def drop(self, owner: int, end: int) -> None:
+        """Forget a multipart that ends at ``end``."""
+        watch = self._watches.pop()
+        while watch.owner != owner:
+            watch = self._watches.pop()
+        # A bare CR is a line's end to some readers.
+        if self._octets.find(b"\r--" + watch.boundary, watch.opened, end) >= 0:
+            self._notes.ambiguous("bare-cr")
+
+    def next(self, at: int) -> Delimiter | None:
+        """Return the nearest delimiter whose line begins at ``at`` or later."""
+        nearest: Delimiter | None = None
+        size = 0
+        horizon = self._size
+        for watch in self._heeded():
+            hit = watch.hit
+            if hit is None or hit.line < at:
+                hit = self._search(watch, max(watch.searched, at), horizon)
+            if hit is None or hit.line > horizon:
+                continue
+            # Of two boundaries that fit one line the longer one is meant; of two equal ones the inner one.
+            if nearest is None or hit.line < nearest.line or len(watch.boundary) > size:
+                nearest, size, horizon = hit, len(watch.boundary), hit.line
+        return nearest
+
+    def _heeded(self) -> Iterable[_Watch]:
+        # RFC 2046 §5.1.2: a delimiter of an enclosing multipart ends the inner ones; some readers do not see it.
+        if self._habits.enclosing == "ends":
+            return reversed(self._watches)
+        innermost = next((watch for watch in reversed(self._watches) if not watch.closed), None)
+        return (innermost,) if innermost else ()
+
+    def _search(self, watch: _Watch, at: int, horizon: int) -> Delimiter | None:
+        """Search lines from ``at`` to ``horizon`` inclusive; watch.hit and watch.searched remember."""
+        watch.hit = None
+        # The line end before it is searched for as well.
+        at = max(at - 1, 0)
+        end = min(horizon - 1 + len(watch.needle), self._size)
+        while (found := self._octets.find(watch.needle, at, end)) >= 0:
+            hit = self._examined(watch, found)
+            if hit is not None:
+                if not watch.closed:
+                    watch.hit, watch.searched = hit, hit.line
+                    return hit
+                self._notes.ambiguous("delimiter-in-epilogue")
+            at = found + 1
+            self._near += 1
+            if self._near > self._limits.max_near_delimiters:
+                self._notes.limit("delimiters")
+                horizon = self._size
+                break
+        watch.searched = max(watch.searched, horizon + 1)
+        return None
+
+    def _examined(self, watch: _Watch, found: int) -> Delimiter | None:
+        line = found + 1
+        tail_start = line + 2 + len(watch.boundary)
+        furthest = min(self._size, tail_start + MAX_PADDING_OCTETS)
+        line_end = self._octets.find(b"\n", tail_start, furthest)
+        after = line_end + 1 if line_end >= 0 else furthest
+        # RFC 2046 §5.1.1: transport-padding, then the line's end; "--" before it closes.
+        tail = self._octets[tail_start:after].rstrip(b" \t\r\n")
+        if tail in (b"", b"--") and (line_end >= 0 or after == self._size):
+            closing = tail == b"--"
+        elif self._habits.delimiter == "beginning":
+            closing = tail.startswith(b"--")
+            after = self._line_after(tail_start)
+        else:
+            self._notes.ambiguous("boundary-prefix")
+            return None
+        start = found - 1 if found and self._octets[found - 1 : found] == b"\r" else found
+        return Delimiter(start, line, after, watch.owner, closing)
+
+    def _line_after(self, at: int) -> int:
+        found = self._octets.find(b"\n", at, self._size)
+        return found + 1 if found >= 0 else self._size

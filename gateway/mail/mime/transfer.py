@@ -1,0 +1,109 @@
+"""Transfer encodings, undone as the most lenient reader would (RFC 2045 §6): what any client shows must be scanned."""
+
+import re
+from binascii import a2b_base64, a2b_qp
+from typing import NamedTuple
+
+from gateway.mail.mime.blocks import decode_binhex, decode_uuencode, decode_yenc
+
+IDENTITIES = frozenset({"7bit", "8bit", "binary"})
+# What the names in the wild mean; RFC 2045 §6.1 has five, the others are older or somebody's own.
+NAMES = {
+    "7bit": "7bit",
+    "8bit": "8bit",
+    "binary": "binary",
+    "base64": "base64",
+    "quoted-printable": "quoted-printable",
+    "7-bit": "7bit",
+    "8-bit": "8bit",
+    "base-64": "base64",
+    "uuencode": "uuencode",
+    "x-uuencode": "uuencode",
+    "x-uue": "uuencode",
+    "uue": "uuencode",
+    "uu": "uuencode",
+    "x-uu": "uuencode",
+    "yenc": "yenc",
+    "x-yenc": "yenc",
+    "binhex": "binhex",
+    "x-binhex": "binhex",
+    "binhex40": "binhex",
+    "x-binhex40": "binhex",
+    "mac-binhex40": "binhex",
+}
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_JUNK = bytes(sorted(set(range(256)) - set(_ALPHABET) - set(b"=")))
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_PADDING = re.compile(rb"=+")
+# Base64 texts put one after the other in one body; each costs a microsecond.
+MAX_SEGMENTS = 10_000
+# RFC 2045 §6.7 (3): white space at the end of an encoded line was added on the way. The look-behind keeps it linear.
+_TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+
+
+class Decoded(NamedTuple):
+    """Data and what was wrong with its encoding; ``truncated`` when there is more than was asked for."""
+
+    octets: bytes
+    defects: tuple[str, ...] = ()
+    truncated: bool = False
+
+
+def decode(octets: bytes, encoding: str, *, max_octets: int) -> Decoded:
+    """Undo ``encoding`` (a value of NAMES; anything else is identity)."""
+    done = _decode(octets, encoding, max_octets)
+    if len(done.octets) <= max_octets:
+        return done
+    return Decoded(done.octets[:max_octets], done.defects, truncated=True)
+
+
+def _decode(octets: bytes, encoding: str, max_octets: int) -> Decoded:
+    if encoding == "base64":
+        return _base64(octets)
+    if encoding == "quoted-printable":
+        return Decoded(quoted_printable(octets))
+    if encoding == "uuencode":
+        return Decoded(decode_uuencode(octets))
+    if encoding == "yenc":
+        return Decoded(decode_yenc(octets))
+    if encoding == "binhex":
+        return Decoded(decode_binhex(octets, max_octets))
+    return Decoded(octets)
+
+
+def quoted_printable(octets: bytes) -> bytes:
+    """Undo quoted-printable; what is no escape stays as it is (RFC 2045 §6.7, notes on robust decoders)."""
+    return a2b_qp(_TRAILING.sub(b"", octets))
+
+
+def _base64(octets: bytes) -> Decoded:
+    # RFC 2045 §6.8: characters outside the alphabet are to be ignored.
+    clean = octets.translate(None, _JUNK)
+    # "=" ends a text, and another one may follow: RFC 2045 leaves it open, clients that go on exist.
+    segments = _PADDING.split(clean, MAX_SEGMENTS)
+    if len(segments) == 1 or (len(segments) == 2 and not segments[1]):  # noqa: PLR2004 - one text and its padding
+        return Decoded(quanta(segments[0]), ("base64-length",) if len(segments[0]) % 4 == 1 else ())
+    return Decoded(b"".join(quanta(segment.replace(b"=", b"")) for segment in segments), ("base64-padding",))
+
+
+def quanta(clean: bytes) -> bytes:
+    """Decode characters of the alphabet only; a last quantum without its padding counts."""
+    rest = len(clean) % 4
+    if rest == 1:
+        clean = clean[:-1]
+    return a2b_base64(clean + b"=" * (-len(clean) % 4))
+
+
+def alternatives(octets: bytes, encoding: str) -> tuple[bytes, ...]:
+    """Return what other decoders make of the same body, where they differ from ``decode``."""
+    if encoding != "base64":
+        return ()
+    found: list[bytes] = []
+    clean = octets.translate(None, _JUNK)
+    if b"=" in clean.rstrip(b"="):
+        found.append(quanta(clean[: clean.index(b"=")]))
+        found.append(quanta(clean.replace(b"=", b"")))
+    if b"-" in octets or b"_" in octets:
+        found.append(_base64(octets.translate(_URL_SAFE)).octets)
+    return tuple(found)
