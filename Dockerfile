@@ -2,8 +2,9 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements.lock ./
-# Every wheel is checked against the lock's hashes here; the image then gets only what the gateway itself needs of them.
-RUN python -m pip download --quiet --require-hashes --requirement requirements.lock --dest /wheels
+# Everything is checked against the lock's hashes here, and what comes as source is built; the image then gets only what
+# the gateway itself needs of it.
+RUN python -m pip wheel --quiet --no-deps --require-hashes --requirement requirements.lock --wheel-dir /wheels
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
 COPY policies ./policies
@@ -12,6 +13,11 @@ RUN python -m venv /opt/tidegate \
     && /opt/tidegate/bin/python -m pip install --quiet --no-index --find-links /wheels .
 
 FROM python:3.11-slim-bookworm
+# What looks into archives. Not pinned: Debian's stable release takes security fixes only.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libarchive13 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 990 tidegate \
     && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --no-create-home --shell /usr/sbin/nologin tidegate \
     && install --directory --owner=990 --group=990 --mode=0750 /var/lib/tidegate

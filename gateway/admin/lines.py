@@ -24,9 +24,13 @@ from gateway.journal.events import (
     NoticeQueued,
     QueueChanged,
     RecipientRefused,
+    ScannerChanged,
+    ScannerTested,
     SessionClosed,
     SessionRefused,
     ShardAdopted,
+    SignaturesAged,
+    SignaturesChanged,
     StorageFailed,
     TransactionAborted,
     WorkerChanged,
@@ -177,6 +181,8 @@ def _judged(event: MessageJudged) -> _Described:
     score = max([d[2] for d in recipients], default=0.0)
     if score:
         fields["score"] = score
+    if event.grounds:
+        fields["grounds"] = tuple(dict.fromkeys(ground for _, ground in event.grounds))
     return Level.INFO, fields, _with_reasons(event)
 
 
@@ -206,7 +212,7 @@ def _attempted(event: DeliveryAttempted) -> _Described:
 
 
 def _recipient_refused(event: RecipientRefused) -> _Described:
-    fields = {
+    fields: dict[str, Any] = {
         "id": event.trace_id,
         "from": event.reverse_path,
         "to": event.recipient,
@@ -215,7 +221,11 @@ def _recipient_refused(event: RecipientRefused) -> _Described:
         "dsn": dsn_of(event.reply, _REFUSED_STATUS.get(event.reply[:1], "5.0.0")),
         "status": "deferred" if event.reply[:1] == "4" else "rejected",
     }
-    return Level.INFO, fields | ({"filter": event.filter} if event.filter else {}), _because(event.reply, event.reason)
+    if event.filter:
+        fields["filter"] = event.filter
+    if event.grounds:
+        fields["grounds"] = event.grounds
+    return Level.INFO, fields, _because(event.reply, event.reason)
 
 
 def _aborted(event: TransactionAborted) -> _Described:
@@ -287,6 +297,26 @@ def _storage(event: StorageFailed) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "store": event.store, "operation": event.operation}, event.error
 
 
+def _scanner(event: ScannerChanged) -> _Described:
+    level = Level.INFO if event.state == "well" else Level.WARNING
+    return level, {"scanner": event.scanner, "state": event.state}, event.reason
+
+
+def _scanner_tested(event: ScannerTested) -> _Described:
+    level = Level.INFO if event.result == "passed" else Level.ERROR
+    return level, {"scanner": event.scanner, "result": event.result}, event.reason
+
+
+def _signatures(event: SignaturesChanged) -> _Described:
+    return Level.INFO, {"scanner": event.scanner, "before": event.before, "after": event.after}, ""
+
+
+def _signatures_aged(event: SignaturesAged) -> _Described:
+    level = {"fresh": Level.INFO, "old": Level.WARNING}.get(event.freshness, Level.ERROR)
+    fields = {"scanner": event.scanner, "version": event.version, "freshness": event.freshness}
+    return level, fields, f"{event.age_seconds / 86_400:.1f} days old"
+
+
 def _internal(event: InternalError) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
@@ -314,5 +344,9 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     WorkerChanged: _worker,
     ShardAdopted: _shard,
     StorageFailed: _storage,
+    ScannerChanged: _scanner,
+    ScannerTested: _scanner_tested,
+    SignaturesChanged: _signatures,
+    SignaturesAged: _signatures_aged,
     InternalError: _internal,
 }

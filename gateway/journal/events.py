@@ -66,7 +66,10 @@ class SessionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientRefused(Event):
-    """RCPT was answered 4yz or 5yz; ``filter`` is the one whose finding decided, "" when none did."""
+    """RCPT was answered 4yz or 5yz; ``filter`` is the one whose finding decided, "" when none did.
+
+    ``grounds`` are the contract's (contract.md §4), where what was found has one.
+    """
 
     client: str
     helo: str
@@ -75,6 +78,7 @@ class RecipientRefused(Event):
     reply: str
     reason: str
     filter: str = ""
+    grounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,8 @@ class MessageJudged(Event):
     ``findings`` are ``(filter, result, reason)``. ``judgements`` are what the recipients' policies made of them,
     where they made something: ``(address, filter, result, score, action or "")``. Stamps are UTC seconds; seconds
     are monotonic durations: ``filtered_seconds`` from the final dot to the verdict, ``durable_seconds`` from there to
-    the message being durable. ``durable_at`` is 0 when refused.
+    the message being durable. ``durable_at`` is 0 when refused. ``grounds`` are ``(address, ground)``: the contract's
+    grounds of what speaks against the mail (contract.md §4), per recipient.
     """
 
     session_id: str
@@ -127,6 +132,7 @@ class MessageJudged(Event):
     durable_at: float
     durable_seconds: float
     judgements: tuple[tuple[str, str, str, float, str], ...] = ()
+    grounds: tuple[tuple[str, str], ...] = ()
 
 
 # Delivery -------------------------------------------------------------------------------------------------------------
@@ -171,6 +177,47 @@ class QueueChanged(Event):
     operation: str
     recipients: tuple[str, ...]
     operator: str
+
+
+# Antivirus ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerChanged(Event):
+    """A virus scanner's health changed: ``state`` well, suspect or open (not asked any more)."""
+
+    scanner: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerTested(Event):
+    """A scanner's self-test with the EICAR test file ended otherwise than the last one: ``result`` passed, failed."""
+
+    scanner: str
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignaturesChanged(Event):
+    """A scanner has other signatures (contract.md §5): ``before`` is "" for the first, ``built_at`` 0 if not known."""
+
+    scanner: str
+    before: str
+    after: str
+    built_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignaturesAged(Event):
+    """Alarm: a scanner's signatures became ``old`` or a ``breach`` of the contract's week, or are ``fresh`` again."""
+
+    scanner: str
+    version: str
+    freshness: str
+    age_seconds: float
 
 
 # The gateway itself ---------------------------------------------------------------------------------------------------

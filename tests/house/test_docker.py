@@ -115,13 +115,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 def _carry_out(built: Image, command: str, folder: Path) -> None:
+    if "apt-get" in command:
+        # The image's system packages are not installed on this machine.
+        return
     if "useradd" in command:
         if os.geteuid() != 0:
             return
         # The image's own user list: never this machine's.
         command = re.sub(r"\b(groupadd|useradd)\b", rf"\1 --prefix {built.root}", command)
     done = built.run(command, folder)
-    if done.returncode and "pip download" in command and "hash" not in done.stderr.lower():
+    if done.returncode and "pip wheel" in command and "hash" not in done.stderr.lower():
         pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 

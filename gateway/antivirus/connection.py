@@ -1,0 +1,177 @@
+"""One session with one clamd over a socket of its own: everything is sent, then everything is read, then it is closed.
+
+What clamd answered is read even when sending failed: beyond StreamMaxLength it says so and closes while we still
+write. The connection's end, however it comes, is never an answer.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.antivirus.address import ScannerAddress
+from gateway.antivirus.answer import AnswerReader, GarbageError, read_verdict, read_version
+from gateway.antivirus.framing import QUESTIONS_BESIDE, Octets, Piece, announced, session
+from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror
+
+_READ_OCTETS = 4096
+# Well below the system's IOV_MAX of 1024 buffers a call.
+_BUFFERS_AT_ONCE = 256
+# A listener whose queue is full refuses a unix socket at once; it is tried again until the connect time-out.
+_AGAIN_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What one session gave: a result for each piece, in order, and the version that ``pieces`` were scanned with.
+
+    ``broken`` is why the session as a whole is worth nothing as a sign of health, NONE when it ran to its end.
+    """
+
+    results: tuple[ScanResult, ...]
+    version: str = ""
+    broken: Cause = Cause.NONE
+
+
+async def connect(address: ScannerAddress) -> socket.socket:
+    """Return a connected socket that does not block; raises OSError. Waits for as long as it is left to."""
+    loop = asyncio.get_running_loop()
+    if address.path:
+        return await _connect_unix(address.path)
+    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, place in found:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, place)
+            # Questions are small and the last one decides: it must not wait for an acknowledgement.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+async def _connect_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                # EAGAIN: unlike TCP, nothing is under way now.
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def run_session(sock: socket.socket, pieces: Sequence[Piece]) -> Session:
+    """Have ``pieces`` scanned over a connected socket, which the caller closes; never raises but for cancellation."""
+    reader = AnswerReader(len(pieces) + QUESTIONS_BESIDE)
+    broken, why = Cause.NONE, ""
+    try:
+        await send(sock, session(pieces))
+    except OSError as error:
+        broken, why = Cause.RESET, f"the connection broke while sending: {error.strerror or error}"
+    try:
+        while not reader.complete:
+            octets = await asyncio.get_running_loop().sock_recv(sock, _READ_OCTETS)
+            if not octets:
+                broken, why = broken or Cause.SILENCE, why or "the scanner closed the connection without an answer"
+                break
+            reader.feed(octets)
+    except OSError as error:
+        broken, why = broken or Cause.RESET, why or f"the connection broke: {error.strerror or error}"
+    except GarbageError as error:
+        return _nothing(len(pieces), Cause.GARBAGE, str(error))
+    return _read(reader.answers, len(pieces), broken, why)
+
+
+def _nothing(count: int, cause: Cause, reason: str) -> Session:
+    return Session(results=(temperror(cause, reason),) * count, broken=cause)
+
+
+def _read(answers: dict[int, str], count: int, broken: Cause, why: str) -> Session:
+    """Make results of the answers: the first is the version before, the last the version after."""
+    try:
+        before, after = (read_version(answers[n]) if n in answers else "" for n in (1, count + QUESTIONS_BESIDE))
+    except GarbageError as error:
+        return _nothing(count, Cause.GARBAGE, str(error))
+    missing = temperror(broken, why)
+    results = [read_verdict(answers[n]) if n in answers else missing for n in range(2, count + 2)]
+    if any(result.cause is Cause.SIZE_LIMIT for result in results):
+        # It closed because of that one piece: no sign of ill health, and the others are only unanswered.
+        broken = Cause.NONE
+    elif any(result.cause is Cause.GARBAGE for result in results):
+        broken = Cause.GARBAGE
+    if len(answers) == count + QUESTIONS_BESIDE and before != after:
+        changed = temperror(Cause.VERSION_CHANGED, f"signatures changed from {before} to {after}")
+        results = [changed if result.outcome is Outcome.CLEAN else result for result in results]
+    elif not after:
+        # Without the version after, nobody can tell which signatures said that a piece is clean.
+        results = [missing if result.outcome is Outcome.CLEAN else result for result in results]
+    return Session(results=tuple(results), version=after or before, broken=broken)
+
+
+async def send(sock: socket.socket, buffers: Iterable[Octets]) -> None:
+    """Send all buffers as they lie, gathered into few calls; raises OSError."""
+    loop = asyncio.get_running_loop()
+    waiting = list(buffers)
+    at = 0
+    while at < len(waiting):
+        batch = waiting[at : at + _BUFFERS_AT_ONCE]
+        try:
+            sent = sock.sendmsg(batch)
+        except BlockingIOError:
+            sent = 0
+        for buffer in batch:
+            if sent < len(buffer):
+                # The socket is full: the rest of this buffer goes as the other side takes it.
+                await loop.sock_sendall(sock, memoryview(buffer)[sent:])
+                at += 1
+                break
+            sent -= len(buffer)
+            at += 1
+
+
+async def stream_limit(address: ScannerAddress, most: int) -> int:
+    """Return clamd's StreamMaxLength in octets, ``most`` when it takes at least that; raises OSError.
+
+    A chunk that is announced but not sent is refused at once when it is beyond the limit, and costs nothing when it
+    is not.
+    """
+    if await _takes(address, most):
+        return most
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if await _takes(address, middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+async def _takes(address: ScannerAddress, octets: int) -> bool:
+    loop = asyncio.get_running_loop()
+    sock = await connect(address)
+    try:
+        await loop.sock_sendall(sock, announced(octets))
+        # No more is coming: clamd says that the announcement was too much, or closes without a word.
+        sock.shutdown(socket.SHUT_WR)
+        said = b""
+        while (part := await loop.sock_recv(sock, _READ_OCTETS)) and len(said) < _READ_OCTETS:
+            said += part
+    finally:
+        sock.close()
+    return b"size limit exceeded" not in said

@@ -1,0 +1,137 @@
+"""One clamd: how many sessions at a time, how long each may take, how it is.
+
+Time-outs scale with size: a session has ``timeout_seconds`` and the time its octets take at the slowest rate that is
+still waited for. Waiting for a place counts, so that mail hears in time that nobody has looked at it.
+
+A time-out is not held against the scanner: one mail that is hard to unpack must not switch scanning off for all the
+others. Whether the scanner itself is there, the health check finds out.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.antivirus.address import ScannerAddress
+from gateway.antivirus.breaker import Breaker, Health, is_fault
+from gateway.antivirus.connection import Session, connect, run_session
+from gateway.antivirus.framing import Piece
+from gateway.antivirus.result import Cause, Outcome, temperror
+
+# A loaded clamd on one core unpacks and scans some 4 MiB a second; a quarter of that is a scanner in trouble.
+SLOWEST_OCTETS_PER_SECOND = 1024 * 1024
+# A connection to a socket of this machine or network takes microseconds; seconds are a machine that is gone.
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerLimits:
+    """What a scanner is given.
+
+    ``timeout_seconds`` for a session of no size. ``sessions`` at a time: clamd has 10 threads (MaxThreads), several
+    workers share them, and what waits here costs less than what waits there.
+    """
+
+    timeout_seconds: float = 30.0
+    connect_seconds: float = CONNECT_SECONDS
+    octets_per_second: int = SLOWEST_OCTETS_PER_SECOND
+    sessions: int = 8
+
+    def seconds(self, octets: int) -> float:
+        """Return how long a session of ``octets`` may take."""
+        return self.timeout_seconds + octets / self.octets_per_second
+
+
+class _Attempt:
+    """A session under way: ``stage`` is the cause that a time-out has now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.deadline = asyncio.timeout(seconds)
+        self.stage = Cause.BUSY
+        self.given_up = ""
+
+
+class Scanner:
+    """One clamd as this worker sees it.
+
+    ``version`` is what it last said. ``stream_limit`` is its StreamMaxLength in octets as far as it was looked for,
+    0 while nothing is known.
+    """
+
+    def __init__(self, address: ScannerAddress, limits: ScannerLimits) -> None:
+        self.address = address
+        self.name = str(address)
+        self.limits = limits
+        self.breaker = Breaker()
+        self.version = ""
+        self.stream_limit = 0
+        self._places = asyncio.Semaphore(limits.sessions)
+        self._attempts: set[_Attempt] = set()
+
+    @property
+    def health(self) -> Health:
+        """How it is."""
+        return self.breaker.health
+
+    @property
+    def under_way(self) -> int:
+        """Sessions that run or wait for a place."""
+        return len(self._attempts)
+
+    async def scan(self, pieces: Sequence[Piece]) -> Session:
+        """Have ``pieces`` scanned in one session; never raises but for cancellation."""
+        attempt = _Attempt(self.limits.seconds(sum(piece.size for piece in pieces)))
+        self._attempts.add(attempt)
+        try:
+            async with attempt.deadline, self._places:
+                session = await self._run(attempt, pieces)
+        except TimeoutError:
+            session = _late(attempt, len(pieces))
+        except OSError as error:
+            session = _unanswered(len(pieces), Cause.CONNECT, f"cannot be reached: {error.strerror or error}")
+        finally:
+            self._attempts.discard(attempt)
+        return self._noted(session)
+
+    async def _run(self, attempt: _Attempt, pieces: Sequence[Piece]) -> Session:
+        attempt.stage = Cause.CONNECT
+        async with asyncio.timeout(self.limits.connect_seconds):
+            sock = await connect(self.address)
+        attempt.stage = Cause.TIMEOUT
+        try:
+            return await run_session(sock, pieces)
+        finally:
+            sock.close()
+
+    def _noted(self, session: Session) -> Session:
+        if is_fault(session.broken):
+            self.breaker.failed(session.results[0].reason)
+        elif any(result.outcome is not Outcome.TEMPERROR for result in session.results):
+            self.breaker.succeeded()
+        if session.version:
+            self.version = session.version
+        named = tuple(result.by(self.name, session.version) for result in session.results)
+        return Session(results=named, version=session.version, broken=session.broken)
+
+    def give_up(self, reason: str) -> None:
+        """End every session under way: its mail is better off with another scanner."""
+        now = asyncio.get_running_loop().time()
+        for attempt in self._attempts:
+            # One that has just been cancelled or has not begun has nothing to reschedule.
+            if attempt.stage is not Cause.BUSY and not attempt.deadline.expired():
+                attempt.given_up = reason
+                attempt.deadline.reschedule(now)
+
+
+def _late(attempt: _Attempt, count: int) -> Session:
+    if attempt.given_up:
+        return _unanswered(count, Cause.RESET, attempt.given_up)
+    reasons = {
+        Cause.BUSY: "no scanner was free in time",
+        Cause.CONNECT: "the scanner took no connection in time",
+        Cause.TIMEOUT: "no answer in time",
+    }
+    return _unanswered(count, attempt.stage, reasons[attempt.stage])
+
+
+def _unanswered(count: int, cause: Cause, reason: str) -> Session:
+    return Session(results=(temperror(cause, reason),) * count, broken=cause)
