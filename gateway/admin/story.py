@@ -59,13 +59,17 @@ def _message(judged: MessageJudged, session: SessionClosed | None) -> Iterator[s
         "content", f"{judged.octets} octets, {judged.message_id or 'no Message-ID'}, subject {judged.subject!r}"
     )
     yield _labelled("stamps", _stamps(judged))
+    grounds: dict[str, list[str]] = {}
+    for address, ground in judged.grounds:
+        grounds.setdefault(address, []).append(ground)
     scores = {(j[1], j[2]): f" → {j[4] or format(j[3], '+g')}" for j in judged.judgements}
     for name, result, reason in judged.findings:
         yield _labelled(
             "finding", f"{name} {result}{scores.get((name, result), '')}" + (f": {reason}" if reason else "")
         )
     for address, action, score, name, reason in judged.dispositions[:MAX_RECIPIENTS]:
-        why = ", ".join(filter(None, (name, reason)))
+        ground = f"grounds {' '.join(grounds[address])}" if address in grounds else ""
+        why = ", ".join(filter(None, (name, reason, ground)))
         yield _labelled("verdict", f"<{address}> {action}, score {score:g}" + (f" ({why})" if why else ""))
     yield _labelled("reply", judged.reply)
 

@@ -72,6 +72,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         durable_at=durable.utc if durable else 0.0,
         durable_seconds=filtered.until(durable) if durable else 0.0,
         judgements=tuple([told for d in verdict.dispositions if d.judgements for told in _judgements(d)]),
+        grounds=tuple([(d.recipient.path.wire, g.value) for d in verdict.dispositions for g in d.grounds]),
     )
 
 

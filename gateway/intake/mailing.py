@@ -191,6 +191,7 @@ class SmtpSession(CommandingSession):
                 reply=str(reply),
                 reason=reply.cause or reply.text,
                 filter=reply.filter,
+                grounds=reply.grounds,
             ),
         )
         self.refuse(reply, tx.trace_id)

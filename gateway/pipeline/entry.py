@@ -178,6 +178,8 @@ def _verdict_fields(disposition: Disposition, plan: Plan) -> bytes:
     if not marked and not unknown:
         return fields
     reason = f"{disposition.action.word}; {disposition.reason}" if marked else "accept"
+    if marked and disposition.grounds:
+        reason += f"; grounds: {', '.join(disposition.grounds)}"
     if unknown:
         reason += f"; undetermined: {unknown}"
     return fields + trace_fields.text_field("X-Tidegate-Reason", reason)

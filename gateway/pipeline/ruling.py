@@ -12,13 +12,12 @@ from gateway.journal.events import EventSink, InternalError
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.examiner import Found, Timings
 from gateway.pipeline.rule_plan import PlanRules
-from gateway.policy.finding import PERMERROR, TEMPERROR, Finding
+from gateway.policy.finding import PERMERROR, RULE, TEMPERROR, Finding
 from gateway.policy.verdict import Judgement
 from gateway.rules.facts import MailFacts, results_of
 from gateway.rules.judging import Evidence, Fired, Outcome, RuleSet, judge, judged
 from gateway.rules.moment import Moment
 
-RULE = "rule"
 # A reason is for a log line and a header field: enough to recognise the text by.
 MAX_EVIDENCE_CHARACTERS = 80
 

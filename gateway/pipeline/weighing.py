@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from gateway.mail.envelope import Recipient
 from gateway.pipeline.examiner import Found
 from gateway.pipeline.plan import Plan, Step
-from gateway.pipeline.ruling import RULE, judgements
+from gateway.pipeline.ruling import judgements
 from gateway.policy.action import Action
-from gateway.policy.finding import PERMERROR, TEMPERROR, Finding
+from gateway.policy.finding import PERMERROR, RULE, TEMPERROR, Finding
 from gateway.policy.verdict import Disposition, Judgement, fold
 from gateway.rules.judging import Outcome
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT

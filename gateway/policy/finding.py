@@ -23,6 +23,8 @@ class Finding:
 # What one filter says about one transaction: nothing, one thing or several.
 Findings = Finding | tuple[Finding, ...] | None
 
+# In the place of a filter's name: the custom rules, whose results are their names.
+RULE = "rule"
 # RFC 8601 §2.7: the two words every filter may say beside its own.
 TEMPERROR = "temperror"
 PERMERROR = "permerror"
