@@ -54,11 +54,14 @@ class Delimiters:
         self._watches: list[_Watch] = []
         self._near = 0
 
-    def open(self, boundary: bytes, owner: int, at: int) -> None:
-        """Watch for the delimiters of a multipart whose body begins at ``at``."""
+    def open(self, boundary: bytes, owner: int, at: int) -> bool:
+        """Watch for the delimiters of a multipart whose body begins at ``at``; False when they are another's."""
         if any(watch.boundary == boundary for watch in self._watches):
             self._notes.ambiguous("boundary-reused")
+            if self._habits.reused_boundary == "outer":
+                return False
         self._watches.append(_Watch(boundary, owner, at))
+        return True
 
     def close(self, owner: int) -> None:
         """Look for no more delimiters of a multipart whose close-delimiter was met; only tell when there are."""

@@ -16,9 +16,18 @@ _CONFLICTS = {
 
 def describe(draft: Draft, habits: Habits, notes: Notes) -> None:
     """Set what the header of ``draft`` declares, and note where readers differ about it."""
+    if habits.mime == "ignored":
+        return
     _describe_type(draft, habits, notes)
     _describe_encoding(draft, habits, notes)
-    if draft.boundary and draft.encoding not in IDENTITIES:
+    if draft.encoding in IDENTITIES:
+        return
+    if draft.media_type == "message/rfc822":
+        # RFC 2046 §5.2.1: the same for an enclosed message; RFC 6532 §3.5 allows it for message/global.
+        notes.ambiguous("message-encoded")
+        if habits.encoded_message == "as-is":
+            draft.encoding = "binary"
+    elif draft.is_multipart:
         # RFC 2045 §6.4: no encoding but 7bit, 8bit and binary on a multipart; most readers take it as it stands.
         notes.ambiguous("multipart-encoded")
         if habits.encoded_multipart == "decoded":

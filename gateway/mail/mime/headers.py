@@ -35,6 +35,8 @@ class HeaderFinder:
             end, body = start, start + (2 if beginning == b"\r\n" else 1)
         else:
             end, body = self._empty_line(start)
+        if end > most:
+            self._notes.ambiguous("delimiter-in-header")
         end, body = min(end, most), min(body, most)
         if self._habits.header_end == "empty-line":
             return end, body

@@ -4,6 +4,7 @@ A header section ends at its empty line or at the next delimiter, whichever come
 the line end of the next delimiter of any open multipart; what the enclosing one ends, ends everything within.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.mail.header import HeaderSection
@@ -16,9 +17,14 @@ from gateway.mail.mime.headers import HeaderFinder
 from gateway.mail.mime.limits import DEFAULT_LIMITS, MimeLimits
 from gateway.mail.mime.octets import Octets, octets_of
 from gateway.mail.mime.part import MimeTree
+from gateway.mail.mime.transfer import IDENTITIES
 
 if TYPE_CHECKING:
     from gateway.mail.content import Content
+
+# What a reader that guesses a boundary goes by: the first line that begins as a delimiter, near the beginning.
+_FIRST_DELIMITER = re.compile(rb"(?:\A|\n)--([^\r\n]{1,998}+)")
+_GUESS_OCTETS = 64 * 1024
 
 
 def parse(content: "Content", *, limits: MimeLimits = DEFAULT_LIMITS, habits: Habits = USUAL) -> MimeTree:
@@ -102,24 +108,33 @@ class _Scan:
                 self._notes.limit("depth" if draft.depth >= self._limits.max_depth else "parts")
                 break
             draft = self._read_header(draft.body_start, draft)
+        if draft.is_multipart and not draft.boundary and self._habits.no_boundary == "guessed":
+            draft.boundary = self._guessed_boundary(draft)
         if draft.boundary:
             if draft.depth < self._limits.max_depth:
-                self._delimiters.open(draft.boundary, draft.index, draft.body_start)
-                draft.watched = True
+                draft.watched = self._delimiters.open(draft.boundary, draft.index, draft.body_start)
             else:
                 self._notes.limit("depth")
         return draft.body_start
 
     def _read_header(self, start: int, parent: Draft | None) -> Draft:
-        delimiter = self._delimiters.next(start)
-        most = max(start, delimiter.start) if delimiter else self._size
-        header_end, body_start = self._finder.find(start, most)
+        header_end, body_start = self._finder.find(start, self._header_most(start))
         header = self._finder.section(start, header_end, self._root if start == 0 else None)
         draft = Draft(len(self._parts), parent, header, start, header_end, body_start)
         describe(draft, self._habits, self._notes)
         self._parts.append(draft)
         self._open.append(draft)
         return draft
+
+    def _guessed_boundary(self, draft: Draft) -> bytes:
+        found = _FIRST_DELIMITER.search(self._octets[draft.body_start : draft.body_start + _GUESS_OCTETS])
+        return found[1].rstrip(b" \t") if found and draft.encoding in IDENTITIES else b""
+
+    def _header_most(self, start: int) -> int:
+        if self._habits.header_delimiter == "stepped-over":
+            return self._size
+        delimiter = self._delimiters.next(start)
+        return max(start, delimiter.start) if delimiter else self._size
 
     def _close_within(self, owner: Draft, end: int) -> None:
         while self._open[-1] is not owner:
