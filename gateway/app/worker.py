@@ -20,6 +20,7 @@ from gateway import __version__
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.queue import QueueDesk
+from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
@@ -171,13 +172,18 @@ class Worker:
     async def prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """First phase of a reload: load and compile; nothing changes yet."""
         try:
-            snapshot = await asyncio.to_thread(_load, self.order, Disk())
+            with beside_the_mail():
+                snapshot, gate = await asyncio.to_thread(self._load_and_compile)
         except ConfigError as error:
             return {"refused": str(error)}
         if snapshot.digest != arguments["digest"]:
             return {"refused": "the files changed while they were read; reload again"}
-        self._prepared = snapshot, self._compile(snapshot)
+        self._prepared = snapshot, gate
         return {"digest": snapshot.digest}
+
+    def _load_and_compile(self) -> tuple[Snapshot, Gate]:
+        snapshot = _load(self.order, Disk())
+        return snapshot, self._compile(snapshot)
 
     async def switch(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Second phase: new transactions use the prepared snapshot."""

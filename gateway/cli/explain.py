@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.explain_rules import rule_lines
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
 
 if TYPE_CHECKING:
@@ -33,14 +34,23 @@ def explain(
     recipients: Annotated[list[str], typer.Option("--rcpt", help="A recipient; may be given several times.")],
     role: Annotated[str, typer.Option(help="The listener's role: mx or relay.")] = "mx",
     smtputf8: Annotated[bool, typer.Option("--smtputf8", help="As with MAIL's parameter SMTPUTF8.")] = False,
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="Custom rules told of: fired; near, also those of which a part held; all; or names such as 'fapiao*'."
+        ),
+    ] = "near",
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show every finding, score, action and reply for FILE; nothing is sent or stored. Exit 1 when it is refused."""
+    """Show every finding, rule, score, action and reply for FILE; nothing is sent or stored.
+
+    Exit 1 when it is refused.
+    """
     snapshot = load_snapshot(config)
     connection = _connection(snapshot, client_ip, helo, role)
     tx = _transaction(connection, file, sender, recipients, smtputf8=smtputf8)
-    explanation = asyncio.run(_explained(snapshot, tx))
+    explanation = asyncio.run(_explained(snapshot, tx, rules))
     if as_json:
         print_json(asdict(explanation))
     else:
@@ -49,7 +59,7 @@ def explain(
         raise typer.Exit(EXIT_NEGATIVE)
 
 
-async def _explained(snapshot: "Snapshot", tx: "Transaction") -> "Explanation":
+async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Explanation":
     from gateway.app.resolving import CurrentResolver
     from gateway.clock import SystemClock
     from gateway.filters import catalogue
@@ -62,7 +72,7 @@ async def _explained(snapshot: "Snapshot", tx: "Transaction") -> "Explanation":
     resolver = CurrentResolver(snapshot.config.dns, clock)
     gate = Gate(snapshot, filters=catalogue(), resolver=resolver, clock=clock, verifier=verifier, events=Recorded())
     try:
-        return await explained(gate, tx, catalogue(), verifier)
+        return await explained(gate, tx, verifier, rules=rules)
     finally:
         await resolver.close()
 
@@ -144,8 +154,10 @@ def _recipient_lines(recipient: "ExplainedRecipient") -> list[str]:
     policy = f"policy {recipient.policy}, customer {recipient.customer or 'nobody'}"
     lines = [f"rcpt      {_shown(recipient.recipient)}  ({policy})", f"          {recipient.rcpt_reply}"]
     lines += [f"finding   {_finding_text(finding)}" for finding in recipient.findings]
+    lines += rule_lines(recipient)
     if recipient.action:
-        lines.append(f"action    {recipient.action}  {_shown(recipient.reason) or 'nothing found'}")
+        grounds = f"  grounds {', '.join(recipient.grounds)}" if recipient.grounds else ""
+        lines.append(f"action    {recipient.action}  {_shown(recipient.reason) or 'nothing found'}{grounds}")
     if recipient.state:
         lines.append(f"state     {recipient.state}  next hop {recipient.route}")
     return lines + [f"field     {line}" for line in recipient.fields.rstrip("\n").split("\n") if line]

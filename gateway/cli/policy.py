@@ -1,5 +1,6 @@
 """``tidegate policy show`` and ``policy list``."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot, print_json
 
 if TYPE_CHECKING:
+    from gateway.config.rule_states import RuleState
     from gateway.smtp.address import Mailbox
 
 app = typer.Typer(no_args_is_help=True, help="Show the policies of domains and mailboxes.")
@@ -18,9 +20,11 @@ def show(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the merged policy of an address, each key with the file and line it comes from; exit 1 when it has none."""
+    """Print the merged policy of an address, each key and rule with its file and line; exit 1 when it has none."""
+    from gateway.clock import SystemClock
     from gateway.config.flat import policy_table
     from gateway.config.render import key_list, toml_text
+    from gateway.config.rule_states import rule_states
 
     policies = load_snapshot(config).policies
     mailbox = _mailbox(address)
@@ -28,12 +32,15 @@ def show(
     if policy is None:
         fail(f"no policy claims {mailbox.domain}: role mx refuses its mail, role relay sends it on by its MX records")
     table, layered = policy_table(policy), policies.layers_of(mailbox)
+    states = tuple(rule_states(policy, layered, SystemClock().stamp().utc))
     if as_json:
         keys = key_list(table, layered.origin, defaults=True)
-        print_json({"address": address, "policy": policy.name, "keys": keys})
+        rules = [_rule_row(state) for state in states]
+        print_json({"address": address, "policy": policy.name, "keys": keys, "rules": rules})
     else:
         typer.echo(f"# {address}: policy {policy.name}")
         typer.echo(toml_text(table, layered.origin, defaults=True), nl=False)
+        typer.echo("".join(f"{line}\n" for line in _rule_lines(states)), nl=False)
 
 
 @app.command("list")
@@ -61,6 +68,40 @@ def _mailbox(text: str) -> "Mailbox":
         return mailbox(text) if "@" in text else Mailbox("", domain_name(text), text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _rule_lines(states: "Sequence[RuleState]") -> Iterator[str]:
+    """Yield the rules as comments, so that what is printed stays a policy file."""
+    from gateway.admin.lines import printable
+
+    if states:
+        yield ""
+        yield f"# {len(states)} {'rule' if len(states) == 1 else 'rules'}, in the order in which they are asked:"
+    for row in map(_rule_row, states):
+        words = [f"# {row['state']:<7}", row["name"], row["action"] or f"{row['score']:+g}"]
+        words += ["stop"] if row["stop"] else []
+        words += [f"ground {row['ground']}"] if row["ground"] else []
+        words += [f"({row['because']})"] if row["because"] else []
+        yield printable(f"{' '.join(words)}  {row['file']}:{row['line']}")
+
+
+def _rule_row(state: "RuleState") -> dict[str, Any]:
+    rule = state.rule
+    file, _, line = rule.place.rpartition(":")
+    return {
+        "name": rule.name,
+        "state": state.state,
+        "because": state.because,
+        "layer": state.layer,
+        "score": rule.score,
+        "action": rule.action.word if rule.action is not None else "",
+        "ground": rule.ground.value if rule.ground else "",
+        "stop": rule.stop,
+        "expires_utc": rule.expires_utc,
+        "comment": rule.comment,
+        "file": file,
+        "line": int(line),
+    }
 
 
 def _row(file: str, policy: Any, mailboxes: int) -> dict[str, Any]:

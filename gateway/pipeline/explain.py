@@ -7,16 +7,15 @@ it would have asked about.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gateway.mail.envelope import Recipient
 from gateway.mail.rendition import AS_RECEIVED, Rendition
 from gateway.mail.transaction import Transaction
+from gateway.pipeline.explain_rules import NEAR, ExplainedRule, told
 from gateway.pipeline.gate import Gate
 from gateway.pipeline.verifier import Verification
-from gateway.policy.action import Ground
-from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy
+from gateway.policy.finding import RULE, Finding
 from gateway.policy.verdict import Disposition, Judgement, Verdict
 from gateway.smtp import replies
 from gateway.smtp.address import Mailbox
@@ -46,6 +45,7 @@ class ExplainedFinding:
     score: float
     action: str
     ground: str
+    detail: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,9 @@ class ExplainedRecipient:
     """One recipient's way: ``rcpt_reply`` always; the rest only when that is a 2yz.
 
     ``action`` is what would be carried out, ``state`` the spool's for it ("" when the message is refused), ``route``
-    where it would go, ``fields`` what would stand before the content.
+    where it would go, ``fields`` what would stand before the content. ``grounds`` are the contract's of what speaks
+    against the mail. ``rules`` are the custom rules asked for, ``rules_not_told`` how many more the policy has; what
+    they would say of the content is told of a recipient that RCPT refuses too.
     """
 
     recipient: str
@@ -67,6 +69,9 @@ class ExplainedRecipient:
     state: str = ""
     route: str = ""
     fields: str = ""
+    grounds: tuple[str, ...] = ()
+    rules: tuple[ExplainedRule, ...] = ()
+    rules_not_told: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +95,30 @@ class _Outcome:
     rendition: Rendition
 
 
-async def explain(gate: Gate, tx: Transaction, filters: Catalogue, verifier: NotAsked) -> Explanation:
-    """Return what ``gate`` would do with ``tx``, whose recipients are those the client would name."""
+async def explain(gate: Gate, tx: Transaction, verifier: NotAsked, *, rules: str = NEAR) -> Explanation:
+    """Return what ``gate`` would do with ``tx``, whose recipients are those the client would name.
+
+    ``rules`` chooses the custom rules told of (``explain_rules.told``).
+    """
+    explanation = await _explained(gate, tx, verifier)
+    return replace(
+        explanation,
+        recipients=tuple(
+            _with_rules(gate, tx, recipient, explained, rules)
+            for recipient, explained in zip(dict.fromkeys(tx.recipients), explanation.recipients, strict=False)
+        ),
+    )
+
+
+async def _explained(gate: Gate, tx: Transaction, verifier: NotAsked) -> Explanation:
     refused = await gate.admit(tx.connection)
     if refused is not None:
         return _explanation(tx, (), refused, connect_reply=str(refused))
     said = await _rcpt_replies(gate, tx)
     accepted = tuple(recipient for recipient, reply in said if reply.is_success)
     if not accepted:
-        told = tuple(_at_rcpt(gate, recipient, reply) for recipient, reply in said)
-        return _explanation(tx, told, said[-1][1] if said else replies.NO_VALID_RECIPIENTS, verifier=verifier)
+        refusals = tuple(_at_rcpt(gate, recipient, reply) for recipient, reply in said)
+        return _explanation(tx, refusals, said[-1][1] if said else replies.NO_VALID_RECIPIENTS, verifier=verifier)
     judged = replace(tx, recipients=accepted)
     verdict = await gate.judge_content(judged)
     filtered = judged.received or judged.connection.connected
@@ -107,7 +126,7 @@ async def explain(gate: Gate, tx: Transaction, filters: Catalogue, verifier: Not
     outcomes = _outcomes(accepted, verdict, message)
     explanation = _explanation(
         tx,
-        tuple(_told(gate, recipient, reply, outcomes.get(recipient), filters) for recipient, reply in said),
+        tuple(_recipient(gate, recipient, reply, outcomes.get(recipient)) for recipient, reply in said),
         verdict.reply or replies.ACCEPTED,
         verifier=verifier,
     )
@@ -126,17 +145,19 @@ def _outcomes(
     }
 
 
-def _told(
-    gate: Gate,
-    recipient: Recipient,
-    reply: Reply,
-    outcome: _Outcome | None,
-    filters: Catalogue,
+def _with_rules(
+    gate: Gate, tx: Transaction, recipient: Recipient, explained: ExplainedRecipient, choice: str
 ) -> ExplainedRecipient:
+    findings = (Finding(f.filter, f.result, f.reason, f.detail) for f in explained.findings if f.filter != RULE)
+    rules = told(gate.stories(tx, recipient, findings), choice)
+    return replace(explained, rules=rules.rules, rules_not_told=rules.not_told)
+
+
+def _recipient(gate: Gate, recipient: Recipient, reply: Reply, outcome: _Outcome | None) -> ExplainedRecipient:
     explained = _at_rcpt(gate, recipient, reply)
     if outcome is None:
         return explained
-    explained = _judged(explained, outcome.disposition, filters)
+    explained = _judged(explained, outcome.disposition)
     return _kept(explained, outcome.kept, outcome.rendition) if outcome.kept else explained
 
 
@@ -180,27 +201,27 @@ def _at_rcpt(gate: Gate, recipient: Recipient, reply: Reply) -> ExplainedRecipie
     )
 
 
-def _judged(explained: ExplainedRecipient, disposition: Disposition, filters: Catalogue) -> ExplainedRecipient:
-    grounds = {name: kind.grounds for name, kind in filters.items()}
+def _judged(explained: ExplainedRecipient, disposition: Disposition) -> ExplainedRecipient:
     return replace(
         explained,
-        findings=tuple(_finding(judgement, grounds) for judgement in disposition.judgements),
+        findings=tuple(_finding(judgement) for judgement in disposition.judgements),
+        grounds=tuple(ground.value for ground in disposition.grounds),
         score=disposition.score,
         action=disposition.action.word,
         reason=disposition.reason,
     )
 
 
-def _finding(judgement: Judgement, grounds: Mapping[str, Mapping[str, Ground]]) -> ExplainedFinding:
+def _finding(judgement: Judgement) -> ExplainedFinding:
     finding = judgement.finding
-    ground: Any = grounds.get(finding.filter, {}).get(finding.result)
     return ExplainedFinding(
         filter=finding.filter,
         result=finding.result,
         reason=finding.reason,
         score=judgement.score,
         action="" if judgement.action is None else judgement.action.word,
-        ground=ground.value if ground else "",
+        ground=judgement.ground.value if judgement.ground else "",
+        detail=finding.detail,
     )
 
 

@@ -12,7 +12,7 @@ never refuses that mailbox; what is found in the content counts for it as for an
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -36,7 +36,11 @@ from gateway.pipeline.weighing import Opinion, weigh
 from gateway.policy.action import Action
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.filter import Context, LoopLimits
+from gateway.policy.finding import Finding
 from gateway.policy.verdict import Disposition, Verdict
+from gateway.rules import story
+from gateway.rules.facts import MailFacts, results_of
+from gateway.rules.story import RuleStory
 from gateway.smtp import replies
 from gateway.smtp.address import Mailbox
 from gateway.smtp.reply import Reply
@@ -172,6 +176,13 @@ class Gate:
     def _opinion(self, party: Party, heard: Heard) -> Opinion:
         found, ruled = heard.by(party)
         return weigh(party.plan, found, ruled) if found or ruled else self._unremarkable[party.plan]
+
+    def stories(self, tx: Transaction, recipient: Recipient, findings: Iterable[Finding]) -> tuple[RuleStory, ...]:
+        """Return why each rule of a recipient's policy did or did not fire; ``findings`` are the filters'."""
+        rules = self._plans.rules_of(self._admission.destination(recipient.path.mailbox).policy)
+        if not rules.groups:
+            return ()
+        return story.explain(rules, MailFacts(tx, results_of(findings), self._clock).about(recipient))
 
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""

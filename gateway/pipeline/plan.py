@@ -15,6 +15,7 @@ from gateway.policy.action import Action, Stage
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, FilterSetting
 from gateway.policy.filter import Filter
+from gateway.rules.judging import RuleSet
 
 AnyFilter = Filter[Any]
 _STAGES = tuple(Stage)
@@ -100,6 +101,10 @@ class Plans:
     def of(self, policy: DomainPolicy) -> Plan:
         """Return the plan of a policy of this snapshot."""
         return self._plans[id(policy)]
+
+    def rules_of(self, policy: DomainPolicy) -> RuleSet:
+        """Return all of a policy's rules, those that are switched off included."""
+        return self._rules.every(policy)
 
     def _compiled(self, policy: DomainPolicy) -> Plan:
         enabled = [setting for setting in policy.filters.values() if setting.enabled]

@@ -51,15 +51,19 @@ class RulePlans:
         """Return the policy's rules, None when it has none."""
         key = (policy.rules, policy.rules_off)
         if key not in self._plans:
-            self._plans[key] = self._compiled(policy) if any(layer.rules for layer in policy.rules) else None
+            self._plans[key] = self._compiled(policy) if _has_any(policy) else None
         return self._plans[key]
+
+    def every(self, policy: DomainPolicy) -> RuleSet:
+        """Return all of a policy's rules, those that are switched off included, for ``explain``."""
+        return RuleSet(tuple(self._group(layer) for layer in policy.rules), policy.rules_off)
 
     def _group(self, layer: RuleLayer) -> RuleGroup:
         if layer not in self._groups:
             self._groups[layer] = compile_layer(layer)
         return self._groups[layer]
 
-    def _compiled(self, policy: DomainPolicy) -> PlanRules | None:
+    def _compiled(self, policy: DomainPolicy) -> PlanRules:
         groups = tuple(self._group(layer) for layer in policy.rules)
         timed = [
             (rule, group.moment_of(rule))
@@ -67,8 +71,6 @@ class RulePlans:
             for rule in group.layer.rules
             if rule.enabled and rule.name not in policy.rules_off
         ]
-        if not timed:
-            return None
         early = frozenset(rule.name for rule, moment in timed if moment is Moment.ENVELOPE)
         per_recipient = any(group.per_recipient for group in groups)
         # Judged for each recipient by itself, after everything else: none of it is known while filters are awaited.
@@ -83,6 +85,11 @@ class RulePlans:
             per_recipient=per_recipient,
             can_outweigh_reject=any(_outweighs(rule) for rule, moment in timed if moment >= open_from),
         )
+
+
+def _has_any(policy: DomainPolicy) -> bool:
+    # What ships is switched off, and then costs nothing.
+    return any(rule.enabled and rule.name not in policy.rules_off for layer in policy.rules for rule in layer.rules)
 
 
 def _outweighs(rule: Rule) -> bool:

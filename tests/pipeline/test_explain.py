@@ -7,7 +7,6 @@ import typer
 from typer.testing import CliRunner
 
 from gateway.cli.explain import explain as command
-from gateway.filters import catalogue
 from gateway.pipeline.explain import NotAsked, explain
 
 TWO = {
@@ -22,7 +21,7 @@ app.command()(command)
 async def test_each_recipient_has_its_own_story_and_all_have_one_reply(bench, tools):
     content = b"X-Tidegate-Id: forged\r\nFrom: a@b\r\n\r\nhi\r\n"
     tx = tools.transaction(content, "a@ours.test", "b@second.test", "c@elsewhere.test")
-    told = await explain(bench(TWO, asker=NotAsked()).gate, tx, catalogue(), NotAsked())
+    told = await explain(bench(TWO, asker=NotAsked()).gate, tx, NotAsked())
     first, second, third = told.recipients
     assert (first.policy, first.rcpt_reply, first.action, first.state) == (
         "ours",
@@ -40,7 +39,7 @@ async def test_each_recipient_has_its_own_story_and_all_have_one_reply(bench, to
 
 async def test_a_refused_message_says_with_which_reply_and_ground(bench, tools):
     tx = tools.transaction(b"From: a@b\r\nFrom: c@d\r\n\r\n", "a@ours.test")
-    told = await explain(bench(TWO, asker=NotAsked()).gate, tx, catalogue(), NotAsked())
+    told = await explain(bench(TWO, asker=NotAsked()).gate, tx, NotAsked())
     assert told.taken is False
     assert told.reply.startswith("550 5.7.1 [01J8Z3Q4R5S6T7V8W9X0Y1Z2A3] rejected by policy (header-sanity ")
     (recipient,) = told.recipients
@@ -51,7 +50,7 @@ async def test_a_refused_message_says_with_which_reply_and_ground(bench, tools):
 async def test_no_next_hop_is_asked(bench, tools):
     verifier = NotAsked()
     b = bench(TWO, asker=verifier)
-    told = await explain(b.gate, tools.transaction(), catalogue(), verifier)
+    told = await explain(b.gate, tools.transaction(), verifier)
     assert told.not_asked_about == ("b@ours.test",)
     assert b.verifier.asked == []
 
@@ -60,7 +59,7 @@ async def test_a_client_that_is_turned_away_gets_no_further(bench, tools):
     reject = '[filters.early-talker]\non = { pregreet = "reject" }\n'
     b = bench({"default": reject, "ours": TWO["second"]})
     tx = tools.transaction(connection=tools.connection(early_talker=True))
-    told = await explain(b.gate, tx, catalogue(), NotAsked())
+    told = await explain(b.gate, tx, NotAsked())
     assert told.connect_reply.startswith("554 5.7.1 no service for you here")
     assert (told.recipients, told.taken) == ((), False)
 
