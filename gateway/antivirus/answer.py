@@ -21,12 +21,16 @@ class GarbageError(Exception):
 
 
 class AnswerReader:
-    """Puts the pieces together: ``expected`` numbers 1 to n, each answered once."""
+    """Puts the pieces together: numbers 1 to ``asked``, each answered once."""
 
-    def __init__(self, expected: int) -> None:
-        self._expected = expected
+    def __init__(self, asked: int) -> None:
+        self._asked = asked
         self._buffer = b""
         self.answers: dict[int, str] = {}
+
+    def ask_another(self) -> None:
+        """Expect one answer more."""
+        self._asked += 1
 
     def feed(self, octets: bytes) -> None:
         """Take what was read; raise GarbageError."""
@@ -43,14 +47,14 @@ class AnswerReader:
         if match is None or len(line) > MAX_ANSWER_OCTETS:
             raise GarbageError(f"no answer of a scanner: {_shown(line)}")
         number = int(match[1])
-        if number > self._expected or number in self.answers:
+        if number > self._asked or number in self.answers:
             raise GarbageError(f"an answer that was not asked for: {_shown(line)}")
         self.answers[number] = match[2].decode("ascii")
 
     @property
     def complete(self) -> bool:
         """Whether every number is answered."""
-        return len(self.answers) == self._expected
+        return len(self.answers) == self._asked
 
 
 def read_verdict(text: str) -> ScanResult:

@@ -1,4 +1,4 @@
-"""One session with one clamd over a socket of its own: everything is sent, then everything is read, then it is closed.
+"""One session with one clamd over a socket of its own: all is sent, the answers are read, then it is closed.
 
 What clamd answered is read even when sending failed: beyond StreamMaxLength it says so and closes while we still
 write. The connection's end, however it comes, is never an answer.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway.antivirus.address import ScannerAddress
 from gateway.antivirus.answer import AnswerReader, GarbageError, read_verdict, read_version
-from gateway.antivirus.framing import QUESTIONS_BESIDE, Octets, Piece, announced, session
+from gateway.antivirus.framing import END, Octets, Piece, announced, session
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror
 
 _READ_OCTETS = 4096
@@ -77,44 +77,74 @@ async def _connect_unix(path: str) -> socket.socket:
 
 async def run_session(sock: socket.socket, pieces: Sequence[Piece]) -> Session:
     """Have ``pieces`` scanned over a connected socket, which the caller closes; never raises but for cancellation."""
-    reader = AnswerReader(len(pieces) + QUESTIONS_BESIDE)
-    broken, why = Cause.NONE, ""
+    # The version before, and the streams.
+    reader = AnswerReader(len(pieces) + 1)
+    lost = Lost()
     try:
-        await send(sock, session(pieces))
+        await _send(sock, session(pieces), lost)
+        await _read(sock, reader, lost)
+        if reader.complete:
+            reader.ask_another()
+            await _send(sock, (END,), lost)
+            await _read(sock, reader, lost)
+    except GarbageError as error:
+        return _nothing(len(pieces), Cause.GARBAGE, str(error))
+    return _conclude(reader.answers, len(pieces), lost)
+
+
+@dataclass(slots=True)
+class Lost:
+    """Why no more answers come; the first cause is the one that counts."""
+
+    cause: Cause = Cause.NONE
+    reason: str = ""
+
+    def because(self, cause: Cause, reason: str) -> None:
+        """Take note of a cause."""
+        if not self.cause:
+            self.cause, self.reason = cause, reason
+
+
+async def _send(sock: socket.socket, buffers: Iterable[Octets], lost: Lost) -> None:
+    try:
+        await send(sock, buffers)
     except OSError as error:
-        broken, why = Cause.RESET, f"the connection broke while sending: {error.strerror or error}"
+        lost.because(Cause.RESET, f"the connection broke while sending: {error.strerror or error}")
+
+
+async def _read(sock: socket.socket, reader: AnswerReader, lost: Lost) -> None:
+    """Read until everything asked is answered or the connection ends; raise GarbageError."""
+    loop = asyncio.get_running_loop()
     try:
         while not reader.complete:
-            octets = await asyncio.get_running_loop().sock_recv(sock, _READ_OCTETS)
+            octets = await loop.sock_recv(sock, _READ_OCTETS)
             if not octets:
-                broken, why = broken or Cause.SILENCE, why or "the scanner closed the connection without an answer"
+                lost.because(Cause.SILENCE, "the scanner closed the connection without an answer")
                 break
             reader.feed(octets)
     except OSError as error:
-        broken, why = broken or Cause.RESET, why or f"the connection broke: {error.strerror or error}"
-    except GarbageError as error:
-        return _nothing(len(pieces), Cause.GARBAGE, str(error))
-    return _read(reader.answers, len(pieces), broken, why)
+        lost.because(Cause.RESET, f"the connection broke: {error.strerror or error}")
 
 
 def _nothing(count: int, cause: Cause, reason: str) -> Session:
     return Session(results=(temperror(cause, reason),) * count, broken=cause)
 
 
-def _read(answers: dict[int, str], count: int, broken: Cause, why: str) -> Session:
+def _conclude(answers: dict[int, str], count: int, lost: Lost) -> Session:
     """Make results of the answers: the first is the version before, the last the version after."""
+    last = count + 2
     try:
-        before, after = (read_version(answers[n]) if n in answers else "" for n in (1, count + QUESTIONS_BESIDE))
+        before, after = (read_version(answers[n]) if n in answers else "" for n in (1, last))
     except GarbageError as error:
         return _nothing(count, Cause.GARBAGE, str(error))
-    missing = temperror(broken, why)
-    results = [read_verdict(answers[n]) if n in answers else missing for n in range(2, count + 2)]
+    broken, missing = lost.cause, temperror(lost.cause, lost.reason)
+    results = [read_verdict(answers[n]) if n in answers else missing for n in range(2, last)]
     if any(result.cause is Cause.SIZE_LIMIT for result in results):
         # It closed because of that one piece: no sign of ill health, and the others are only unanswered.
         broken = Cause.NONE
     elif any(result.cause is Cause.GARBAGE for result in results):
         broken = Cause.GARBAGE
-    if len(answers) == count + QUESTIONS_BESIDE and before != after:
+    if last in answers and before != after:
         changed = temperror(Cause.VERSION_CHANGED, f"signatures changed from {before} to {after}")
         results = [changed if result.outcome is Outcome.CLEAN else result for result in results]
     elif not after:

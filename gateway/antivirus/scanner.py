@@ -113,11 +113,10 @@ class Scanner:
         return Session(results=named, version=session.version, broken=session.broken)
 
     def give_up(self, reason: str) -> None:
-        """End every session under way: its mail is better off with another scanner."""
+        """End every session that runs or waits for a place: its mail is better off with another scanner."""
         now = asyncio.get_running_loop().time()
         for attempt in self._attempts:
-            # One that has just been cancelled or has not begun has nothing to reschedule.
-            if attempt.stage is not Cause.BUSY and not attempt.deadline.expired():
+            if not attempt.deadline.expired():
                 attempt.given_up = reason
                 attempt.deadline.reschedule(now)
 
