@@ -22,6 +22,7 @@ from gateway.journal.events import (
     InternalError,
     MessageJudged,
     NoticeQueued,
+    OperatorActed,
     QueueChanged,
     RecipientRefused,
     ScannerChanged,
@@ -279,6 +280,11 @@ def _queue(event: QueueChanged) -> _Described:
     return Level.INFO, fields, ""
 
 
+def _operator(event: OperatorActed) -> _Described:
+    fields = {"operation": event.operation, "target": event.target, "operator": event.operator}
+    return Level.INFO, fields, ", ".join(event.changes)
+
+
 def _configuration(event: ConfigurationChanged) -> _Described:
     if event.errors:
         return Level.ERROR, {"digest": event.digest, "errors": len(event.errors)}, "; ".join(event.errors)
@@ -340,6 +346,7 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     SessionClosed: _session_closed,
     NoticeQueued: _notice,
     QueueChanged: _queue,
+    OperatorActed: _operator,
     ConfigurationChanged: _configuration,
     WorkerChanged: _worker,
     ShardAdopted: _shard,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway import __version__
+from gateway.admin.audit import acted
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
 from gateway.admin.log import LineWriter, Log
@@ -185,6 +186,10 @@ class Supervisor:
             return await self._status()
         if name == "reload":
             return await self.reload()
+        if name == "audit":
+            self.events.emit(acted(arguments, self.clock.stamp().utc))
+            await self.journal.flush()
+            return {}
         if name == "stop":
             self._stop.set()
             return {}

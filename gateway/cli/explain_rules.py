@@ -12,7 +12,7 @@ _INDENT = " " * 10
 
 def rule_lines(recipient: "ExplainedRecipient") -> list[str]:
     """Return the lines of one recipient's rules."""
-    lines = [line for rule in recipient.rules for line in _rule(rule)]
+    lines = [line for rule in recipient.rules for line in lines_of(rule)]
     if recipient.rules_not_told:
         more = "more " if recipient.rules else ""
         count = recipient.rules_not_told
@@ -20,7 +20,8 @@ def rule_lines(recipient: "ExplainedRecipient") -> list[str]:
     return lines
 
 
-def _rule(rule: "ExplainedRule") -> Iterator[str]:
+def lines_of(rule: "ExplainedRule") -> Iterator[str]:
+    """Yield one rule's lines."""
     worth = rule.action or f"{rule.score:+g}"
     ground = f"  ground {rule.ground}" if rule.ground else ""
     yield _printable(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import config, explain, init, policy, queue, reload, send, serve, status, trace
+from gateway.cli import audit, config, explain, init, policy, queue, reload, rule, send, serve, status, trace
 
 app = typer.Typer(
     name="tidegate",
@@ -39,7 +39,9 @@ app.command()(send.send)
 app.command()(explain.explain)
 app.command()(trace.trace)
 app.command()(status.status)
+app.command()(audit.audit)
 app.command()(reload.reload)
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
+app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")

@@ -220,6 +220,19 @@ class SignaturesAged(Event):
     age_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed(Event):
+    """An operator changed something other than the queue: audit trail of contract.md §6.
+
+    ``operation`` is the command (``rule add``), ``target`` what it was done to, ``changes`` a line each.
+    """
+
+    operation: str
+    target: str
+    changes: tuple[str, ...]
+    operator: str
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 

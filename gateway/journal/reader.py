@@ -4,7 +4,7 @@ Never writes, never locks a writer out. A file that cannot be read (damaged, of 
 moment) is passed over and named in ``unreadable``, so that the rest can still be told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.journal.codec import decode
@@ -16,6 +16,7 @@ from gateway.storage import ReadDatabase, StorageError, open_readonly
 
 _BY_TRACE = "SELECT kind, at, trace_id, data FROM event WHERE trace_id = ? ORDER BY id"
 _BY_ID = "SELECT kind, at, trace_id, data FROM event WHERE id = ?"
+_OF_KIND = "SELECT kind, at, trace_id, data FROM event WHERE kind = ? AND at >= ? ORDER BY id"
 _MENTIONED = "SELECT first, keys FROM mention WHERE instr(keys, ?) ORDER BY first DESC"
 
 
@@ -43,6 +44,14 @@ class JournalReader:
         for file in reversed(journal_files(self._folder, since)):
             found += [event for event in self._mentioning(file, sought, limit) if event.at >= since]
         return sorted(found, key=lambda event: event.at)[-limit:]
+
+    def of_kind(self, kind: str, since: float) -> Iterator[Event]:
+        """Yield every event of a kind since UTC second ``since``, file by file; within one in the order written."""
+        for file in journal_files(self._folder, since):
+            try:
+                yield from _decoded(self._database(file).rows(_OF_KIND, (kind, since)))
+            except StorageError as error:
+                self.unreadable[file.path] = str(error)
 
     def close(self) -> None:
         """Let go of every file."""
@@ -76,7 +85,7 @@ class JournalReader:
         return self._open[file.path]
 
 
-def _decoded(rows: list[tuple[str, float, str, str]]) -> Iterator[Event]:
+def _decoded(rows: Iterable[tuple[str, float, str, str]]) -> Iterator[Event]:
     for kind, at, trace_id, data in rows:
         event = decode(kind, at, trace_id, data)
         if event is not None:
