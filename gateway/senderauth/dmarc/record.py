@@ -1,0 +1,118 @@
+"""A DMARC policy record (RFC 9989 §4.7, §4.8) as values.
+
+Unknown tags and syntax errors in single tags are passed over; defaults stand in. A record without a usable p= counts
+as p=none where it asks for reports, and not at all where it does not (§4.10.1).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from urllib.parse import unquote
+
+# RFC 9989 §4.8: dmarc-version = "v" equals %s"DMARC1", first, case-sensitive.
+_VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
+_TAG = re.compile(r"[ \t]*([A-Za-z]+)[ \t]*=[ \t]*([ -:<-~]*?)[ \t]*")
+# RFC 9989 §4.8: obs-dmarc-report-size is ignored.
+_REPORT_SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
+# A record with more asks us to write to half the world.
+MAX_REPORT_ADDRESSES = 10
+
+
+class DmarcPolicy(StrEnum):
+    """What a domain wants done with mail that fails (RFC 9989 §4.7, p=)."""
+
+    NONE = "none"
+    QUARANTINE = "quarantine"
+    REJECT = "reject"
+
+    @property
+    def one_level_below(self) -> "DmarcPolicy":
+        """What t=y makes of it (RFC 9989 §4.7, t=)."""
+        return DmarcPolicy.QUARANTINE if self is DmarcPolicy.REJECT else DmarcPolicy.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DmarcRecord:
+    """One record; ``sp`` and ``np`` None where absent; ``psd`` "y", "n" or "u"; addresses of mailto: URIs only."""
+
+    p: DmarcPolicy
+    sp: DmarcPolicy | None = None
+    np: DmarcPolicy | None = None
+    psd: str = "u"
+    testing: bool = False
+    strict_dkim: bool = False
+    strict_spf: bool = False
+    rua: tuple[str, ...] = ()
+    ruf: tuple[str, ...] = ()
+    fo: str = "0"
+    text: str = ""
+
+    def policy(self, *, subdomain: bool, exists: bool) -> DmarcPolicy:
+        """Return the policy for the record's own domain, or a subdomain that exists or not (RFC 9989 §4.10.1)."""
+        if not subdomain:
+            return self.p
+        if not exists and self.np is not None:
+            return self.np
+        return self.sp or self.p
+
+
+def is_dmarc(text: str) -> bool:
+    """Tell whether a TXT record is a DMARC record by its first tag."""
+    return _VERSION.match(text) is not None
+
+
+# 4,096 records of a few hundred octets.
+@lru_cache(maxsize=4096)
+def parse_dmarc(text: str) -> DmarcRecord | None:
+    """Return the record that ``text`` (``is_dmarc``) is; None when there is nothing to process in it."""
+    tags = _tags(text)
+    rua = tuple(_addresses(tags.get("rua", "")))
+    p, sp, np = (_policy(tags, name) for name in ("p", "sp", "np"))
+    broken = p is None or any(name in tags and value is None for name, value in (("sp", sp), ("np", np)))
+    if broken and not rua:
+        # RFC 9989 §4.10.1: no DMARC processing.
+        return None
+    return DmarcRecord(
+        p=DmarcPolicy.NONE if broken or p is None else p,
+        sp=None if broken else sp,
+        np=None if broken else np,
+        psd=_one_of(tags, "psd", "ynu", "u"),
+        testing=_one_of(tags, "t", "yn", "n") == "y",
+        strict_dkim=_one_of(tags, "adkim", "rs", "r") == "s",
+        strict_spf=_one_of(tags, "aspf", "rs", "r") == "s",
+        rua=rua,
+        ruf=tuple(_addresses(tags.get("ruf", ""))),
+        fo=tags.get("fo", "0").lower(),
+        text=text,
+    )
+
+
+def _tags(text: str) -> Mapping[str, str]:
+    tags: dict[str, str] = {}
+    for part in text.split(";")[1:]:
+        found = _TAG.fullmatch(part)
+        # RFC 6376 §3.2, whose syntax this is: no tag twice; here the first counts.
+        if found is not None:
+            tags.setdefault(found[1].lower(), found[2])
+    return tags
+
+
+def _policy(tags: Mapping[str, str], name: str) -> DmarcPolicy | None:
+    value = tags.get(name, "").lower()
+    return DmarcPolicy(value) if value in DmarcPolicy.__members__.values() else None
+
+
+def _one_of(tags: Mapping[str, str], name: str, allowed: str, default: str) -> str:
+    value = tags.get(name, default).lower()
+    return value if len(value) == 1 and value in allowed else default
+
+
+def _addresses(urls: str) -> Iterator[str]:
+    for url in urls.split(",")[:MAX_REPORT_ADDRESSES]:
+        scheme, colon, rest = url.strip().partition(":")
+        address = unquote(_REPORT_SIZE.sub("", rest).partition("?")[0])
+        # RFC 9989 §4.7: schemes not supported are ignored.
+        if colon and scheme.lower() == "mailto" and re.fullmatch(r"[^@\s<>\",;]+@[A-Za-z0-9.-]+", address):
+            yield address
