@@ -28,16 +28,18 @@ class HeaderFinder:
         self._crlf = self._lf = -1
         self._lf_searched = 0
 
-    def find(self, start: int, most: int) -> tuple[int, int]:
-        """Return where the section beginning at ``start`` ends and where its body begins, ``most`` at the latest."""
+    def empty_line(self, start: int) -> tuple[int, int]:
+        """Return where the first empty line from ``start`` on begins and where it ends; both ``size`` without one."""
         beginning = self._octets[start : start + 2]
         if beginning == b"\r\n" or beginning[:1] == b"\n":
-            end, body = start, start + (2 if beginning == b"\r\n" else 1)
-        else:
-            end, body = self._empty_line(start)
-        if end > most:
-            self._notes.ambiguous("delimiter-in-header")
-        end, body = min(end, most), min(body, most)
+            return start, start + (2 if beginning == b"\r\n" else 1)
+        crlf, lf = self._next_crlf(start), self._next_lf(start)
+        if lf < crlf:
+            return lf + 1, lf + 2
+        return (crlf + 1, crlf + 3) if crlf < self._size else (self._size, self._size)
+
+    def ended(self, start: int, end: int, body: int) -> tuple[int, int]:
+        """Return the end of a section and the beginning of its body as the reader has them, who may end it earlier."""
         if self._habits.header_end == "empty-line":
             return end, body
         return self._earlier(start, end, body)
@@ -63,12 +65,6 @@ class HeaderFinder:
             self._notes.ambiguous("nul")
         if (b"\n " in octets or b"\n\t" in octets) and _WHITE_LINE.search(octets):
             self._notes.ambiguous("white-line")
-
-    def _empty_line(self, start: int) -> tuple[int, int]:
-        crlf, lf = self._next_crlf(start), self._next_lf(start)
-        if lf < crlf:
-            return lf + 1, lf + 2
-        return (crlf + 1, crlf + 3) if crlf < self._size else (self._size, self._size)
 
     def _next_crlf(self, start: int) -> int:
         if self._crlf < start:

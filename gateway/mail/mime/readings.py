@@ -7,7 +7,6 @@ ambiguities met call for, and gives only leaves that no earlier reading gave.
 The octets of the whole content are not among the leaves: whoever scans must scan them too.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,6 @@ from gateway.mail.mime.part import MESSAGE_TYPES, MimePart, MimeTree
 from gateway.mail.mime.scanner import parse
 from gateway.mail.mime.transfer import Decoded, alternatives
 
-_BARE_CR = re.compile(rb"\r(?!\n)")
 _NOT_MIME = replace(USUAL, mime="ignored")
 
 # Octets ``start`` to ``end`` and what was undone to them.
@@ -162,7 +160,7 @@ def _changed(content: Content, habits: Habits, limits: MimeLimits) -> Content:
     if habits.nul == "removed":
         octets = octets.replace(b"\0", b"")
     if habits.bare_cr == "line-end":
-        octets = _BARE_CR.sub(b"\r\n", octets)
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return Content(octets)
 
 

@@ -73,7 +73,7 @@ class _Scan:
 
     def tree(self) -> MimeTree:
         at = self._enter(0, None)
-        while (delimiter := self._delimiters.next(at)) is not None:
+        while (delimiter := self._delimiters.next(at, self._size)) is not None:
             owner = self._parts[delimiter.owner]
             self._close_within(owner, max(delimiter.start, at))
             if len(self._parts) >= self._limits.max_parts:
@@ -118,7 +118,7 @@ class _Scan:
         return draft.body_start
 
     def _read_header(self, start: int, parent: Draft | None) -> Draft:
-        header_end, body_start = self._finder.find(start, self._header_most(start))
+        header_end, body_start = self._header_range(start)
         header = self._finder.section(start, header_end, self._root if start == 0 else None)
         draft = Draft(len(self._parts), parent, header, start, header_end, body_start)
         describe(draft, self._habits, self._notes)
@@ -130,11 +130,17 @@ class _Scan:
         found = _FIRST_DELIMITER.search(self._octets[draft.body_start : draft.body_start + _GUESS_OCTETS])
         return found[1].rstrip(b" \t") if found and draft.encoding in IDENTITIES else b""
 
-    def _header_most(self, start: int) -> int:
-        if self._habits.header_delimiter == "stepped-over":
-            return self._size
-        delimiter = self._delimiters.next(start)
-        return max(start, delimiter.start) if delimiter else self._size
+    def _header_range(self, start: int) -> tuple[int, int]:
+        """Return where a header section and the empty line after it end: at a delimiter at the latest."""
+        end, body = self._finder.empty_line(start)
+        delimiter = self._delimiters.next(start, body)
+        if delimiter is not None and delimiter.line <= body:
+            most = max(start, delimiter.start)
+            if end > most:
+                self._notes.ambiguous("delimiter-in-header")
+            if self._habits.header_delimiter == "ends":
+                end, body = min(end, most), min(body, most)
+        return self._finder.ended(start, end, body)
 
     def _close_within(self, owner: Draft, end: int) -> None:
         while self._open[-1] is not owner:
