@@ -5,6 +5,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from operator import itemgetter
 
 from gateway.blocklist.local.collected import Collected, Note
 from gateway.blocklist.local.entry import format_span
@@ -113,7 +114,15 @@ def _long_addresses(collected: Collected, facts: _Facts) -> Sections:
 def _numbered(collected: Collected, version: int, facts: _Facts) -> Iterator[tuple[int, int, int]]:
     """Yield (first, last, number of the fact) of disjoint ranges."""
     expires = [note.until is not None for note in collected.notes]
+    pieces = bool(collected.pieces)
+    whole: dict[int, int] = {}
     for first, last, chain in cut(_speakers(collected, version), expires):
+        speaker = chain[0]
+        # The usual range: one entry, uncut.
+        if len(chain) == 1 and not pieces and speaker[3] == first and speaker[4] == last:
+            note = speaker[2]
+            yield first, last, whole.get(note) or whole.setdefault(note, facts.number(note))
+            continue
         number = 0
         for speaker in reversed(chain):
             number = facts.number(speaker[2], _entry(collected, version, speaker, (first, last)), following=number)
@@ -132,15 +141,12 @@ def _entry(collected: Collected, version: int, speaker: Speaker, bounds: tuple[i
 
 def _speakers(collected: Collected, version: int) -> list[Speaker]:
     spoken = [0 if note.excluded else 1 for note in collected.notes]
-    found = {(breadth, spoken[n], n, first, last) for first, last, breadth, n in collected.spans[version]}
+    found = [(breadth, spoken[n], n, first, last) for first, last, breadth, n in collected.spans[version]]
     if version == 4:  # noqa: PLR2004 - the version of IP
         for n, octets in collected.singles.items():
-            found.update((1, spoken[n], n, a, a) for a in map(_as_number, octets))
-    return sorted(found, key=_by_first)
-
-
-def _by_first(speaker: Speaker) -> int:
-    return speaker[3]
+            found += [(1, spoken[n], n, a, a) for a in map(_as_number, set(octets))]
+    found.sort(key=itemgetter(3))
+    return found
 
 
 def _as_number(octets: bytes) -> int:
