@@ -7,7 +7,8 @@ inherits it, however many there are.
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -19,8 +20,7 @@ from gateway.config.source import Source
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.finding import PERMERROR, TEMPERROR
 from gateway.policy.rule import RuleLayer
-from gateway.rules.complaint import KeyPath
-from gateway.rules.reading import Reading, Surroundings, read_rules
+from gateway.rules.reading import Surroundings, read_rules
 
 RULE, OFF = "rule", "rules_off"
 # What the pipeline itself says in the place of a rule's name.
@@ -41,11 +41,12 @@ class PolicyRules:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """One table's rules and what it switches off; ``places`` is where each rule of a name stands."""
+    """One table's rules and what it switches off; ``places`` is where each name stands, of broken rules too."""
 
     layer: RuleLayer
     off: tuple[tuple[int, str], ...]
-    places: Mapping[str, str]
+    names: tuple[tuple[int, str], ...]
+    places: dict[str, str]
 
 
 class RuleReader:
@@ -75,13 +76,12 @@ class RuleReader:
         """Add what the top layer's names have wrong beside those of the layers below it."""
         if not layered.layers or (own := self._written(layered.layers[-1])) is None:
             return
-        inherited: dict[str, str] = {}
-        for layer in layered.layers[:-1]:
-            if (found := self._written(layer)) is not None:
-                inherited |= found.places
-        for index, rule in enumerate(own.layer.rules):
-            if rule.name in inherited:
-                text = f'"{rule.name}" is an inherited rule already, {inherited[rule.name]}; another name is wanted'
+        below = [found.places for layer in layered.layers[:-1] if (found := self._written(layer)) is not None]
+        # Not merged into one: a thousand policies may inherit ten thousand rules.
+        inherited = ChainMap(*below)
+        for index, name in own.names:
+            if name in inherited:
+                text = f'"{name}" is an inherited rule already, {inherited[name]}; another name is wanted'
                 self._add(layered.layers[-1], (RULE, index, "name"), text)
         for index, name in own.off:
             if name not in inherited:
@@ -91,32 +91,23 @@ class RuleReader:
         table = layer.whole
         if RULE not in table and OFF not in table:
             return None
-        reading = self._reading(layer, table.get(RULE, []))
+        tables = table.get(RULE, [])
+        place = _places(layer, tables)
+        surroundings = Surroundings(
+            list_text=self._list_of(layer.source.folder), filters=self._results, place=lambda path: place(path[0])
+        )
+        reading = read_rules(tables, surroundings)
         for complaint in reading.complaints:
             self._add(layer, (RULE, *complaint.path), complaint.text)
-        for index, rule in enumerate(reading.rules):
-            if rule.name in RESERVED:
-                self._add(layer, (RULE, index, "name"), f"{rule.name} is a result's name; another is wanted")
-        off = table.get(OFF, [])
+        names = _strings(rule.get("name") if isinstance(rule, Mapping) else None for rule in _list(tables))
+        for index, name in names:
+            if name in RESERVED:
+                self._add(layer, (RULE, index, "name"), f"{name} is a result's name; another is wanted")
         return _Written(
             RuleLayer(source=_source_of(layer), rules=reading.rules),
-            tuple((index, name) for index, name in enumerate(off) if isinstance(name, str))
-            if isinstance(off, list)
-            else (),
-            {rule.name: rule.place for rule in reading.rules},
-        )
-
-    def _reading(self, layer: Layer, tables: Any) -> Reading:
-        lines = rule_lines(layer.source, layer.prefix, len(tables) if isinstance(tables, list) else 0)
-
-        def place(path: KeyPath) -> str:
-            index = path[0] if path else None
-            line = lines(index) if isinstance(index, int) else layer.source.line((*layer.prefix, RULE))
-            return f"{layer.source.name}:{line}"
-
-        return read_rules(
-            tables,
-            Surroundings(list_text=self._list_of(layer.source.folder), filters=self._results, place=place),
+            off=_strings(_list(table.get(OFF))),
+            names=names,
+            places={name: place(index) for index, name in names},
         )
 
     def _list_of(self, folder: FilePath) -> Callable[[str], str]:
@@ -125,13 +116,32 @@ class RuleReader:
             try:
                 return self._lists.text(path)
             except ConfigError as error:
-                raise ValueError("; ".join(str(problem) for problem in error.problems)) from error
+                (problem,) = error.problems
+                line = f":{problem.line}" if problem.line else ""
+                raise ValueError(f"{path}{line}: {problem.text.removeprefix('cannot be read: ')}") from error
 
         return text
 
     def _add(self, layer: Layer, path: Path, text: str) -> None:
         here = layer.prefix + path
         self._problems.append(Problem(layer.source.name, layer.source.line(here), dotted(here), text))
+
+
+def _places(layer: Layer, tables: Any) -> Callable[[int | str], str]:
+    lines = rule_lines(layer.source, layer.prefix, len(_list(tables)))
+
+    def place(index: int | str) -> str:
+        return f"{layer.source.name}:{lines(int(index))}"
+
+    return place
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _strings(values: Iterable[Any]) -> tuple[tuple[int, str], ...]:
+    return tuple((index, value) for index, value in enumerate(values) if isinstance(value, str))
 
 
 def rule_lines(source: Source, prefix: Path, count: int) -> Callable[[int], int]:
