@@ -1,12 +1,26 @@
-"""Which rules fired, in order, over all layers of one policy."""
+"""Which rules fired, in order, over all layers of one policy.
 
-from collections.abc import Sequence
+``judge`` answers here and now; ``judged`` is for the loop: it judges a small message at once (a thread would cost more
+than it saves) and a large one in a thread, where RE2 and the decoders give the interpreter's lock up.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.policy.rule import Rule
-from gateway.rules.facts import MailFacts
-from gateway.rules.group import RuleGroup
+from gateway.rules.facts import BUDGET_SECONDS, MailFacts, TimeIsUpError
+from gateway.rules.group import CompiledRule, RuleGroup
 from gateway.rules.moment import Moment
+from gateway.rules.nodes import Node
+from gateway.rules.values import AnyValue, Text
+
+# A matched text is shown to this length; evidence goes into events and headers.
+MAX_EVIDENCE_CHARACTERS = 80
+# Of one fired rule: three clauses tell why.
+MAX_EVIDENCE = 3
+# Rules judged between two looks at the clock.
+_RULES_A_BREATH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +57,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """A policy's rules: its groups, outermost first, and the names it switches off (``DomainPolicy.rules_off``).
+    """A policy's rules: its groups, outermost first, and the names switched off (``DomainPolicy.rules_off``).
 
-    A name that is switched off is skipped in every group but the last, which is the policy's own. Hashable by value.
+    Hashable by value.
     """
 
     groups: tuple[RuleGroup, ...]
@@ -58,7 +72,18 @@ def judge(rules: RuleSet, facts: MailFacts, moment: Moment) -> Outcome:
     Rules that cannot be judged yet at ``moment`` are passed over, but one that could stop the rest ends the judging:
     what stands behind it may not count. So what fires early fires at the end too, and RESULTS has the last word.
     """
-    raise NotImplementedError
+    fired: list[Fired] = []
+    temperror = ""
+    try:
+        # One by one, so that what fired before the time was up is kept.
+        fired.extend(Fired(one.rule, evidence_of(one.node, facts)) for one in _firing(rules, facts, moment))
+    except TimeIsUpError:
+        temperror = f"not judged within {BUDGET_SECONDS:g} s"
+    except OSError as error:
+        # A spilled content that cannot be read: a broken disk, not a broken mail.
+        temperror = f"the content cannot be read: {error.strerror or error}"
+    stopped = not temperror and bool(fired) and fired[-1].rule.stop
+    return Outcome(fired=tuple(fired), stopped=stopped, temperror=temperror, limits=facts.limits)
 
 
 async def judged(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
@@ -66,4 +91,51 @@ async def judged(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> 
 
     A small message is judged at once, a large one in a thread, so that the loop goes on.
     """
-    raise NotImplementedError
+    if facts.is_light or moment is Moment.ENVELOPE:
+        return _each(rules, facts, moment)
+    return await asyncio.to_thread(_each, rules, facts, moment)
+
+
+def evidence_of(node: Node, facts: MailFacts) -> tuple[Evidence, ...]:
+    """Return what made a condition hold, shortened."""
+    found: dict[Evidence, None] = {}
+    for clause in node.clauses():
+        match = clause.match(facts)
+        if match is not None:
+            value, (text, at) = match
+            found[Evidence(clause.clause.subject, shortened(text), place_of(value, at))] = None
+        if len(found) == MAX_EVIDENCE:
+            break
+    return tuple(found)
+
+
+def shortened(text: str) -> str:
+    """Return a text as evidence shows it."""
+    return text if len(text) <= MAX_EVIDENCE_CHARACTERS else text[: MAX_EVIDENCE_CHARACTERS - 1] + "…"
+
+
+def place_of(value: AnyValue, at: int) -> str:
+    """Return where a match stands: ``part 2, character 141``; the value's place when it is the whole of it."""
+    return f"{value.place}, character {at + 1}" if at >= 0 and isinstance(value, Text) else value.place
+
+
+def _each(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
+    return tuple(judge(each, facts, moment) for each in rules)
+
+
+def _firing(rules: RuleSet, facts: MailFacts, moment: Moment) -> Iterator[CompiledRule]:
+    now_utc = facts.clock.stamp().utc
+    for group in rules.groups:
+        barrier = group.barrier(moment, rules.off, now_utc)
+        for place, number in enumerate(group.candidates(facts, moment)):
+            if number > barrier:
+                return
+            if place % _RULES_A_BREATH == 0:
+                facts.breathe()
+            one = group.rules[number]
+            if one.counts(rules.off, now_utc) and one.node.holds(facts):
+                yield one
+                if one.rule.stop:
+                    return
+        if barrier < len(group.rules):
+            return
