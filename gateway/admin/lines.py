@@ -20,6 +20,9 @@ from gateway.journal.events import (
     DeliveryAttempted,
     Event,
     InternalError,
+    ListApplied,
+    ListOverdue,
+    ListWithheld,
     MessageJudged,
     NoticeQueued,
     OperatorActed,
@@ -323,6 +326,21 @@ def _signatures_aged(event: SignaturesAged) -> _Described:
     return level, fields, f"{event.age_seconds / 86_400:.1f} days old"
 
 
+def _list_applied(event: ListApplied) -> _Described:
+    level = Level.WARNING if event.deadline == "missed" else Level.INFO
+    fields = {"list": event.list, "edition": event.edition, "entries": event.entries, "by": event.operator}
+    return level, fields, f"{event.added} added, {event.removed} removed, deadline {event.deadline or 'none'}"
+
+
+def _list_withheld(event: ListWithheld) -> _Described:
+    problems = "; ".join((event.reason, *event.problems[:3]))
+    return Level.ERROR, {"list": event.list, "edition": event.edition, "state": event.state}, problems
+
+
+def _list_overdue(event: ListOverdue) -> _Described:
+    return Level.ERROR, {"list": event.list, "edition": event.edition}, f"not applied in time: {event.reason}"
+
+
 def _internal(event: InternalError) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
@@ -355,5 +373,8 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     ScannerTested: _scanner_tested,
     SignaturesChanged: _signatures,
     SignaturesAged: _signatures_aged,
+    ListApplied: _list_applied,
+    ListWithheld: _list_withheld,
+    ListOverdue: _list_overdue,
     InternalError: _internal,
 }

@@ -30,6 +30,9 @@ from gateway.journal.events import (
     DeliveryAttempted,
     Event,
     InternalError,
+    ListApplied,
+    ListOverdue,
+    ListWithheld,
     MessageJudged,
     NoticeQueued,
     QueueChanged,
@@ -137,6 +140,9 @@ class Metrics:
             QueueChanged: self._queue_changed,
             ConfigurationChanged: self._configured,
             ShardAdopted: self._adopted,
+            ListApplied: self._list_changed,
+            ListWithheld: self._list_changed,
+            ListOverdue: self._list_changed,
             StorageFailed: self._storage_failed,
             InternalError: self._internal_error,
         }
@@ -254,6 +260,9 @@ class Metrics:
         self._reloads = self._counters("tidegate_reloads_total", "Reloads of the configuration.", "outcome")
         self._storage = self._counters("tidegate_storage_failures_total", "Reads and writes that failed.", "store")
         self._errors = self._counter("tidegate_internal_errors_total", "Exceptions where none belong.")
+        self._lists = self._counters(
+            "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
+        )
         self._adoptions = self._counter("tidegate_shards_adopted_total", "Spool shards taken over from lost workers.")
         self._journal_dropped = self._gauge(
             "tidegate_journal_dropped_events", "Events not journalled since the start because writing failed."
@@ -315,6 +324,10 @@ class Metrics:
 
     def _configured(self, event: ConfigurationChanged) -> None:
         self._reloads[("refused" if event.errors else "done",)].inc()
+
+    def _list_changed(self, event: ListApplied | ListWithheld | ListOverdue) -> None:
+        outcome = event.state if isinstance(event, ListWithheld) else event.kind.removeprefix("list_")
+        self._lists[(outcome,)].inc()
 
     def _adopted(self, event: ShardAdopted) -> None:
         del event

@@ -233,6 +233,55 @@ class OperatorActed(Event):
     operator: str
 
 
+# Local lists ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListApplied(Event):
+    """A local list serves another edition (contract.md §4 d).
+
+    ``published_at`` and ``deadline_at`` are UTC seconds, 0 where there is none; ``deadline`` is met, missed or "";
+    ``operator`` who brought it in, or the schedule.
+    """
+
+    list: str
+    edition: int
+    entries: int
+    added: int
+    removed: int
+    bad_lines: int
+    published_at: float
+    deadline_at: float
+    deadline: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWithheld(Event):
+    """Alarm: a local list could not be brought up to date, the edition before serves on.
+
+    ``state`` is held (it shrank or grew too much), refused (bad lines), missing (nothing to serve), unreachable (its
+    source) or undeclared; ``problems`` the first bad lines as file:line.
+    """
+
+    list: str
+    edition: int
+    state: str
+    reason: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOverdue(Event):
+    """Alarm: an edition was not applied within the working days that its list has (contract.md §4 d)."""
+
+    list: str
+    edition: int
+    published_at: float
+    deadline_at: float
+    reason: str
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 
