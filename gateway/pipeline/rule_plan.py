@@ -15,8 +15,6 @@ from gateway.rules.group import RuleGroup, compile_layer
 from gateway.rules.judging import RuleSet
 from gateway.rules.moment import Moment
 
-_EMPTY = RuleLayer(source="", rules=())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRules:
@@ -77,8 +75,7 @@ class RulePlans:
         open_from = Moment.ENVELOPE if per_recipient else Moment.RESULTS
         return PlanRules(
             asked=RuleSet(groups, policy.rules_off),
-            # A set's last group is its own, in which nothing is switched off.
-            for_postmaster=RuleSet((*groups, self._group(_EMPTY)), policy.rules_off | early),
+            for_postmaster=RuleSet(groups, policy.rules_off | early),
             at_rcpt=bool(early),
             overruled_later=any(rule.is_allow for rule, moment in timed if moment is not Moment.ENVELOPE),
             results=frozenset().union(*(group.results for group in groups)),

@@ -96,8 +96,7 @@ def judgements(outcome: Outcome, first_order: int) -> Iterator[Judgement]:
     if outcome.temperror:
         yield Judgement(Finding(RULE, TEMPERROR, outcome.temperror), first_order)
     if outcome.limits:
-        partly = f"only a part was looked at: {', '.join(outcome.limits)}"
-        yield Judgement(Finding(RULE, PERMERROR, partly), first_order)
+        yield Judgement(Finding(RULE, PERMERROR, "; ".join(outcome.limits)), first_order)
 
 
 def _finding(fired: Fired) -> Finding:

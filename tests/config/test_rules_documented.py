@@ -26,7 +26,10 @@ FILTERS = {name: frozenset() for name in ("dnsbl", "helo", "virus", "size")} | {
 
 
 def read(text):
-    surroundings = Surroundings(list_text=lambda _: "a.example\n", filters=FILTERS, place=lambda _: "x:1")
+    def list_text(name):
+        return {"senders.txt": "a@sender.example\n", "bad-domains.txt": "bad.example\n"}[name]
+
+    surroundings = Surroundings(list_text=list_text, filters=FILTERS, place=lambda _: "x:1")
     return read_rules(tomllib.loads(text)["rule"], surroundings)
 
 
