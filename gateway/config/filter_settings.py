@@ -25,7 +25,7 @@ from gateway.policy.finding import PERMERROR, TEMPERROR
 IGNORE = "ignore"
 ACTION_WORDS = tuple(action.word for action in Action)
 # Named in configuration.md and built later: "unknown" would send an administrator looking for a typing error.
-LATER_FILTERS = frozenset({"arc", "dkim", "dmarc", "dnsbl", "iprev", "spf"})
+LATER_FILTERS = frozenset({"arc", "dkim", "dmarc", "iprev", "spf"})
 
 On = Mapping[str, float | Action | None]
 

@@ -100,6 +100,6 @@ class Filter(ABC, Generic[O]):
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return what was found, several findings as a tuple (listings, for example); None for nothing to say."""
 
-    def found(self, result: str, reason: str = "", *, weight: float = 1.0, **detail: str) -> Finding:
+    def found(self, result: str, reason: str = "", **detail: str) -> Finding:
         """Return a Finding in this filter's name."""
-        return Finding(self.name, result, reason, tuple(detail.items()), weight)
+        return Finding(self.name, result, reason, tuple(detail.items()))

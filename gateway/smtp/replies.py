@@ -94,6 +94,8 @@ BAD_SENDER_DOMAIN = _reply(501, "5.1.7", "bad domain in the reverse-path")
 SENDER_NOT_UTF8 = _reply(501, "5.1.7", "the reverse-path is not valid UTF-8")
 SENDER_NON_ASCII = _reply(553, "5.6.7", "a non-ASCII reverse-path needs SMTPUTF8")  # RFC 6531 §3.5
 SENDER_DENIED = _reply(550, "5.7.1", "sender not allowed here")
+SENDER_DOMAIN_BAD = _reply(550, "5.1.8", "the sender's domain cannot take an answer")  # RFC 3463 §3.2
+SENDER_DOMAIN_UNKNOWN = _reply(451, "4.1.8", "the sender's domain cannot be looked up at the moment, try again later")
 BAD_PARAMETER = _reply(501, "5.5.4", "syntax error in a parameter")
 DUPLICATE_PARAMETER = _reply(501, "5.5.4", "a parameter was given twice")
 PARAMETER_TOO_LONG = _reply(501, "5.5.4", "a parameter is too long")
@@ -151,6 +153,7 @@ POLICY_DEFER = _reply(451, "4.7.1", "deferred by policy, try again later")
 SCANNER_UNAVAILABLE = _reply(451, "4.3.0", "the content cannot be scanned at the moment, try again later")
 INTERNAL_ERROR = _reply(451, "4.3.0", "local error, try again later")
 RATE_LIMITED = _reply(450, "4.7.1", "too much mail from you, try again later")
+GREYLISTED = _reply(451, "4.7.1", "not known here yet, try again in some minutes")  # RFC 6647 §2.2
 
 # --- Replies that close the connection (RFC 5321 §3.8, §4.2.2).
 

@@ -80,7 +80,7 @@ def test_the_defaults_file_shows_every_filter_as_it_ships():
     for name, kind in catalogue().items():
         on = on_words({result: kind.on.get(result) for result in (*kind.results, *kind.on)})
         assert shown[name].pop("on") == on, name
-        assert shown[name].pop("enabled") is True, name
+        assert shown[name].pop("enabled") is kind.enabled, name
         assert {key: str(value) for key, value in shown[name].items()} == {
             key: str(value) for key, value in options_table(kind.Options()).items()
         }, name

@@ -1,12 +1,17 @@
 """Every result word of every filter is proved by a case file (tests/filters/cases/FILTER/RESULT[--note].toml).
 
-``nothing--note.toml`` proves that nothing is found. Keys: ``reason`` and ``detail`` as expected; ``[options]``;
-``[connection]`` and ``[envelope]`` with the fields of those types; ``content``, its lines ended by CR LF here;
-``repeat`` = { line, times } put before it.
+``nothing--note.toml`` proves that nothing is found. Keys: ``reason``, ``detail`` and ``weight`` as expected, of the
+finding with the file's result; ``results``, all of them in order, where there are several; ``[options]``;
+``[connection]`` and ``[envelope]`` with the fields of those types; ``reverse_path`` and ``recipients`` as addresses;
+``content``, its lines ended by CR LF here; ``repeat`` = { line, times } put before it; ``dns``, a zone's text
+(``gateway.dns.zone``).
+
+What filters remember: ``[[memory]]`` with ``reputation = NAME``, ``good`` and ``bad``, or ``penpal = [OURS, THEIRS]``;
+``earlier``, how many seconds before the examination the same mail has been examined already.
 """
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,19 +21,26 @@ from pydantic import TypeAdapter
 
 from gateway.clock import FakeClock
 from gateway.dns.zone import ZoneResolver
-from gateway.filters import catalogue
+from gateway.filters import COMMON_RESULTS, catalogue
 from gateway.mail.connection import Connection, Role
 from gateway.mail.content import EMPTY_CONTENT, Content
-from gateway.mail.envelope import Envelope
+from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.transaction import Transaction
 from gateway.policy.filter import Context
 from gateway.policy.finding import PERMERROR, TEMPERROR
+from gateway.smtp.path import parse_forward_path, parse_reverse_path
+from gateway.state.greylist import Greylist
+from gateway.state.penpals import Penpals
+from gateway.state.reputation import Reputation
+from gateway.state.table import SharedTable
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(CASES.rglob("*.toml"))
 CLOCK = FakeClock()
 CONTEXT = Context(clock=CLOCK, resolver=ZoneResolver(), hostname="mx.ours.test")
-KEYS = {"reason", "detail", "options", "connection", "envelope", "content", "repeat"}
+KEYS = {"reason", "detail", "weight", "results", "options", "connection", "envelope", "content", "repeat"} | {
+    *("dns", "reverse_path", "recipients", "memory", "earlier")
+}
 
 
 def result_of(path: Path) -> str:
@@ -55,28 +67,71 @@ def transaction(case: dict[str, Any]) -> Transaction:
     return Transaction(
         trace_id="01J8Z3Q4R5S6T7V8W9X0Y1Z2A3",
         connection=Connection(**facts),
-        envelope=Envelope(**case.get("envelope", {})),
+        envelope=Envelope(**_reverse_path(case), **case.get("envelope", {})),
+        recipients=tuple(
+            Recipient(path=parse_forward_path(f"<{address}>".encode(), smtputf8=True)[0])
+            for address in case.get("recipients", ())
+        ),
         content=Content(text.replace("\n", "\r\n").encode()) if received else EMPTY_CONTENT,
         received=received,
     )
 
 
+def _reverse_path(case: dict[str, Any]) -> dict[str, Any]:
+    if "reverse_path" not in case:
+        return {}
+    return {"reverse_path": parse_reverse_path(f"<{case['reverse_path']}>".encode(), smtputf8=True)[0]}
+
+
+@pytest.fixture
+def memories(tmp_path):
+    """The memories of the door, small, on a clock of their own."""
+    clock, tables = FakeClock(), []
+
+    def table(name):
+        tables.append(SharedTable(tmp_path / name, places=64, clock=clock))
+        return tables[-1]
+
+    kinds = (Greylist, Penpals, Reputation)
+    yield clock, {kind: kind(table(kind.__name__), clock) for kind in kinds}
+    for opened in tables:
+        opened.close()
+
+
+def remember(services: dict[type, Any], past: list[dict[str, Any]]) -> None:
+    for one in past:
+        if "penpal" in one:
+            services[Penpals].note(*one["penpal"])
+        else:
+            services[Reputation].note(one["reputation"], good=one.get("good", 0), bad=one.get("bad", 0))
+
+
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
-async def test_case(path):
+async def test_case(path, memories):
     case = tomllib.loads(path.read_text(encoding="utf-8"))
     assert set(case) <= KEYS
     kind = catalogue()[path.parent.name]
     instance = kind(TypeAdapter(kind.Options).validate_python(case.get("options", {})))
-    finding = await instance.examine(transaction(case), CONTEXT)
+    clock, services = memories
+    remember(services, case.get("memory", []))
+    context = replace(CONTEXT, clock=clock, services=services, resolver=ZoneResolver(case.get("dns", "")))
+    earlier = [*sorted(case.get("earlier", []), reverse=True), 0]
+    for ago, until in zip(earlier, earlier[1:], strict=False):
+        await instance.examine(transaction(case), context)
+        clock.advance(ago - until)
+    said = await instance.examine(transaction(case), context)
+    found = said if isinstance(said, tuple) else () if said is None else (said,)
     if result_of(path) == "nothing":
-        assert finding is None
+        assert found == ()
         return
-    assert finding is not None
-    assert (finding.filter, finding.result) == (path.parent.name, result_of(path))
+    assert [finding.result for finding in found] == case.get("results", [result_of(path)])
+    assert {finding.filter for finding in found} == {path.parent.name}
+    finding = next(one for one in found if one.result == result_of(path))
     if "reason" in case:
         assert finding.reason == case["reason"]
     if "detail" in case:
         assert dict(finding.detail) == case["detail"]
+    assert finding.weight == case.get("weight", 1.0)
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -84,7 +139,7 @@ def test_a_filter_has_a_case_for_every_result_and_one_for_nothing(name):
     shown = {result_of(path) for path in FILES if path.parent.name == name}
     assert set(catalogue()[name].results) - {TEMPERROR, PERMERROR} <= shown
     assert "nothing" in shown
-    assert shown <= set(catalogue()[name].results) | {"nothing"}
+    assert shown <= set(catalogue()[name].results) | {"nothing", *COMMON_RESULTS}
 
 
 def test_every_case_belongs_to_a_filter():
