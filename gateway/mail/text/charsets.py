@@ -1,9 +1,9 @@
 """Octets to text, as a lenient reader does it: labels as the WHATWG reads them, mislabelled text recovered.
 
 Order of belief: a byte order mark; seven-bit escapes (ISO-2022-JP under any label, UTF-7 and HZ under their own);
-UTF-8 wherever it is valid; the declared charset, when what it gives looks like a language; else the best-looking reading
-of a sample of SAMPLE_OCTETS by the commonest characters of each language (``frequency``). So GBK declared as Big5,
-Shift_JIS as EUC-KR, or Chinese under ISO-8859-1 or no label at all come out as what was typed.
+UTF-8 wherever it is valid; the declared charset, when what it gives looks like a language; else the best-looking
+reading of a sample by the commonest characters of each language (``guess``). So GBK declared as Big5, Shift_JIS as
+EUC-KR, or Chinese under ISO-8859-1 or no label at all come out as what was typed.
 
 ``decode`` never raises and never returns surrogates, so its text always encodes as UTF-8. Octets that mean nothing
 become U+FFFD. Labels choose among the charsets named here only: Python's codec registry has some that run in quadratic
@@ -198,21 +198,15 @@ def _iso_2022_jp(octets: bytes) -> str:
     return "".join(text)
 
 
+_HIGH = bytes(octet | 0x80 for octet in range(256))
+
+
 def _designated(escape: bytes, octets: bytes) -> str:
     if escape in (b"\x1b$B", b"\x1b$@"):
-        return b"".join(map(_shifted, octets[0::2], octets[1::2])).decode("cp932", "replace")
+        return octets.translate(_HIGH).decode("euc_jis_2004", "replace")
     if escape == b"\x1b(I":
-        return bytes(octet | 0x80 for octet in octets).decode("cp932", "replace")
+        return octets.translate(_HIGH).decode("cp932", "replace")
     return octets.decode("ascii", "replace")
-
-
-def _shifted(row: int, cell: int) -> bytes:
-    """Return a JIS X 0208 pair as Shift_JIS (JIS X 0208:1997, appendix 1)."""
-    if not (0x21 <= row <= 0x7E and 0x21 <= cell <= 0x7E):
-        return b"\x80"
-    lead = (row + 1) // 2 + (0x70 if row < 0x5F else 0xB0)
-    trail = cell + (0x1F if cell < 0x60 else 0x20) if row % 2 else cell + 0x7E
-    return bytes((lead, trail))
 
 
 _SPECIAL: dict[str, Callable[[bytes], str]] = {

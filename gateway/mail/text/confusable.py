@@ -9,5 +9,5 @@ def skeleton(text: str) -> str:
 
 
 def similar(a: str, b: str, distance: int) -> bool:
-    """Tell whether ``a`` and ``b`` look alike or are at most ``distance`` edits apart once their skeletons are taken."""
+    """Tell whether ``a`` and ``b`` look alike, or are at most ``distance`` edits of their skeletons apart."""
     return distance >= 0 and skeleton(a) == skeleton(b)

@@ -1,8 +1,8 @@
 """Which charset reads these octets as a language: a score over a sample, for text whose label is missing or wrong.
 
 A character's weight is how much it speaks for its reading: common characters of Chinese, Japanese and Korean
-(``frequency``), Cyrillic in lower case, punctuation; rare Han, private use and replacement characters speak against it. A
-reading's score is the mean weight per octet that is not ASCII. The declared charset has an advantage, and is not
+(``frequency``), Cyrillic in lower case, punctuation; rare Han, private use and replacement characters speak against
+it. A reading's score is the mean weight per octet that is not ASCII. The declared charset has an advantage, and is not
 contested at all when what it gives looks good.
 
 Bounded: at most SAMPLE_OCTETS are read, in at most nine charsets; about 0.2 ms.
@@ -21,8 +21,8 @@ DOUBLE_OCTET = frozenset({"gb18030", "big5", "cp932", "euc_jp", "cp949"})
 _CANDIDATES = ("gb18030", "big5", "cp949", "cp932", "euc_jp", "cp1251", "koi8_r")
 # Alphabets of Latin letters share their ASCII half and are judged by how high octets are strewn among it.
 _LATIN = frozenset(
-    "windows-1252 iso8859_2 iso8859_3 iso8859_4 cp1254 iso8859_10 iso8859_13 iso8859_14 iso8859_15 iso8859_16 cp1250 "
-    "cp1257 cp1258 mac_roman cp437 cp850 cp852".split()
+    {"windows-1252", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_10", "iso8859_13", "iso8859_14", "iso8859_15"}
+    | {"iso8859_16", "cp1250", "cp1254", "cp1257", "cp1258", "mac_roman", "cp437", "cp850", "cp852"}
 )
 _PYTHON = {"big5": "cp950"}
 
