@@ -117,3 +117,62 @@ def test_nonsense_is_answered_with_a_sentence(files, more, code, told):
     assert result.exit_code == code
     assert result.output.startswith(told)
     assert "Traceback" not in result.output
+
+
+RULES = (
+    TWO["second"] + '[[rule]]\nname = "fapiao"\ncomment = "asked for by the helpdesk"\n'
+    'when = { subject = { contains = "发票" }, not = { from_domain = "tax.test" } }\n'
+    'score = 6\nground = "advertising"\n'
+    '[[rule]]\nname = "nearly"\nwhen = { subject = { contains = "代开" }, helo = "x.test" }\naction = "reject"\n'
+    '[[rule]]\nname = "far"\nwhen = { subject = "nothing like it" }\nscore = 1\n'
+    '[[rule]]\nname = "off"\nwhen = { subject = { contains = "代开" } }\nscore = 1\nenabled = false\n'
+)
+FAPIAO = b"From: a@b.test\r\nSubject: =?utf-8?B?5Luj5byA5Y+R56Wo?=\r\n\r\nhi\r\n"
+
+
+async def explained(bench, tools, choice):
+    tx = tools.transaction(FAPIAO, "b@second.test")
+    told = await explain(bench({"second": RULES}, asker=NotAsked()).gate, tx, NotAsked(), rules=choice)
+    return told.recipients[0]
+
+
+async def test_a_rule_that_fired_tells_what_it_found_and_where(bench, tools):
+    told = await explained(bench, tools, "near")
+    assert [(rule.name, rule.outcome) for rule in told.rules] == [
+        ("fapiao", "fired"), ("nearly", "not-fired"), ("off", "disabled")
+    ]  # fmt: skip
+    assert told.rules_not_told == 1
+    assert told.grounds == ("advertising",)
+    fapiao, nearly, _ = told.rules
+    assert fapiao.place.endswith("policies/second.toml:3")
+    found = next(clause for clause in fapiao.clauses if clause.matched)
+    assert (found.condition, found.held, found.matched) == ('subject contains "发票"', True, "发票")
+    assert found.place
+    missed = next(clause for clause in nearly.clauses if clause.condition.startswith("helo"))
+    assert (missed.held, missed.values) == (False, ("mail.sender.test",))
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [("fired", ["fapiao"]), ("all", ["fapiao", "nearly", "far", "off"]), ("f*", ["fapiao", "far"])],
+)
+async def test_which_rules_are_told_of_is_a_choice(bench, tools, choice, names):
+    told = await explained(bench, tools, choice)
+    assert [rule.name for rule in told.rules] == names
+    assert told.rules_not_told == 4 - len(names)
+
+
+def test_the_command_prints_rules_as_a_tree_in_the_readers_script(files):
+    (files / "policies" / "second.toml").write_text(RULES, encoding="utf-8")
+    (files / "mail.eml").write_bytes(FAPIAO)
+    result = invoke(files, "--rcpt", "b@second.test")
+    assert result.exit_code == 0, result.output
+    for line in (
+        "rule      fired: fapiao  +6  ground advertising  ",
+        "          # asked for by the helpdesk\n",
+        '            + subject contains "发票"  found: 发票  (',
+        '            - helo is "x.test"  was: mail.sender.test\n',
+        "rules     1 more did not fire; --rules all tells why, --rules 'NAME*' of some\n",
+        "  grounds advertising\n",
+    ):
+        assert line in result.output, result.output
