@@ -22,6 +22,8 @@ _CANONICALISATIONS = {b"simple": "simple", b"relaxed": "relaxed"}
 _REQUIRED = ("v", "a", "b", "bh", "d", "h", "s")
 _NAME = re.compile(rb"[!-9;-~]+")
 _B_VALUE = re.compile(rb"(?:\A|;)[ \t\r\n]*b[ \t\r\n]*=([^;]*)")
+# RFC 6376 §2.11: dkim-quoted-printable, which i= may be written in.
+_HEX_OCTET = re.compile(rb"=([0-9A-F]{2})")
 # RFC 6376 §3.5: t= and x= have 1 to 12 digits, l= 1 to 76.
 _SECONDS = re.compile(rb"[0-9]{1,12}")
 _LENGTH = re.compile(rb"[0-9]{1,76}")
@@ -197,6 +199,10 @@ def _period(tags: Mapping[str, bytes]) -> tuple[int | None, int | None]:
     return signed, expires
 
 
+def _octet(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
+
+
 def _length(tags: Mapping[str, bytes]) -> int | None:
     if "l" not in tags:
         return None
@@ -208,7 +214,7 @@ def _length(tags: Mapping[str, bytes]) -> int | None:
 def _identity(tags: Mapping[str, bytes], domain: str) -> str:
     if "i" not in tags:
         return f"@{domain}"
-    identity = without_space(tags["i"]).decode("utf-8", "replace")
+    identity = _HEX_OCTET.sub(_octet, without_space(tags["i"])).decode("utf-8", "replace")
     _, at, of = identity.rpartition("@")
     try:
         name = normalise_domain(of)
