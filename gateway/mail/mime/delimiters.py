@@ -12,6 +12,8 @@ from gateway.mail.mime.habits import Habits
 from gateway.mail.mime.limits import MAX_PADDING_OCTETS, MimeLimits
 from gateway.mail.mime.octets import Octets
 
+# RFC 2046 §5.1.1: a delimiter begins a line.
+LINE_LEAD = b"\n--"
 # More open multiparts than this are searched for together. Mail that people write has two or three.
 MANY = 4
 # How far the first of several boundaries is searched before the others have their turn, and how that grows.
@@ -42,10 +44,10 @@ class Delimiter(NamedTuple):
 class _Watch:
     __slots__ = ("boundary", "closed", "hit", "needle", "opened", "owner", "searched")
 
-    def __init__(self, boundary: bytes, owner: int, at: int) -> None:
+    def __init__(self, boundary: bytes, lead: bytes, owner: int, at: int) -> None:
         self.boundary, self.owner = boundary, owner
         self.opened = self.searched = at
-        self.needle = b"\n--" + boundary
+        self.needle = lead + boundary
         self.hit: Delimiter | None = None
         self.closed = False
 
@@ -53,14 +55,15 @@ class _Watch:
 class Delimiters:
     """The delimiters of a growing and shrinking stack of multiparts; ``owner`` is a part's index."""
 
-    __slots__ = ("_bare_cr_searched", "_habits", "_limits", "_near", "_notes", "_octets", "_size", "_watches")
+    __slots__ = ("_habits", "_lead", "_limits", "_looked_at", "_near", "_notes", "_octets", "_size", "_watches")
 
     def __init__(self, octets: Octets, habits: Habits, limits: MimeLimits, notes: Notes) -> None:
         self._octets, self._habits, self._limits, self._notes = octets, habits, limits, notes
         self._size = len(octets)
         self._watches: list[_Watch] = []
         self._near = 0
-        self._bare_cr_searched = 0
+        self._looked_at = 0
+        self._lead = LINE_LEAD if habits.delimiter_place == "line" else b"--"
 
     def open(self, boundary: bytes, owner: int, at: int) -> bool:
         """Watch for the delimiters of a multipart whose body begins at ``at``; False when they are another's."""
@@ -68,7 +71,7 @@ class Delimiters:
             self._notes.ambiguous("boundary-reused")
             if self._habits.reused_boundary == "outer":
                 return False
-        self._watches.append(_Watch(boundary, owner, at))
+        self._watches.append(_Watch(boundary, self._lead, owner, at))
         return True
 
     def close(self, owner: int) -> None:
@@ -82,17 +85,25 @@ class Delimiters:
         watch = self._watches.pop()
         while watch.owner != owner:
             watch = self._watches.pop()
-        # A bare CR is a line's end to some readers.
-        needle = b"\r--" + watch.boundary
-        if len(self._watches) >= MANY:
-            needle, end = b"\r--", self._bare_cr_end(end)
-        if self._octets.find(needle, watch.opened, end) >= 0:
-            self._notes.ambiguous("bare-cr")
+        if self._lead == LINE_LEAD:
+            self._look_within_lines(watch, end)
 
-    def _bare_cr_end(self, end: int) -> int:
-        """Return where to look to for hyphens after a bare CR: once for all multiparts."""
-        searched, self._bare_cr_searched = self._bare_cr_searched, self._size
-        return end if searched < end else 0
+    def _look_within_lines(self, watch: _Watch, end: int) -> None:
+        """Tell whether a boundary stands where only some readers see a line begin: after a bare CR, or anywhere."""
+        needle, at = b"--" + watch.boundary, watch.opened
+        if len(self._watches) >= MANY:
+            # One search for all of them; each would be another pass over the same octets.
+            needle, at = b"\r--", max(at, self._looked_at)
+            self._looked_at = max(end, self._looked_at)
+        for _ in range(self._limits.max_near_delimiters):
+            found = self._octets.find(needle, at, end)
+            if found < 0:
+                return
+            before = self._octets[max(found - 1, 0) : found + 1]
+            if before[:1] != b"\n":
+                self._notes.ambiguous("bare-cr" if b"\r" in before else "delimiter-in-line")
+                return
+            at = found + 1
 
     def next(self, at: int, until: int) -> Delimiter | None:
         """Return the nearest delimiter whose line begins from ``at`` to ``until``, or one beyond, or None."""
@@ -130,7 +141,7 @@ class Delimiters:
         needles = tuple(watch.needle for watch in heeded)
         longest = max(map(len, needles))
         while self._near <= self._limits.max_near_delimiters:
-            found = self._octets.find(b"\n--", max(at - 1, 0), until)
+            found = self._octets.find(self._lead, max(at + 2 - len(self._lead), 0), until)
             if found < 0:
                 return None
             line = self._octets[found : found + longest]
@@ -165,8 +176,9 @@ class Delimiters:
         at = max(at, watch.searched)
         watch.hit = None
         # The line end before it is searched for as well.
-        end = min(horizon - 1 + len(watch.needle), self._size)
-        while (found := self._octets.find(watch.needle, max(at - 1, 0), end)) >= 0:
+        back = 2 - len(self._lead)
+        end = min(horizon + back + len(watch.needle), self._size)
+        while (found := self._octets.find(watch.needle, max(at + back, 0), end)) >= 0:
             hit = self._examined(watch, found)
             if hit is not None:
                 if not watch.closed:
@@ -183,7 +195,7 @@ class Delimiters:
         return None
 
     def _examined(self, watch: _Watch, found: int) -> Delimiter | None:
-        line = found + 1
+        line = found + len(self._lead) - 2
         tail_start = line + 2 + len(watch.boundary)
         furthest = min(self._size, tail_start + MAX_PADDING_OCTETS)
         line_end = self._octets.find(b"\n", tail_start, furthest)
@@ -198,7 +210,9 @@ class Delimiters:
         else:
             self._notes.ambiguous("boundary-prefix")
             return None
-        start = found - 1 if found and self._octets[found - 1 : found] == b"\r" else found
+        ending = self._octets[max(line - 2, 0) : line]
+        # RFC 2046 §5.1.1: the line end before a delimiter is part of it.
+        start = line - 2 if ending == b"\r\n" else line - ending.endswith(b"\n")
         return Delimiter(start, line, after, watch.owner, closing)
 
     def _line_after(self, at: int) -> int:

@@ -23,6 +23,7 @@ class Draft:
         "header",
         "header_end",
         "index",
+        "is_divided",
         "media_type",
         "parent",
         "preamble_end",
@@ -45,7 +46,7 @@ class Draft:
         self.boundary = self.type_value = b""
         self.block_name: bytes | None = None
         self.defects: list[str] = []
-        self.watched = False
+        self.watched = self.is_divided = False
 
     @classmethod
     def of_block(cls, index: int, parent: "Draft", block: Block) -> "Draft":
@@ -89,5 +90,6 @@ class Draft:
             block_name=self.block_name,
             preamble_end=self.preamble_end if self.preamble_end >= 0 else self.body_end,
             epilogue_start=self.epilogue_start if self.epilogue_start >= 0 else self.body_end,
+            is_divided=self.is_divided,
             defects=tuple(self.defects),
         )

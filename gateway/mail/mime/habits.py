@@ -23,6 +23,8 @@ class Habits:
     header_end: Literal["empty-line", "not-a-field", "white-line"] = "empty-line"
     # "--boundaryX": RFC 2046 §5.1.1 lets the beginning suffice (Dovecot does), most readers compare the line.
     delimiter: Literal["line", "beginning"] = "line"
+    # "text--boundary--", not at the beginning of a line: text, or a delimiter (Stalwart).
+    delimiter_place: Literal["line", "anywhere"] = "line"
     # A delimiter after the close-delimiter: epilogue, or one more part.
     epilogue: Literal["ignored", "read"] = "ignored"
     # An enclosing multipart's delimiter within an inner one: ends the inner (RFC 2046 §5.1.2), or is its text.
@@ -66,6 +68,7 @@ ANSWERS: dict[str, tuple[tuple[str, str], ...]] = {
     "not-a-field": (("header_end", "not-a-field"),),
     "white-line": (("header_end", "white-line"),),
     "boundary-prefix": (("delimiter", "beginning"),),
+    "delimiter-in-line": (("delimiter_place", "anywhere"),),
     "delimiter-in-epilogue": (("epilogue", "read"),),
     "unclosed-multipart": (("enclosing", "text"),),
     "boundary-missing": (("no_boundary", "guessed"),),

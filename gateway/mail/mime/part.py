@@ -34,8 +34,9 @@ class MimePart:
 
     ``start``, ``header_end``, ``body_start`` and ``body_end`` are offsets in the content that was parsed; the line end
     before a delimiter belongs to the delimiter (RFC 2046 §5.1.1). ``index`` is the place in ``MimeTree.parts``,
-    ``parent`` that of the enclosing part or -1. Of a multipart ``preamble_end`` is where its first delimiter begins,
-    ``epilogue_start`` the end of its close-delimiter's line; both are ``body_end`` where it has none.
+    ``parent`` that of the enclosing part or -1. ``is_divided`` says that the body is a message or parts of this tree.
+    Of a multipart ``preamble_end`` is where its first delimiter begins, ``epilogue_start`` the end of its
+    close-delimiter's line; both are ``body_end`` where it has none.
     ``type_value`` is the Content-Type that counted, unfolded; b"" when there was none.
     """
 
@@ -54,6 +55,7 @@ class MimePart:
     block_name: bytes | None = None
     preamble_end: int = 0
     epilogue_start: int = 0
+    is_divided: bool = False
     defects: tuple[str, ...] = ()
 
     @property
@@ -63,12 +65,12 @@ class MimePart:
 
     @property
     def is_multipart(self) -> bool:
-        """Whether it is read as a multipart, with parts or (``defects``) without."""
+        """Whether it is declared or read as a multipart, with delimiters or without."""
         return bool(self.boundary) or self.media_type.startswith("multipart/")
 
     @property
     def is_message(self) -> bool:
-        """Whether it encloses a message whose parts stand in the same tree."""
+        """Whether its body is a message whose octets stand there as they are."""
         return self.media_type in MESSAGE_TYPES and not self.is_encoded
 
     @property
@@ -78,8 +80,8 @@ class MimePart:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether its body is data: neither a multipart nor an enclosed message of this tree."""
-        return not self.is_multipart and not self.is_message
+        """Whether its body is data, and no message or parts of this tree; a multipart without delimiters is one."""
+        return not self.is_divided
 
     @property
     def is_encoded(self) -> bool:
@@ -190,14 +192,14 @@ class MimeTree:
         yield Range(part.start, part.header_end, "header", index)
         yield Range(part.header_end, part.body_start, "separator", index)
         children = self._children.get(index, [])
-        if part.is_multipart:
+        if part.is_leaf and children:
+            yield from _between(children, part.body_start, part.body_end, "text", index)
+        elif part.is_leaf:
+            yield Range(part.body_start, part.body_end, "block" if part.is_block else "body", index)
+        elif not part.is_message:
             yield Range(part.body_start, part.preamble_end, "preamble", index)
             yield from _between(children, part.preamble_end, part.epilogue_start, "delimiter", index)
             yield Range(part.epilogue_start, part.body_end, "epilogue", index)
-        elif children and not part.is_message:
-            yield from _between(children, part.body_start, part.body_end, "text", index)
-        elif not children:
-            yield Range(part.body_start, part.body_end, "block" if part.is_block else "body", index)
 
 
 def _between(children: list[MimePart], start: int, end: int, kind: RangeKind, index: int) -> Iterator[Range]:

@@ -51,6 +51,11 @@ class Leaf:
         return alternatives(self.part.raw(self.content), self.part.encoding)
 
     @property
+    def size(self) -> int:
+        """The octets of its body, encoded as they stand."""
+        return self.part.body_end - self.part.body_start
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What makes two leaves the same to a scanner: place, encoding, type and names."""
         part = self.part
@@ -108,7 +113,7 @@ def readings(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Iterat
         habits = waiting.popleft()
         reading = _read(content, habits, limits)
         scans += 1
-        fresh = tuple(leaf for leaf in reading.leaves if leaf.key not in seen)
+        fresh = tuple(leaf for leaf in reading.leaves if leaf.key not in seen and (leaf.size or habits is USUAL))
         seen.update(leaf.key for leaf in fresh)
         if fresh or not known.issuperset(reading.ambiguities):
             known.update(reading.ambiguities)

@@ -93,9 +93,11 @@ class _Scan:
         """Step over a delimiter: into the next part, or into the epilogue."""
         if owner.preamble_end < 0:
             owner.preamble_end = start
+            owner.is_divided = True
         owner.epilogue_start = delimiter.after if delimiter.closing else -1
         if not delimiter.closing:
-            return self._enter(delimiter.after, owner)
+            # A delimiter that ends the content begins nothing: a close-delimiter without its hyphens.
+            return self._enter(delimiter.after, owner) if delimiter.after < self._size else self._size
         if self._habits.epilogue == "ignored":
             self._delimiters.close(owner.index)
         return delimiter.after
@@ -107,6 +109,7 @@ class _Scan:
             if draft.depth >= self._limits.max_depth or len(self._parts) >= self._limits.max_parts:
                 self._notes.limit("depth" if draft.depth >= self._limits.max_depth else "parts")
                 break
+            draft.is_divided = True
             draft = self._read_header(draft.body_start, draft)
         if draft.is_multipart and not draft.boundary and self._habits.no_boundary == "guessed":
             draft.boundary = self._guessed_boundary(draft)
