@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, config, explain, init, policy, queue, reload, rule, send, serve, status, trace
+from gateway.cli import audit, config, dnsbl, explain, init, policy, queue, reload, rule, send, serve, status, trace
 
 app = typer.Typer(
     name="tidegate",
@@ -45,3 +45,4 @@ app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")
+app.add_typer(dnsbl.app, name="dnsbl")
