@@ -61,9 +61,14 @@ class RuleEditor:
         self._path = path
         self._catalogue = catalogue
         self._snapshot = load(path, catalogue)
-        folder = path.parent / self._snapshot.config.policies
-        self._files = {Path(name): text for name, text in self._snapshot.texts.items() if Path(name).parent == folder}
-        self._default = folder / f"{DEFAULT_NAME}.toml"
+        folder = self._snapshot.config.policies.resolve()
+        # By the names that the load knows them by, relative ones included.
+        texts = {Path(name): text for name, text in self._snapshot.texts.items()}
+        self._files = {
+            file: text for file, text in texts.items() if file.suffix == ".toml" and file.parent.resolve() == folder
+        }
+        default = next((file for file in self._files if file.stem == DEFAULT_NAME), None)
+        self._default = default or next((file.parent for file in self._files), folder) / f"{DEFAULT_NAME}.toml"
 
     def add(self, name: str, where: str, keys: Mapping[str, Any], when: str) -> RuleChange:
         """Put a rule behind those of ``where``: ``default``, a policy file's name, a domain or a mailbox."""

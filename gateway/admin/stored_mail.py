@@ -8,6 +8,7 @@ X-Original-To or To. What is not there is the null reverse-path, ``postmaster@lo
 import mailbox
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -55,10 +56,11 @@ class MailStore:
         return len(self.mbox) if self.mbox is not None else len(self.names)
 
     def messages(self) -> Iterator[StoredMail]:
-        """Yield each message; one that has gone meanwhile is passed over."""
+        """Yield each message, once; one that has gone meanwhile is passed over."""
         if self.mbox is not None:
-            for number, key in enumerate(self.mbox.iterkeys(), 1):
-                yield StoredMail(f"{self.path}#{number}", self.mbox.get_bytes(key))
+            with closing(self.mbox) as box:
+                for number, key in enumerate(box.iterkeys(), 1):
+                    yield StoredMail(f"{self.path}#{number}", box.get_bytes(key))
             return
         for name in self.names:
             try:
