@@ -18,6 +18,7 @@ from gateway.journal.codec import as_dict
 from gateway.journal.events import (
     ConfigurationChanged,
     DeliveryAttempted,
+    DnsListChanged,
     Event,
     InternalError,
     ListApplied,
@@ -26,6 +27,7 @@ from gateway.journal.events import (
     MessageJudged,
     NoticeQueued,
     OperatorActed,
+    OwnListingChanged,
     QueueChanged,
     RecipientRefused,
     ScannerChanged,
@@ -341,6 +343,17 @@ def _list_overdue(event: ListOverdue) -> _Described:
     return Level.ERROR, {"list": event.list, "edition": event.edition}, f"not applied in time: {event.reason}"
 
 
+def _dns_list(event: DnsListChanged) -> _Described:
+    level = Level.INFO if event.state == "healthy" else Level.ERROR
+    return level, {"zone": event.zone, "state": event.state}, event.reason
+
+
+def _own_listing(event: OwnListingChanged) -> _Described:
+    level = Level.ERROR if event.state == "listed" else Level.INFO
+    fields = {"identity": event.identity, "zone": event.zone, "state": event.state, "code": event.code}
+    return level, fields, event.reason
+
+
 def _internal(event: InternalError) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
@@ -376,5 +389,7 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     ListApplied: _list_applied,
     ListWithheld: _list_withheld,
     ListOverdue: _list_overdue,
+    DnsListChanged: _dns_list,
+    OwnListingChanged: _own_listing,
     InternalError: _internal,
 }

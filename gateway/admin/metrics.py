@@ -28,6 +28,7 @@ from gateway.admin.protocol import QueueStatus
 from gateway.journal.events import (
     ConfigurationChanged,
     DeliveryAttempted,
+    DnsListChanged,
     Event,
     InternalError,
     ListApplied,
@@ -35,6 +36,7 @@ from gateway.journal.events import (
     ListWithheld,
     MessageJudged,
     NoticeQueued,
+    OwnListingChanged,
     QueueChanged,
     RecipientRefused,
     SessionClosed,
@@ -143,6 +145,8 @@ class Metrics:
             ListApplied: self._list_changed,
             ListWithheld: self._list_changed,
             ListOverdue: self._list_changed,
+            DnsListChanged: self._dns_list_changed,
+            OwnListingChanged: self._own_listing_changed,
             StorageFailed: self._storage_failed,
             InternalError: self._internal_error,
         }
@@ -263,6 +267,12 @@ class Metrics:
         self._lists = self._counters(
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
         )
+        self._dns_lists = self._counters(
+            "tidegate_dns_list_changes_total", "Changes of what the probes say of DNS lists, by the new state.", "state"
+        )
+        self._own_listings = self._counters(
+            "tidegate_own_listings_total", "Own addresses and domains found on DNS lists, and gone again.", "state"
+        )
         self._adoptions = self._counter("tidegate_shards_adopted_total", "Spool shards taken over from lost workers.")
         self._journal_dropped = self._gauge(
             "tidegate_journal_dropped_events", "Events not journalled since the start because writing failed."
@@ -328,6 +338,12 @@ class Metrics:
     def _list_changed(self, event: ListApplied | ListWithheld | ListOverdue) -> None:
         outcome = event.state if isinstance(event, ListWithheld) else event.kind.removeprefix("list_")
         self._lists[(outcome,)].inc()
+
+    def _dns_list_changed(self, event: DnsListChanged) -> None:
+        self._dns_lists[(event.state,)].inc()
+
+    def _own_listing_changed(self, event: OwnListingChanged) -> None:
+        self._own_listings[(event.state,)].inc()
 
     def _adopted(self, event: ShardAdopted) -> None:
         del event

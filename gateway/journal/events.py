@@ -282,6 +282,35 @@ class ListOverdue(Event):
     reason: str
 
 
+# Lists in the DNS -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsListChanged(Event):
+    """A DNS list passed or failed its probe (RFC 5782 §5), other than before.
+
+    ``state`` is healthy, or blind, wildcard, refused, unreachable: then it is an alarm, and the list is not asked.
+    """
+
+    zone: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnListingChanged(Event):
+    """Alarm: an address or domain of ours is on a DNS list, or (``state`` cleared) is not any more.
+
+    ``state`` is listed or cleared; ``code`` the list's return code, ``reason`` its words.
+    """
+
+    identity: str
+    zone: str
+    state: str
+    code: str
+    reason: str
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 
