@@ -97,24 +97,25 @@ class _Reading:
             return len(self._octets), False
         token = match[0]
         if match.lastgroup == "angle":
-            ends = self._angle is not None
-            if ends:
+            if self._angle is not None:
                 # The mailbox ends before this one: read it again when that is finished.
                 return at, True
             self._angle = token[1:-1]
-            return match.end(), False
-        if token == b"(":
+        elif token == b"(":
             return self._skip_comment(at), False
-        if token in (b",", b";"):
+        elif token in (b",", b";"):
             return match.end(), True
-        if token == b":" and match.end() <= self._last_semicolon and self._names_group():
+        elif token == b":" and match.end() <= self._last_semicolon and self._names_group():
             self._phrase.clear()
-            return match.end(), False
+        else:
+            self._add(token)
+        return match.end(), False
+
+    def _add(self, token: bytes) -> None:
         if token == b'"':
             # Without its other half: every later one is read plainly too, so that the value is scanned twice at most.
             self._tokens = _WITHOUT_QUOTES
         self._phrase.append(token)
-        return match.end(), False
 
     def _names_group(self) -> bool:
         # More words than this are not the name of a group.

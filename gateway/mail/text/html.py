@@ -4,7 +4,7 @@ The tokens are those of the HTML standard (https://html.spec.whatwg.org/#tokeniz
 raw text elements, quoted attributes, character references; so markup that hides text from simple strippers (a ">" in an
 attribute, "<!-->", unclosed quotes) hides nothing here, and text that a browser drops is dropped. Elements that begin a
 line break it, others join ("V<b></b>iagra"). Text is left out, and reported, when a reader cannot see it:
-``display:none``, no size, transparent, outside the page, or the colour of its background (``gateway.mail.text.styles``).
+``display:none``, no size, transparent, off the page, or the colour of its background (``gateway.mail.text.styles``).
 
 Why our own: trees are built in quadratic time when nesting is hostile. selectolax 1.0 (lexbor), otherwise eight times
 as fast as this, was measured at 9 s for 400 KB of ``<div>`` and cannot be interrupted; lxml's parser is not that of the

@@ -8,12 +8,22 @@ CSS 2.2 §9 to §18, CSS Color 4 for the ways of writing a colour.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import lru_cache
 
 # How text is hidden.
 TRICKS = ("display-none", "zero-size", "transparent", "off-screen", "same-colour")
 
 Colour = tuple[int, int, int]
+
+
+class _Word(Enum):
+    """What is declared as a colour without being one."""
+
+    TRANSPARENT = 0
+    # An image, a gradient.
+    UNKNOWN = 1
+
 
 # The sum of three differences below which nobody can read: #f0f0f0 on white is 45.
 _NEAR_COLOUR = 48
@@ -53,9 +63,8 @@ class _Own:
     gone: str = ""
     unseen: str | None = None
     tiny: bool | None = None
-    # False: declared as something unknown.
-    colour: Colour | bool | None = None
-    background: Colour | bool | None = None
+    colour: Colour | _Word | None = None
+    background: Colour | _Word | None = None
 
 
 class Sheet:
@@ -197,22 +206,27 @@ def _values(declarations: str) -> dict[str, str]:
 
 
 def _gone(values: Mapping[str, str]) -> str:
-    get = values.get
-    if get("display") == "none":
+    if values.get("display") == "none":
         return "display-none"
-    if _number(get("opacity", "")) == 0:
+    if _number(values.get("opacity", "")) == 0:
         return "transparent"
-    clipped = get("overflow", "") == "hidden"
-    if clipped and any(_is_zero(get(side, "")) for side in ("height", "width", "max-height", "max-width")):
+    if _is_clipped(values):
         return "zero-size"
-    if get("clip", "").replace(" ", "").startswith(("rect(0,0,0,0", "rect(0000", "rect(0px,0px,0px,0px")):
-        return "zero-size"
-    if _is_far_out(get("text-indent", "")) or _is_far_out(get("margin-left", "")):
-        return "off-screen"
-    placed = get("position") in ("absolute", "fixed", "relative")
-    if placed and any(_is_far_out(get(side, "")) for side in ("left", "top", "right", "bottom")):
-        return "off-screen"
-    return ""
+    return "off-screen" if _is_outside(values) else ""
+
+
+def _is_clipped(values: Mapping[str, str]) -> bool:
+    if values.get("clip", "").replace(" ", "").replace("px", "").startswith(("rect(0,0,0,0", "rect(1,1,1,1")):
+        return True
+    sides = (values.get(side, "") for side in ("height", "width", "max-height", "max-width"))
+    return values.get("overflow") == "hidden" and any(map(_is_zero, sides))
+
+
+def _is_outside(values: Mapping[str, str]) -> bool:
+    names = ["text-indent", "margin-left"]
+    if values.get("position") in ("absolute", "fixed", "relative"):
+        names += ("left", "top", "right", "bottom")
+    return any(_is_far_out(values.get(name, "")) for name in names)
 
 
 def _unseen(values: Mapping[str, str]) -> str | None:
@@ -255,10 +269,10 @@ def _is_tiny(value: str) -> bool | None:
 _SIZES = frozenset({"xx-small", "x-small", "small", "medium", "large", "x-large", "xx-large"})
 
 
-def _background(values: Mapping[str, str]) -> Colour | bool | None:
+def _background(values: Mapping[str, str]) -> Colour | _Word | None:
     image = values.get("background-image", "") + values.get("background", "")
     if "url(" in image or "gradient" in image:
-        return False
+        return _Word.UNKNOWN
     if "background-color" in values:
         return _colour_or_unknown(values["background-color"])
     for word in _WORDS.findall(values.get("background", "")):
@@ -307,14 +321,12 @@ _NAMES: Mapping[str, Colour] = {
 }
 
 
-def _colour_or_unknown(value: str) -> Colour | bool | None:
-    if value == "transparent":
-        return True
-    return _colour(value)
+def _colour_or_unknown(value: str) -> Colour | _Word | None:
+    return _Word.TRANSPARENT if value == "transparent" else _colour(value)
 
 
-def _colour(value: str) -> Colour | bool | None:
-    """Return a colour; True for one that lets everything through; None for what is not a colour that is known here."""
+def _colour(value: str) -> Colour | _Word | None:
+    """Return a colour, or None for what is not one that is known here."""
     if value in _NAMES:
         return _NAMES[value]
     if value.startswith("#") and _HEX.fullmatch(value[1:]):
@@ -323,24 +335,24 @@ def _colour(value: str) -> Colour | bool | None:
     return _rgb(match) if match else None
 
 
-def _hexadecimal(digits: str) -> Colour | bool | None:
+def _hexadecimal(digits: str) -> Colour | _Word | None:
     if len(digits) in (3, 4):
         digits = "".join(digit * 2 for digit in digits)
     if len(digits) not in (6, 8):
         return None
     if digits[6:] == "00":
-        return True
+        return _Word.TRANSPARENT
     return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
 
 
-def _rgb(match: re.Match[str]) -> Colour | bool | None:
+def _rgb(match: re.Match[str]) -> Colour | _Word | None:
     scale = 2.55 if match[2] else 1.0
     try:
         red, green, blue = (min(255, round(float(match[part]) * scale)) for part in (1, 3, 4))
         alpha = float(match[5]) if match[5] else 1.0
     except ValueError:
         return None
-    return (red, green, blue) if alpha else True
+    return (red, green, blue) if alpha else _Word.TRANSPARENT
 
 
 @lru_cache(maxsize=1024)
@@ -350,18 +362,18 @@ def _combined(parent: Look, own: _Own) -> Look:
         gone=parent.gone or own.gone,
         unseen=parent.unseen if own.unseen is None else own.unseen,
         tiny=parent.tiny if own.tiny is None else own.tiny,
-        colour=_inherited(parent.colour, own.colour, transparent=None),
-        background=_inherited(parent.background, own.background, transparent=parent.background),
+        colour=_inherited(parent.colour, own.colour, None),
+        background=_inherited(parent.background, own.background, parent.background),
     )
     return replace(look, trick=_trick(look))
 
 
-def _inherited(parent: Colour | None, own: Colour | bool | None, *, transparent: Colour | None) -> Colour | None:
+def _inherited(parent: Colour | None, own: Colour | _Word | None, behind: Colour | None) -> Colour | None:
     if own is None:
         return parent
-    if own is True:
-        return transparent
-    return None if own is False else own
+    if own is _Word.TRANSPARENT:
+        return behind
+    return None if own is _Word.UNKNOWN else own
 
 
 def _trick(look: Look) -> str:
