@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.blocklist.listing import Identity
 from gateway.blocklist.local.compiling import Origin, compile_list
-from gateway.blocklist.local.mapped import MappedList
+from gateway.blocklist.local.mapped import Found, MappedList
 from gateway.blocklist.local.question import ask_address, ask_name
 from gateway.blocklist.local.reading import Source, read_source
 from gateway.storage import DurableFiles
@@ -54,10 +54,17 @@ def written(entry: tuple[int, int, bool, str], version: int) -> str:
     return f"{'!' if excluded else ''}{text} # {reason}"
 
 
+def reason(answer: Found | None) -> str | None:
+    return None if answer is None or answer.fact.excluded else answer.reason
+
+
 def model(found: list[tuple[int, int, bool, str]], address: int) -> str | None:
     """Return the reason of the entry that speaks."""
-    holding = [(last - first, not excluded, i) for i, (first, last, excluded, _) in enumerate(found)
-               if first <= address <= last]
+    holding = [
+        (last - first, not excluded, i)
+        for i, (first, last, excluded, _) in enumerate(found)
+        if first <= address <= last
+    ]
     if not holding:
         return None
     narrowest = min(holding)
@@ -73,7 +80,7 @@ def test_the_narrowest_entry_speaks_for_every_address(tmp_path: Path, drawn):
     for offset in range(-1, 66):
         address = kind(CORNERS[version] + offset)
         answer = mapped.find(ask_address(Identity.CLIENT, address), NOW)
-        assert (answer.reason if answer else None) == model(found, int(address)), address
+        assert reason(answer) == model(found, int(address)), address
 
 
 @given(entries(4))
@@ -110,7 +117,7 @@ def test_what_has_expired_gives_way_to_the_next_wider_entry(tmp_path: Path, draw
             best = min(live)
             expected = kept[best[2]][3] if best[1] else None
             answer = mapped.find(ask_address(Identity.CLIENT, address), now)
-            assert (answer.reason if answer else None) == expected
+            assert reason(answer) == expected
 
 
 LABELS = st.sampled_from(["a", "b", "mail", "example", "test"])
@@ -132,4 +139,4 @@ def test_the_longest_name_speaks_and_the_name_itself_before_wildcards(tmp_path: 
         elif name.endswith(f".{listed}") and wildcard:
             candidates.append((len(asked) - len(labels), not excluded))
     answer = mapped.find(ask_name(Identity.HELO, name), NOW)
-    assert (answer is not None) == (bool(candidates) and min(candidates)[1])
+    assert (answer is not None and not answer.fact.excluded) == (bool(candidates) and min(candidates)[1])

@@ -103,15 +103,13 @@ class MappedList:
         return cls(view[start:], head, places)
 
     def find(self, question: Question, now: float) -> Found | None:
-        """Return the entry that speaks for an identity, None when none does or an exclusion does."""
-        if question.version and (number := self.range_of(question.version, question.number)) >= 0:
-            found = self._in_range(question, number, now)
-            if found is not None or not question.wanted:
-                return found
+        """Return the entry that speaks for an identity, an exclusion too; None when none does."""
         for wanted in question.wanted:
             number = self.fact_of(wanted.hash)
             if number and (fact := self._speaking(number, now)) is not None:
-                return None if fact.excluded else _named(wanted, fact)
+                return _named(wanted, fact)
+        if question.version and (at := self.range_of(question.version, question.number)) >= 0:
+            return self._in_range(question, at, now)
         return None
 
     def range_of(self, version: int, number: int) -> int:
@@ -144,7 +142,7 @@ class MappedList:
     def _in_range(self, question: Question, at: int, now: float) -> Found | None:
         four = question.version == 4  # noqa: PLR2004 - the version of IP
         fact = self._speaking((self._fact4 if four else self._fact6)[at], now)
-        if fact is None or fact.excluded:
+        if fact is None:
             return None
         entry = fact.entry or format_span(question.version, *self._bounds(at, four=four))
         return Found(entry, fact.reason.replace(IDENTITY_MARK, question.text), fact)

@@ -1,0 +1,169 @@
+"""All local lists as one process sees them: look-ups over every list, allow lists first, replaced while they are read.
+
+``refresh`` costs one stat when nothing changed; when the manifest did, what changed is mapped and the whole set is
+swapped at once: a look-up sees the old lists or the new ones. Compiled files that are damaged or gone make their list
+unusable, which an answer says; the keeper compiles them anew.
+
+An allow list wins. Listed there, the client's address or verified name, the reverse-path and the author speak for the
+whole message; any other identity (a URL, a HELO name) speaks only for itself, since the sender of a message chooses
+which others to mention.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.blocklist.listing import Identity, Listing, ListKind
+from gateway.blocklist.local import manifest
+from gateway.blocklist.local.manifest import ManifestError, Served, read_manifest
+from gateway.blocklist.local.mapped import Found, MappedList, TornListError
+from gateway.blocklist.local.question import Question
+from gateway.policy.action import Action
+
+FOLDER = "blocklists"
+WHOLE_MESSAGE = frozenset({Identity.CLIENT, Identity.CLIENT_NAME, Identity.REVERSE_PATH, Identity.AUTHOR})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What all lists say to some questions: every listing, and the lists that could not answer, with the reason."""
+
+    listings: tuple[Listing, ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def allowed(self) -> tuple[Listing, ...]:
+        """The listings on allow lists."""
+        return tuple(each for each in self.listings if each.kind is ListKind.ALLOW)
+
+    @property
+    def message_allowed(self) -> Listing | None:
+        """The allow listing that speaks for the whole message."""
+        return next((each for each in self.allowed if each.of in WHOLE_MESSAGE), None)
+
+    @property
+    def blocked(self) -> tuple[Listing, ...]:
+        """The listings on block lists that no allow list takes back."""
+        if self.message_allowed is not None:
+            return ()
+        free = {(each.of, each.identity) for each in self.allowed}
+        return tuple(
+            each for each in self.listings if each.kind is ListKind.BLOCK and (each.of, each.identity) not in free
+        )
+
+
+NOTHING = Answer()
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    served: Served
+    action: Action | None
+    compiled: MappedList | None
+    additions: MappedList | None
+    fault: str = ""
+
+
+class LocalLists:
+    """The lists under ``data/blocklists``; ``refresh`` before the first look-up, then whenever there may be news."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / FOLDER
+        self._lists: tuple[_List, ...] = ()
+        self._stamp: tuple[int, int, int] | None = None
+        self.undeclared: tuple[str, ...] = ()
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """What the manifest says of each list."""
+        return tuple(each.served for each in self._lists)
+
+    @property
+    def faults(self) -> tuple[tuple[str, str], ...]:
+        """The lists whose compiled files cannot be used, and why."""
+        return tuple((each.served.name, each.fault) for each in self._lists if each.fault)
+
+    def refresh(self) -> bool:
+        """Take over what the keeper wrote; return whether anything did change."""
+        stamp = _stamp(self.folder / manifest.FILE)
+        if stamp == self._stamp:
+            return False
+        try:
+            served, self.undeclared = read_manifest(self.folder)
+        except ManifestError:
+            # Nothing was ever kept here, or what was is gone: those that are mapped serve on.
+            return False
+        before = {each.served.compiled: each.compiled for each in self._lists if each.compiled is not None}
+        before |= {each.served.additions: each.additions for each in self._lists if each.additions is not None}
+        self._lists = tuple(self._opened(each, before) for each in served)
+        self._stamp = stamp
+        return True
+
+    def _opened(self, served: Served, before: dict[str, MappedList]) -> _List:
+        fault = "" if served.usable else served.message or served.state
+        mapped: dict[str, MappedList | None] = {"": None}
+        for name in (served.compiled, served.additions):
+            try:
+                mapped[name] = mapped.get(name) or (before.get(name) or self._open(name) if name else None)
+            except (TornListError, OSError) as error:
+                mapped[name], fault = None, str(error)
+        action = Action[served.action.upper()] if served.action else None
+        return _List(served, action, mapped[served.compiled], mapped[served.additions], fault)
+
+    def _open(self, name: str) -> MappedList:
+        return MappedList.open(self.folder / name)
+
+    def look_up(self, questions: Iterable[Question], now: float) -> Answer:
+        """Return what every list says about the identities; ``now`` is UTC seconds."""
+        listings: list[Listing] = []
+        unusable: list[tuple[str, str]] = []
+        asked = list(questions)
+        for each in self._lists:
+            served = each.served
+            if served.until is not None and served.until <= now:
+                continue
+            if each.fault:
+                unusable.append((served.name, each.fault))
+            for question in asked:
+                if served.identities and question.of not in served.identities:
+                    continue
+                found = _speaking(each, question, now)
+                if found is not None:
+                    listings.append(_listing(each, question, found))
+        return Answer(tuple(listings), tuple(unusable)) if listings or unusable else NOTHING
+
+
+def _speaking(each: _List, question: Question, now: float) -> Found | None:
+    """Return what an operator added or took off, which goes before what the source says."""
+    for part in (each.additions, each.compiled):
+        found = part.find(question, now) if part is not None else None
+        if found is not None:
+            return None if found.fact.excluded else found
+    return None
+
+
+def _listing(each: _List, question: Question, found: Found) -> Listing:
+    served, fact = each.served, found.fact
+    until = min((end for end in (fact.until, served.until) if end is not None), default=None)
+    return Listing(
+        list=served.name,
+        entry=found.entry,
+        reason=found.reason or served.reason,
+        since=fact.since if fact.since is not None else served.applied,
+        until=until,
+        kind=served.kind,
+        weight=served.weight,
+        action=each.action,
+        value=fact.value,
+        identity=question.text,
+        of=question.of,
+    )
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on every tick of every worker; Path.stat costs twice as much
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

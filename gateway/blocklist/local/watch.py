@@ -1,0 +1,108 @@
+"""Keeps lists while the gateway serves: notices changes and due sources, and has a child do the work (``child``).
+
+Runs in the supervisor, which never touches mail. The workers look for themselves whether there is something new
+(``LocalLists.refresh``). A child that hangs is ended; what it reported by then counts.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.blocklist.local.child import main as _child
+from gateway.blocklist.local.keeping import ListKeeper
+from gateway.blocklist.local.lists import FOLDER
+from gateway.clock import Clock
+from gateway.journal.codec import decode
+from gateway.journal.events import Event, EventSink, StorageFailed
+
+# How soon a changed file is noticed.
+LOOK_SECONDS = 5.0
+# Deadlines pass and lists expire without anybody touching a file.
+ROUND_SECONDS = 900.0
+# All sources of a round, each with its own time-out, and the compiling.
+CHILD_SECONDS = 900.0
+_ENTRY = _child.__module__
+
+Signature = tuple[tuple[str, int, int], ...]
+
+
+class ListWatch:
+    """``run`` until cancelled; ``folder`` is where lists are declared, ``data`` the gateway's data folder."""
+
+    def __init__(self, folder: Path, data: Path, *, clock: Clock, events: EventSink) -> None:
+        self._folder, self._data, self._clock, self._events = folder, data, clock, events
+        self._keeper = ListKeeper(folder, data, clock=clock)
+        self._seen: Signature | None = None
+        self._last = float("-inf")
+
+    async def run(self) -> None:
+        """Look for changes, and work when there are any."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> bool:
+        """Have a round done if something changed or is due; return whether it was."""
+        seen, due = await asyncio.to_thread(self._situation)
+        now = self._clock.stamp()
+        if seen == self._seen and now.monotonic < self._last + ROUND_SECONDS and (due is None or now.utc < due):
+            return False
+        self._last = now.monotonic
+        await self.round()
+        # Not what a child left, but what it was called for: what changed meanwhile is seen at the next look.
+        self._seen = seen
+        return True
+
+    async def round(self) -> None:
+        """Have a child bring every list up to date, and tell what it did."""
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", _ENTRY, str(self._folder), str(self._data)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(CHILD_SECONDS):
+                out, err = await child.communicate()
+        except TimeoutError:
+            self._failed(f"not finished within {CHILD_SECONDS:g} s")
+            return
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        for event in _events(out):
+            self._events.emit(event)
+        if child.returncode:
+            self._failed(err.decode("utf-8", "replace").strip()[-500:] or f"exit status {child.returncode}")
+
+    def _failed(self, why: str) -> None:
+        self._events.emit(StorageFailed(at=self._clock.stamp().utc, store=FOLDER, operation="keep", error=why))
+
+    def _situation(self) -> tuple[Signature, float | None]:
+        return signature(self._folder), self._keeper.next_due()
+
+
+def signature(folder: Path) -> Signature:
+    """Return what changes when a file of the folder does."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.append((path.name, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _events(out: bytes) -> Iterator[Event]:
+    for line in out.decode("utf-8", "replace").splitlines():
+        try:
+            kind, at, data = json.loads(line)
+        except ValueError:
+            continue
+        event = decode(kind, at, "", data)
+        if event is not None:
+            yield event
