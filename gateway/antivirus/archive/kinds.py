@@ -1,0 +1,80 @@
+"""Which kinds of archive some reader would take octets for; by content alone, whatever the name.
+
+A zip archive is found by its end, so it may follow anything else: a picture, a program that unpacks itself, another
+archive. Octets can therefore be archives of two kinds.
+"""
+
+from gateway.antivirus.framing import Octets
+
+_PREFIXES = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"PK\x07\x08PK\x03\x04", "zip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"LZIP", "lzip"),
+    (b"\x1f\x9d", "compress"),
+    (b"\x89LZO\x00\r\n\x1a\n", "lzop"),
+    (b"MSCF\x00\x00\x00\x00", "cab"),
+    (b"!<arch>\n", "ar"),
+    (b"xar!", "xar"),
+    (b"07070", "cpio"),
+    (b"\xc7\x71", "cpio"),
+    (b"\x71\xc7", "cpio"),
+)
+# One compressed file, not an archive with names; a tar may be inside.
+STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "lzop"})
+# What clamd looks into by itself. Debian's has no unrar, and the others it does not know.
+KNOWN_TO_CLAMD = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar", "cab", "iso", "cpio"})
+
+_END_OF_DIRECTORY = b"PK\x05\x06"
+_LOCAL_HEADER = b"PK\x03\x04"
+_END_OCTETS = 22
+# An end record's comment has 65,535 octets at most (APPNOTE 4.3.16).
+_TAIL_OCTETS = _END_OCTETS + 65_535
+_LONGEST_PREFIX = 32
+
+
+def kinds_of(octets: Octets) -> tuple[str, ...]:
+    """Return the kinds, the one that the first octets tell first; () for what is no archive."""
+    first = _by_prefix(octets)
+    if first == "zip":
+        return (first,)
+    if _zip_at_the_end(octets, strict=bool(first)):
+        return (first, "zip") if first else ("zip",)
+    if not first and _find(octets, _LOCAL_HEADER) >= 0:
+        # Within a program or a document: nothing opens it as a zip, but what unpacks itself does.
+        return ("embedded-zip",)
+    return (first,) if first else ()
+
+
+def _by_prefix(octets: Octets) -> str:
+    head = bytes(octets[:_LONGEST_PREFIX])
+    for prefix, kind in _PREFIXES:
+        if head.startswith(prefix):
+            return kind
+    if bytes(octets[257:262]) == b"ustar":
+        return "tar"
+    # ISO 9660 §6.2.1: 16 sectors of system area, then a descriptor with this mark.
+    if bytes(octets[32_769:32_774]) == b"CD001":
+        return "iso"
+    # LHA: "-lh5-" after the header's size and sum.
+    return "lha" if head[2:4] == b"-l" and head[6:7] == b"-" else ""
+
+
+def _zip_at_the_end(octets: Octets, *, strict: bool) -> bool:
+    tail = bytes(octets[-_TAIL_OCTETS:])
+    at = tail.rfind(_END_OF_DIRECTORY)
+    if at < 0 or len(tail) - at < _END_OCTETS:
+        return False
+    comment = int.from_bytes(tail[at + 20 : at + 22], "little")
+    return not strict or at + _END_OCTETS + comment == len(tail)
+
+
+def _find(octets: Octets, what: bytes) -> int:
+    return octets.find(what) if isinstance(octets, bytes) else bytes(octets).find(what)

@@ -1,0 +1,399 @@
+"""If one of these fails, something in an archive is seen by a reader and by nobody else, or an archive stalls us."""
+
+import asyncio
+import bz2
+import gzip
+import io
+import lzma
+import shutil
+import struct
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.antivirus.archive.child import walk as child_walk
+from gateway.antivirus.archive.kinds import kinds_of
+from gateway.antivirus.archive.names import decode_name, shown
+from gateway.antivirus.archive.report import ArchiveLimits, ArchiveReport, as_plain, from_plain
+from gateway.antivirus.archive.walk import Walk
+from gateway.antivirus.archive.walker import ArchiveWalker
+from tests.antivirus.conftest import EICAR, eventually
+
+libarchive = pytest.importorskip("libarchive", reason="libarchive-c, or Debian's libarchive13, is not installed")
+
+
+def walk(archive: bytes, passwords: Sequence[str] = (), **limits) -> ArchiveReport:
+    return Walk(ArchiveLimits(**limits), passwords, lambda: 0.0).run(archive, "mail.zip")
+
+
+def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, octets in entries:
+            archive.writestr(name, octets)
+    return buffer.getvalue()
+
+
+def paths(report: ArchiveReport) -> list[str]:
+    return ["/".join(entry.path) for entry in report.entries]
+
+
+# What is inside -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_every_method_that_zips_use_is_undone(method):
+    report = walk(zipped(("a.txt", b"text" * 1000), ("eicar.com", EICAR), method=method))
+    assert paths(report) == ["a.txt", "eicar.com"]
+    assert [entry.size for entry in report.entries] == [4000, len(EICAR)]
+    assert report.complete
+    assert report.ambiguous == ()
+
+
+def test_archives_in_archives_are_walked():
+    inner = zipped(("eicar.com", EICAR))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        info = tarfile.TarInfo("inner.zip")
+        info.size = len(inner)
+        tar.addfile(info, io.BytesIO(inner))
+    report = Walk(ArchiveLimits(), (), lambda: 0.0).run(zipped(("all.tar.gz", buffer.getvalue())), "mail.zip")
+    assert paths(report) == [
+        "all.tar.gz",
+        "all.tar.gz/all.tar",
+        "all.tar.gz/all.tar/inner.zip",
+        "all.tar.gz/all.tar/inner.zip/eicar.com",
+    ]
+    assert report.complete
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets"),
+    [("gzip", gzip.compress(EICAR)), ("bzip2", bz2.compress(EICAR)), ("xz", lzma.compress(EICAR))],
+)
+def test_a_compressed_file_has_its_own_name_without_the_ending(kind, octets):
+    report = Walk(ArchiveLimits(), (), lambda: 0.0).run(octets, "virus.exe.gz")
+    assert report.kinds == (kind,)
+    assert paths(report) == ["virus.exe"]
+
+
+def seven_zip(folder, *arguments: str) -> None:
+    program = shutil.which("7z")
+    if program is None:
+        pytest.skip("7z (package p7zip-full) is not installed")
+    subprocess.run([program, "a", "-bso0", "-bsp0", *arguments], cwd=folder, check=True)
+
+
+@pytest.mark.real
+def test_7z_is_read(tmp_path):
+    (tmp_path / "eicar.com").write_bytes(EICAR)
+    seven_zip(tmp_path, "e.7z", "eicar.com")
+    report = walk((tmp_path / "e.7z").read_bytes())
+    assert (report.kinds, paths(report), report.complete) == (("7z",), ["eicar.com"], True)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("method", ["-mem=ZipCrypto", "-mem=AES256"])
+def test_an_encrypted_zip_is_opened_with_the_password_and_its_content_handed_over(tmp_path, method):
+    (tmp_path / "eicar.com").write_bytes(EICAR)
+    seven_zip(tmp_path, "-tzip", "-pgeheim", method, "e.zip", "eicar.com")
+    octets = (tmp_path / "e.zip").read_bytes()
+    shut = walk(octets, ["wrong", "other"])
+    assert shut.encrypted
+    assert not shut.complete
+    assert paths(shut) == ["eicar.com"], "names are readable without the password"
+    opened = walk(octets, ["wrong", "geheim"])
+    assert opened.complete
+    [entry] = opened.entries
+    assert (entry.octets, entry.encrypted, entry.unlocked) == (EICAR, True, True)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("names", ["-mhe=on", "-mhe=off"])
+def test_an_encrypted_7z_is_said_to_be_encrypted(tmp_path, names):
+    (tmp_path / "eicar.com").write_bytes(EICAR)
+    seven_zip(tmp_path, "-pgeheim", names, "e.7z", "eicar.com")
+    report = walk((tmp_path / "e.7z").read_bytes(), ["geheim"])
+    assert report.encrypted
+    assert not report.complete
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("charset", ["gb18030", "utf-8"])
+def test_chinese_names_without_the_utf8_bit_are_read(charset):
+    octets = zipped(("AAAAAAAA", b"x"))
+    raw = "发票.exe".encode(charset)
+    octets = octets.replace(struct.pack("<H", 8) + b"\0\0AAAAAAAA", struct.pack("<H", len(raw)) + b"\0\0" + raw)
+    # The names' lengths differ from the placeholder's, so the directory is left as it was, and contradicts.
+    report = walk(octets)
+    assert paths(report) == ["发票.exe"]
+
+
+def test_gbk_names_written_by_windows_are_read_from_header_and_directory():
+    raw = "发票.exe".encode("gb18030")
+    octets = zipped(("A" * len(raw), b"x")).replace(b"A" * len(raw), raw)
+    report = walk(octets)
+    assert paths(report) == ["发票.exe"]
+    assert report.ambiguous == ()
+
+
+@given(st.binary(max_size=300))
+def test_any_name_is_decoded_and_shown_without_control_characters(raw):
+    assert shown(decode_name(raw)).isprintable()
+    assert shown(decode_name(raw, utf8=True)).isprintable()
+
+
+def test_names_that_are_paths_are_only_names():
+    report = walk(zipped(("../../etc/passwd", b"x"), ("C:\\windows\\a.exe", b"y"), ("a\nb", b"z")))
+    assert [entry.path[-1] for entry in report.entries] == ["../../etc/passwd", "C:\\windows\\a.exe", "a\\u000ab"]
+
+
+# Two readers ----------------------------------------------------------------------------------------------------------
+
+
+def test_of_two_zips_one_behind_the_other_both_are_read_and_the_first_is_handed_over():
+    report = walk(zipped(("evil.exe", EICAR)) + zipped(("good.txt", b"good")))
+    assert paths(report) == ["evil.exe", "good.txt"]
+    assert report.ambiguous == ("zip-hidden",)
+    hidden, listed = report.entries
+    assert (hidden.hidden, hidden.octets, listed.hidden, listed.octets) == (True, EICAR, False, None)
+
+
+def local_entry(name: bytes, octets: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(octets) + packer.flush()
+    sizes = zlib.crc32(octets), len(packed), len(octets)
+    return struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, 8, 0, 0, *sizes, len(name), 0) + name + packed
+
+
+def test_an_entry_that_the_directory_leaves_out_is_found():
+    octets = zipped(("good.txt", b"good"))
+    at = octets.index(b"PK\x01\x02")
+    evil = local_entry(b"evil.exe", EICAR)
+    end = bytearray(octets[at:])
+    where = end.index(b"PK\x05\x06") + 16
+    end[where : where + 4] = struct.pack("<I", at + len(evil))
+    report = walk(octets[:at] + evil + bytes(end))
+    assert paths(report) == ["good.txt", "evil.exe"]
+    assert report.entries[1].octets == EICAR
+    assert report.ambiguous == ("zip-hidden",)
+
+
+def test_a_name_that_header_and_directory_give_differently_is_ambiguous():
+    octets = zipped(("good.txt", EICAR))
+    report = walk(octets.replace(b"good.txt", b"evil.exe", 1))
+    assert report.ambiguous == ("zip-names",)
+    assert paths(report) == ["evil.exe"]
+
+
+def test_a_zip_behind_a_picture_is_found():
+    report = walk(b"\x89PNG\r\n\x1a\n" + bytes(5000) + zipped(("evil.exe", EICAR)))
+    assert report.kinds == ("zip",)
+    assert paths(report) == ["evil.exe"]
+    assert not report.entries[0].hidden
+
+
+def test_a_zip_behind_another_kind_of_archive_is_found_and_handed_over():
+    report = walk(gzip.compress(b"good") + zipped(("evil.exe", EICAR)))
+    assert report.kinds == ("gzip", "zip")
+    assert "archive-kinds" in report.ambiguous
+    assert [e.octets for e in report.entries if e.path == ("evil.exe",)] == [EICAR]
+
+
+def test_a_zip_in_a_program_is_looked_into_but_broken_pieces_of_it_are_no_damage():
+    report = walk(b"MZ" + bytes(500) + local_entry(b"setup.exe", EICAR) + b"PK\x03\x04" + bytes(100))
+    assert report.kinds == ("embedded-zip",)
+    assert [entry.octets for entry in report.entries] == [EICAR]
+    assert report.complete
+
+
+def test_a_zip_cut_short_is_read_as_far_as_it_goes_and_is_not_complete():
+    octets = zipped(("a.txt", b"first"), ("b.bin", bytes(range(256)) * 50))
+    report = walk(octets[: octets.index(b"b.bin") + 40])
+    assert "a.txt" in paths(report)
+    assert report.damaged
+    assert not report.complete
+
+
+def test_a_method_nobody_knows_is_not_complete():
+    octets = zipped(("a.txt", b"first")).replace(b"\x08\x00", b"\x13\x00")
+    assert "method" in walk(octets).damaged
+
+
+# Bombs ----------------------------------------------------------------------------------------------------------------
+
+
+def nested(depth: int) -> bytes:
+    octets = EICAR
+    for level in range(depth):
+        octets = zipped((f"{level}.zip", octets))
+    return octets
+
+
+def test_too_deep_is_a_limit():
+    assert walk(nested(12)).limit == ""
+    assert walk(nested(13)).limit == "depth"
+
+
+def test_too_many_entries_are_a_limit():
+    octets = zipped(*((f"{n}", b"") for n in range(20)))
+    assert walk(octets, entries=20).limit == ""
+    assert walk(octets, entries=19).limit == "entries"
+
+
+def test_too_many_octets_are_a_limit():
+    assert walk(zipped(("a", bytes(10_000_000))), octets=5_000_000).limit == "octets"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bomb_is_a_limit(method):
+    report = walk(zipped(("zeros", bytes(100 * 1024 * 1024)), method=method))
+    assert report.limit == "ratio"
+    assert not report.complete
+
+
+def test_overlapping_entries_are_a_limit():
+    """As in zips of 42 KB that unpack to petabytes: many names in the directory, one piece of data."""
+    octets = zipped(("a", b"x" * 1000), method=zipfile.ZIP_STORED)
+    at = octets.index(b"PK\x01\x02")
+    end = octets.index(b"PK\x05\x06")
+    second = bytearray(octets[at:end])
+    second[42:46] = struct.pack("<I", 500)
+    tail = bytearray(octets[end:])
+    tail[12:16] = struct.pack("<I", 2 * (end - at))
+    assert walk(octets[:end] + bytes(second) + bytes(tail)).limit == "overlap"
+
+
+def test_time_is_a_limit():
+    ticking = iter(range(1000))
+    report = Walk(ArchiveLimits(seconds=5), (), lambda: float(next(ticking))).run(nested(10))
+    assert report.limit == "seconds"
+
+
+def test_what_is_handed_over_is_bounded():
+    octets = zipped(("evil", bytes(10_000_000))) + zipped(("good", b""))
+    assert walk(octets, carried_octets=5_000_000).limit == "carried"
+
+
+# Any octets -----------------------------------------------------------------------------------------------------------
+
+GOOD = zipped(("a.txt", b"some text " * 20), ("inner.zip", zipped(("b.txt", b"b" * 99))), ("c", b"c" * 1000))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=12), st.integers(0, len(GOOD)))
+def test_a_spoiled_zip_is_a_report_whatever_is_wrong_with_it(changes, end):
+    octets = bytearray(GOOD)
+    for at, value in changes:
+        octets[at] = value
+    report = walk(bytes(octets[:end]))
+    assert from_plain(as_plain(report), carried(report)) == report
+
+
+def carried(report: ArchiveReport) -> memoryview:
+    return memoryview(b"".join(bytes(e.octets) for e in report.entries if e.octets is not None))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(
+        [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x01\x00", b"\x1f\x8b", b"BZh9", b"MSCF\0\0\0\0", b"!<arch>\n"]
+    ),
+    st.binary(),
+)
+def test_what_only_begins_like_an_archive_is_a_report(head, rest):
+    report = walk(head + rest)
+    assert report.kinds[0]
+
+
+@given(st.binary(max_size=200))
+def test_octets_are_of_a_kind_only_by_their_marks(octets):
+    if not any(mark in octets for mark in (b"PK", b"\x1f", b"BZh", b"-l", b"0707", b"\xc7", b"q\xc7", b"LZIP")):
+        assert kinds_of(octets) in ((), ("lz4",), ("zstd",), ("ar",))
+
+
+# The child ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_child_gives_the_report_that_a_walk_gives():
+    walker = ArchiveWalker(ArchiveLimits())
+    octets = zipped(("evil.exe", EICAR)) + zipped(("good.txt", b"good"))
+    report = await walker.walk(octets, name="mail.zip")
+    assert paths(report) == ["evil.exe", "good.txt"]
+    assert bytes(report.entries[0].octets) == EICAR
+    walker.close()
+
+
+async def test_a_child_that_dies_is_a_report_and_the_next_archive_is_walked():
+    walker = ArchiveWalker(ArchiveLimits(), children=1)
+    await walker.walk(GOOD)
+    [child] = walker._all
+    child._process.kill()
+    child._process.wait()
+    assert (await walker.walk(GOOD)).limit == "crashed"
+    report = await walker.walk(GOOD)
+    assert report.complete
+    walker.close()
+
+
+async def test_a_child_that_takes_too_long_is_killed(monkeypatch):
+    from gateway.antivirus.archive import walker as module  # noqa: PLC0415 - its constant is what is changed
+
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.0)
+    walker = ArchiveWalker(ArchiveLimits(seconds=0.0), children=1)
+    assert (await walker.walk(GOOD)).limit == "seconds"
+    assert not walker._all
+    walker.close()
+
+
+async def test_memory_is_a_limit_that_the_gateway_does_not_feel():
+    walker = ArchiveWalker(ArchiveLimits(memory_octets=300 * 1024 * 1024, ratio=10_000), children=1)
+    report = await walker.walk(zipped(("zeros", bytes(250 * 1024 * 1024))))
+    assert report.limit in ("memory", "crashed")
+    assert (await walker.walk(GOOD)).complete
+    walker.close()
+
+
+async def test_archives_of_one_moment_share_the_children():
+    walker = ArchiveWalker(ArchiveLimits(), children=2)
+    reports = await asyncio.gather(*(walker.walk(GOOD) for _ in range(10)))
+    assert all(report.complete for report in reports)
+    assert len(walker._all) == 2
+    walker.close()
+
+
+async def test_a_mail_that_has_gone_leaves_no_answer_for_the_next():
+    walker = ArchiveWalker(ArchiveLimits(), children=1)
+    await walker.walk(GOOD)
+    waiting = asyncio.ensure_future(walker.walk(zipped(("other", bytes(50_000_000)))))
+    await eventually(walker._free.empty)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert paths(await walker.walk(zipped(("mine", b"x")))) == ["mine"]
+    walker.close()
+
+
+def test_a_child_takes_its_limits_from_the_request():
+    request = {"limits": {"depth": 1}, "passwords": [], "name": ""}
+    assert child_walk(request, nested(3)).limit == "depth"
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"carried": [[0, 5]]},
+        {"kinds": 1, "entries": [], "carried": [], "limit": "", "damaged": "", "ambiguous": []},
+    ],
+)
+def test_what_is_no_report_is_refused(plain):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        from_plain(plain, memoryview(b""))
