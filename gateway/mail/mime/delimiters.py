@@ -32,10 +32,14 @@ class Notes(Protocol):
 
 
 class Delimiter(NamedTuple):
-    """A delimiter line: ``start`` with the line end before it, ``line`` its hyphens, ``after`` the next line."""
+    """A delimiter line: ``start`` with the line end before it, ``line`` its hyphens, ``end`` its own line end.
+
+    ``after`` is the next line, ``owner`` the multipart's index, ``closing`` whether it is the close-delimiter.
+    """
 
     start: int
     line: int
+    end: int
     after: int
     owner: int
     closing: bool
@@ -210,11 +214,16 @@ class Delimiters:
         else:
             self._notes.ambiguous("boundary-prefix")
             return None
-        ending = self._octets[max(line - 2, 0) : line]
         # RFC 2046 §5.1.1: the line end before a delimiter is part of it.
-        start = line - 2 if ending == b"\r\n" else line - ending.endswith(b"\n")
-        return Delimiter(start, line, after, watch.owner, closing)
+        start = line - _line_end(self._octets[max(line - 2, 0) : line])
+        end = after - _line_end(self._octets[max(after - 2, tail_start) : after])
+        return Delimiter(start, line, end, after, watch.owner, closing)
 
     def _line_after(self, at: int) -> int:
         found = self._octets.find(b"\n", at, self._size)
         return found + 1 if found >= 0 else self._size
+
+
+def _line_end(octets: bytes) -> int:
+    """Return how many of two octets are the end of a line."""
+    return 2 if octets == b"\r\n" else int(octets.endswith(b"\n"))

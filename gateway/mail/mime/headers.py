@@ -46,7 +46,7 @@ class HeaderFinder:
 
     def section(self, start: int, end: int, known: HeaderSection | None) -> HeaderSection:
         """Return the fields of a section, scanned again only when ``known`` is not this very section."""
-        if known is not None and known.end == end:
+        if known is not None and known.end == end <= self._limits.max_header_octets:
             section = known
         else:
             section = HeaderSection(self._octets[start : min(end, start + self._limits.max_header_octets)], start)

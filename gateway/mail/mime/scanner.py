@@ -51,6 +51,7 @@ class _Scan:
     __slots__ = (
         "_delimiters",
         "_finder",
+        "_floor",
         "_habits",
         "_limits",
         "_notes",
@@ -70,16 +71,19 @@ class _Scan:
         self._parts: list[Draft] = []
         # Ancestors of what is being read, the message itself first.
         self._open: list[Draft] = []
+        # Where what was read so far ends: nothing that follows begins before it.
+        self._floor = 0
 
     def tree(self) -> MimeTree:
         at = self._enter(0, None)
         while (delimiter := self._delimiters.next(at, self._size)) is not None:
             owner = self._parts[delimiter.owner]
-            self._close_within(owner, max(delimiter.start, at))
+            start = max(delimiter.start, self._floor)
+            self._close_within(owner, start)
             if len(self._parts) >= self._limits.max_parts:
                 self._notes.limit("parts")
                 break
-            at = self._pass(owner, delimiter, max(delimiter.start, at))
+            at = self._pass(owner, delimiter, start)
         while self._open:
             self._close(self._open.pop(), self._size)
         return MimeTree(
@@ -95,6 +99,8 @@ class _Scan:
             owner.preamble_end = start
             owner.is_divided = True
         owner.epilogue_start = delimiter.after if delimiter.closing else -1
+        # The line end after a close-delimiter may be that before the next delimiter.
+        self._floor = delimiter.end
         if not delimiter.closing:
             # A delimiter that ends the content begins nothing: a close-delimiter without its hyphens.
             return self._enter(delimiter.after, owner) if delimiter.after < self._size else self._size
@@ -118,6 +124,7 @@ class _Scan:
                 draft.watched = self._delimiters.open(draft.boundary, draft.index, draft.body_start)
             else:
                 self._notes.limit("depth")
+        self._floor = draft.body_start
         return draft.body_start
 
     def _read_header(self, start: int, parent: Draft | None) -> Draft:
@@ -151,6 +158,7 @@ class _Scan:
 
     def _close(self, draft: Draft, end: int) -> None:
         draft.body_end = end
+        draft.epilogue_start = min(draft.epilogue_start, end)
         if draft.watched:
             self._delimiters.drop(draft.index, end)
             if draft.epilogue_start < 0:
