@@ -5,7 +5,7 @@
 Untrusted copies of ours are removed by ``gateway.mail.trace_fields``.
 
 Properties: RFC 8601 §2.7 for spf, dkim and iprev, with header.b of RFC 6008; header.oldest-pass for arc (RFC 8617
-§10.2); polrec.p and polrec.domain for dmarc (RFC 9989 §9).
+§10.2); policy.dmarc, the policy after t=, for dmarc (RFC 9989 §9.1).
 """
 
 import re
@@ -87,15 +87,14 @@ def of_dkim(results: Sequence[DkimResult]) -> tuple[MethodResult, ...]:
 
 
 def of_dmarc(result: DmarcResult) -> MethodResult:
-    """Return DMARC's (RFC 9989 §9)."""
+    """Return DMARC's (RFC 9989 §9.1)."""
     return MethodResult(
         method="dmarc",
         result=result.result,
         reason=result.reason,
         properties=(
             ("header.from", result.author.domain),
-            ("polrec.p", result.published.value if result.policy_domain else ""),
-            ("polrec.domain", result.policy_domain),
+            ("policy.dmarc", result.policy.value if result.policy_domain else ""),
         ),
     )
 

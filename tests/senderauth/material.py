@@ -48,7 +48,7 @@ class TextZone:
         self.asked.append((name, rdtype))
         if name.lower() in self._failing:
             return temperror(name, rdtype, "SERVFAIL")
-        text = self._texts.get(name.lower())
+        text = self._texts.get(name.lower()) if rdtype == "TXT" else None
         return no_such_name(name, rdtype, 300) if text is None else found(name, rdtype, (text,), 300)
 
 

@@ -11,6 +11,7 @@ part of an address.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gateway.mail.header import HeaderSection
 from gateway.smtp.domain import DomainError, normalise_domain
@@ -149,7 +150,7 @@ def _inside_angles(lexemes: list[str]) -> list[str]:
 
 def _is_local(lexemes: list[str]) -> bool:
     # RFC 5322 §3.4.1: dot-atom or quoted-string; §4.4 allows words with dots and white space between.
-    return len(lexemes) == 1 or all(lexeme.startswith((".", '"')) or lexeme.endswith(".") for lexeme in lexemes[:-1])
+    return all(before.endswith(".") or after.startswith(".") for before, after in pairwise(lexemes))
 
 
 def _shown(lexemes: list[str]) -> str:
