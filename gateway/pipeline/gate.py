@@ -80,6 +80,8 @@ class Gate:
         self._desk = RuleDesk(clock, events)
         examiner = Examiner(context, events, config.smtp.data_reply_budget)
         self._inquiry = Inquiry(examiner, self._desk, rules=any(plan.rules for plan in self._plans))
+        # Whom a rule lets in by what RCPT knows must get there.
+        self._lets_in = any(plan.rules is not None and plan.rules.lets_in for plan in self._plans)
         self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
         self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans}
         self._parties = {plan: tuple(Party.of(plan, postmaster=it) for it in (False, True)) for plan in self._plans}
@@ -92,7 +94,7 @@ class Gate:
         """Return the refusal of a connection on which every policy agrees, None to go on."""
         tx = Transaction(trace_id=connection.session_id, connection=connection)
         found = await self._inquiry.connection(tx, self._connect)
-        if not found:
+        if not found or self._lets_in:
             return None
         opinions = [weigh(plan, found) for plan in self._plans]
         actions = {opinion.action for opinion in opinions}

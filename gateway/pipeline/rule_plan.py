@@ -20,14 +20,16 @@ from gateway.rules.moment import Moment
 class PlanRules:
     """A policy's rules: ``asked``, and of these ``for_postmaster`` those that need the content.
 
-    ``at_rcpt``: some can be judged at RCPT; ``overruled_later``: what those say may be outweighed by an allow rule that
-    cannot. ``results``: the filters that conditions name. ``per_recipient``: some condition names the recipient.
-    ``can_outweigh_reject``: a rule that waits for filters' results could turn a rejection into something else.
+    ``at_rcpt``: some can be judged at RCPT; ``lets_in``: among them are allow rules; ``overruled_later``: what they say
+    may be outweighed by an allow rule that cannot. ``results``: the filters that conditions name. ``per_recipient``:
+    some condition names the recipient. ``can_outweigh_reject``: a rule that waits for filters' results could turn a
+    rejection into something else.
     """
 
     asked: RuleSet
     for_postmaster: RuleSet
     at_rcpt: bool
+    lets_in: bool
     overruled_later: bool
     results: frozenset[str]
     per_recipient: bool
@@ -77,6 +79,7 @@ class RulePlans:
             asked=RuleSet(groups, policy.rules_off),
             for_postmaster=RuleSet(groups, policy.rules_off | early),
             at_rcpt=bool(early),
+            lets_in=any(rule.is_allow for rule, moment in timed if moment is Moment.ENVELOPE),
             overruled_later=any(rule.is_allow for rule, moment in timed if moment is not Moment.ENVELOPE),
             results=frozenset().union(*(group.results for group in groups)),
             per_recipient=per_recipient,

@@ -349,3 +349,16 @@ async def test_a_filter_may_find_several_things_each_with_its_weight(bench, tool
     assert (found.score, found.action) == (8.0, Action.TAG)
     assert [f.reason for f in verdict.findings] == ["one.test", "two.test"]
     assert found.grounds == (Ground.HARMFUL,)
+
+
+async def test_a_client_that_an_allow_rule_lets_in_gets_past_every_filter(bench, tools):
+    turned_away = '[filters.early-talker]\non = { pregreet = "reject" }\n'
+    partner = rule("partner", 'client_ip = "198.51.100.7"', 'action = "accept"', "stop = true")
+    b = bench({"default": turned_away, "ours": OURS + partner})
+    for client, allowed in (("198.51.100.7", True), ("203.0.113.9", False)):
+        assert await b.gate.admit(tools.connection(client=client, early_talker=True)) is None
+        reply = await b.rcpt("a@ours.test", client=client, early_talker=True)
+        assert reply.startswith("250" if allowed else "554"), client
+    let_in = tools.transaction(mail(), connection=tools.connection(early_talker=True))
+    (found,) = (await b.gate.judge_content(let_in)).dispositions
+    assert (found.action, found.decisive.finding.result) == (Action.ACCEPT, "partner")
