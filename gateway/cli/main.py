@@ -4,7 +4,22 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, config, dnsbl, explain, init, policy, queue, reload, rule, send, serve, status, trace
+from gateway.cli import (
+    audit,
+    blocklist,
+    config,
+    dnsbl,
+    explain,
+    init,
+    policy,
+    queue,
+    reload,
+    rule,
+    send,
+    serve,
+    status,
+    trace,
+)
 
 app = typer.Typer(
     name="tidegate",
@@ -41,6 +56,7 @@ app.command()(trace.trace)
 app.command()(status.status)
 app.command()(audit.audit)
 app.command()(reload.reload)
+app.add_typer(blocklist.app, name="blocklist")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(rule.app, name="rule")

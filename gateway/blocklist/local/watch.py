@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.blocklist.local.child import main as _child
 from gateway.blocklist.local.keeping import ListKeeper
 from gateway.blocklist.local.lists import FOLDER
 from gateway.clock import Clock
@@ -23,7 +22,7 @@ LOOK_SECONDS = 5.0
 ROUND_SECONDS = 900.0
 # All sources of a round, each with its own time-out, and the compiling.
 CHILD_SECONDS = 900.0
-_ENTRY = _child.__module__
+_ENTRY = "gateway.blocklist.local.child"
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -57,12 +56,16 @@ class ListWatch:
 
     async def round(self) -> None:
         """Have a child bring every list up to date, and tell what it did."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", _ENTRY, str(self._folder), str(self._data)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", _ENTRY, str(self._folder), str(self._data)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            self._failed(str(error))
+            return
         try:
             async with asyncio.timeout(CHILD_SECONDS):
                 out, err = await child.communicate()

@@ -1,0 +1,490 @@
+"""``tidegate blocklist``: what the local lists say and hold, additions, editions and their deadlines."""
+
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from gateway.cli.auditing import put_on_record
+from gateway.cli.options import (
+    EXIT_NEGATIVE,
+    ConfigOption,
+    JsonOption,
+    config_path,
+    fail,
+    print_json,
+    print_problems,
+)
+from gateway.cli.reach import EXIT_UNAVAILABLE, data_folder, on_terminal
+
+if TYPE_CHECKING:
+    from gateway.blocklist.listing import Listing
+    from gateway.blocklist.local.editions import Edition
+    from gateway.blocklist.local.keeping import ListKeeper
+    from gateway.blocklist.local.lists import LocalLists
+    from gateway.blocklist.local.manifest import Served
+    from gateway.blocklist.local.workdays import WorkingCalendar
+    from gateway.journal.events import Event
+
+app = typer.Typer(no_args_is_help=True, help="Show and change the local block and allow lists.")
+
+# sysexits.h EX_DATAERR, EX_NOINPUT and EX_CONFIG
+_EXIT_DATA, _EXIT_NO_INPUT, _EXIT_CONFIG = 65, 66, 78
+
+T = TypeVar("T")
+
+Entry = Annotated[str, typer.Argument(help="Address, network, range, domain, mailbox, URL or SHA-256.")]
+ListName = Annotated[str, typer.Argument(metavar="LIST", help="A list's name, as `blocklist list` shows it.")]
+ListOption = Annotated[str, typer.Option("--list", metavar="LIST", help="The list's name.")]
+Reason = Annotated[str, typer.Option(help="Why, as the reply to a refused mail may say it.")]
+
+
+# Looking --------------------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_lists(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print every list: how many entries it has, which edition serves, and what keeps it from being up to date."""
+    lists = _lists(config)
+    if as_json:
+        faults = dict(lists.faults)
+        rows = [asdict(each) | {"fault": faults.get(each.name, "")} for each in lists.served]
+        print_json({"lists": rows, "undeclared": lists.undeclared})
+        return
+    _print_lists(lists)
+
+
+@app.command()
+def check(
+    identity: Annotated[str, typer.Argument(help="IP address, name, mailbox, URL or SHA-256 of an attachment.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every listing of an identity, with list, entry, reason and times; exit 1 when no list has it."""
+    from gateway.blocklist.local.question import ask_anything
+    from gateway.clock import SystemClock
+
+    question = ask_anything(identity)
+    if question is None:
+        fail(f"{identity}: an IP address, a domain, a mailbox, a URL or a SHA-256 is wanted", 2)
+    answer = _lists(config).look_up([question], SystemClock().stamp().utc)
+    if as_json:
+        unusable = [{"list": name, "why": why} for name, why in answer.unusable]
+        print_json(
+            {
+                "identity": question.text,
+                "listings": [_listing_row(each) for each in answer.listings],
+                "allowed": bool(answer.allowed),
+                "unusable": unusable,
+            }
+        )
+    else:
+        _print_listings(answer.listings)
+        for name, why in answer.unusable:
+            typer.echo(f"{name} cannot answer: {why}", err=True)
+    if not answer.listings:
+        if not as_json:
+            typer.echo(f"{question.text} is on no list", err=True)
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(metavar="[LIST]", help="Only this list.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every edition: published, applied, its deadline met or missed; and what operators added and removed."""
+    from gateway.clock import SystemClock
+
+    keeper, now = _keeper(config), SystemClock().stamp().utc
+    editions = _done(lambda: keeper.store.editions(name))
+    additions = _done(lambda: keeper.store.additions(name, ended=True))
+    if as_json:
+        rows = [asdict(each) | {"met": each.met(now)} for each in editions]
+        print_json({"editions": rows, "additions": [asdict(each) for each in additions]})
+        return
+    _print_editions(editions, now, _calendar(keeper))
+    _print_additions([_addition_row(each) for each in additions])
+    if not editions and not additions:
+        fail(f"nothing is on record{f' for {name}' if name else ''}")
+
+
+# Changing -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def add(
+    entry: Entry,
+    *,
+    name: ListOption,
+    reason: Reason,
+    owner: Annotated[str, typer.Option(help="Who answers for it; default: you.")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="When it ends: 2027-01-31, or with a time.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Put an entry on a list, beside what its source says; it serves within seconds."""
+    ends = _until(until)
+    keeper = _keeper(config)
+    _say(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))))
+    typer.echo(f"{entry} is on {name} now{f' until {until}' if until else ''}")
+    put_on_record(
+        data_folder(config), "blocklist add", name, [f"{entry}: {reason}{f', until {until}' if until else ''}"]
+    )
+
+
+@app.command()
+def remove(
+    entry: Entry,
+    *,
+    name: ListOption,
+    reason: Reason = "",
+    owner: Annotated[str, typer.Option(help="Who answers for it; default: you.")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="When the list's source may say it again.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Take an entry off a list: what was added ends; what the source says is excluded, for which a reason is wanted."""
+    ends = _until(until)
+    keeper = _keeper(config)
+    added = [each for each in _done(lambda: keeper.store.additions(name)) if each.entry == entry and not each.excluded]
+    if added:
+        _say(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
+        typer.echo(f"what was added to {name} by command is gone: {entry}")
+        put_on_record(data_folder(config), "blocklist remove", name, [entry])
+        if not _still_listed(entry, name, config):
+            return
+        typer.echo(f"the source of {name} says {entry} too", err=True)
+    if not reason:
+        fail("an entry of the list's source is excluded by --reason REASON", 2)
+    _say(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))))
+    typer.echo(f"{entry} is excluded from {name} now{f' until {until}' if until else ''}")
+    put_on_record(data_folder(config), "blocklist remove", name, [f"{entry} excluded: {reason}"])
+
+
+@app.command("import")
+def import_edition(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The edition, in any format that lists have.")],
+    *,
+    source: Annotated[str, typer.Option(help="Whose list: `source` of its declaration, such as association.")] = "",
+    name: ListOption = "",
+    published: Annotated[
+        str, typer.Option(metavar="TIME", help="When it was published, such as 2026-11-20T10:00; default: now.")
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Record an edition of a list and put it into force; exit 65 when it is held back or refused."""
+    from gateway.blocklist.local.keeping import Arrival
+    from gateway.clock import SystemClock
+
+    keeper = _keeper(config)
+    target = name or _named_by_source(keeper, source)
+    now = SystemClock().stamp().utc
+    at = _published(published, _calendar(keeper), now)
+    arrival = Arrival(
+        octets=_octets(file),
+        how="import",
+        origin=str(file),
+        who=_who(),
+        published=at,
+        published_known=bool(published),
+    )
+    edition, events = _done(lambda: keeper.take_edition(target, arrival))
+    _report(keeper, edition, events, "import", config)
+
+
+@app.command()
+def accept(name: ListName, config: ConfigOption = None) -> None:
+    """Put the newest edition into force although it was held back for having shrunk or grown too much."""
+    keeper = _keeper(config)
+    edition, events = _done(lambda: keeper.accept(name, _who()))
+    _report(keeper, edition, events, "accept", config)
+
+
+@app.command()
+def rollback(
+    name: ListName,
+    edition: Annotated[int, typer.Argument(help="The number of an edition, as `blocklist history` shows it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Serve an earlier edition of a list again; the record says so."""
+    keeper = _keeper(config)
+    found, events = _done(lambda: keeper.roll_back(name, edition, _who()))
+    _report(keeper, found, events, f"rollback to {edition}", config)
+
+
+@app.command()
+def update(config: ConfigOption = None) -> None:
+    """Bring every list up to date now, as the running gateway does by itself; exit 65 when one could not be."""
+    from gateway.journal.events import ListOverdue, ListWithheld
+
+    keeper = _keeper(config)
+    events = _done(keeper.update)
+    _say(events)
+    lists = _lists(config)
+    _print_lists(lists)
+    if any(isinstance(event, ListWithheld | ListOverdue) for event in events):
+        raise typer.Exit(_EXIT_DATA)
+
+
+# Steps ----------------------------------------------------------------------------------------------------------------
+
+
+def lists_folder(option: Path | None) -> Path:
+    """Return the folder of lists that the configuration names; only that key is read, as ``data_folder`` does."""
+    from gateway.config.embedded import shipped
+    from gateway.config.models import GatewayConfig
+
+    path = config_path(option)
+    if path is None:
+        return shipped("blocklists")
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8")).get("blocklists")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fail(f"{path}: {error}", _EXIT_CONFIG)
+    default = str(GatewayConfig.model_fields["blocklists"].default)
+    return (path.parent / (written if isinstance(written, str) else default)).absolute()
+
+
+def _keeper(config: Path | None) -> "ListKeeper":
+    from gateway.blocklist.local.keeping import ListKeeper
+    from gateway.clock import SystemClock
+
+    return ListKeeper(lists_folder(config), data_folder(config), clock=SystemClock())
+
+
+def _lists(config: Path | None) -> "LocalLists":
+    from gateway.blocklist.local.lists import LocalLists
+
+    data = data_folder(config)
+    lists = LocalLists(data)
+    if not lists.refresh():
+        fail(f"no list was ever kept under {data}; `tidegate blocklist update` does it", EXIT_UNAVAILABLE)
+    return lists
+
+
+def _done(work: Callable[[], T]) -> T:
+    """Return what some work with the keeper gives; end with what it was refused for."""
+    from gateway.blocklist.local.keeping import RefusedError
+    from gateway.config.problem import ConfigError
+    from gateway.storage import StorageError
+
+    try:
+        return work()
+    except RefusedError as error:
+        fail(str(error))
+    except ConfigError as error:
+        print_problems(error)
+        raise typer.Exit(_EXIT_CONFIG) from None
+    except (StorageError, OSError) as error:
+        fail(str(error), EXIT_UNAVAILABLE)
+
+
+def _calendar(keeper: "ListKeeper") -> "WorkingCalendar":
+    from gateway.blocklist.local.workdays import WorkingCalendar
+
+    return WorkingCalendar(_done(keeper.declarations).calendar)
+
+
+def _named_by_source(keeper: "ListKeeper", source: str) -> str:
+    if not source:
+        fail("say whose list it is: --source association, or --list LIST", 2)
+    names = [each.name for each in _done(keeper.declarations).lists if each.source == source and not each.file]
+    if not names:
+        fail(f'no list without a file of its own has source = "{source}" in lists.toml')
+    if len(names) > 1:
+        fail(f"several lists have the source {source}: {', '.join(names)}; say which by --list", 2)
+    return names[0]
+
+
+def _addition(entry: str, name: str, reason: str, owner: str, until: float | None, *, excluded: bool) -> Any:
+    from gateway.blocklist.local.collected import clean
+    from gateway.blocklist.local.editions import Addition
+    from gateway.blocklist.local.entry import EntryError, parse_entry
+    from gateway.clock import SystemClock
+
+    try:
+        parse_entry(entry)
+    except EntryError as error:
+        fail(f"{entry}: {error}", 2)
+    who = _who()
+    return Addition(
+        list=name,
+        entry=entry,
+        excluded=excluded,
+        reason=clean(reason),
+        owner=clean(owner) or who,
+        who=who,
+        since=SystemClock().stamp().utc,
+        until=until,
+    )
+
+
+def _still_listed(entry: str, name: str, config: Path | None) -> bool:
+    from gateway.blocklist.local.question import ask_anything
+    from gateway.clock import SystemClock
+
+    question = ask_anything(entry)
+    if question is None:
+        return False
+    answer = _lists(config).look_up([question], SystemClock().stamp().utc)
+    return any(each.list == name for each in answer.listings)
+
+
+def _until(text: str) -> float | None:
+    from gateway.blocklist.local.fields import instant
+
+    try:
+        return instant(text, last=True)
+    except ValueError as error:
+        fail(f"--until {text}: {error}", 2)
+
+
+def _published(text: str, calendar: "WorkingCalendar", now: float) -> float:
+    if not text:
+        return now
+    try:
+        at = calendar.parse(text)
+    except ValueError:
+        fail(f"--published {text}: a time such as 2026-11-20T10:00 or 2026-11-20T10:00+08:00 is wanted", 2)
+    if at > now:
+        fail(f"--published {text} lies in the future", 2)
+    return at
+
+
+def _octets(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", _EXIT_NO_INPUT)
+
+
+def _who() -> str:
+    from gateway.admin.control import user_name
+
+    return user_name(os.getuid())
+
+
+# Printing -------------------------------------------------------------------------------------------------------------
+
+
+def _report(
+    keeper: "ListKeeper", edition: "Edition", events: Sequence["Event"], what: str, config: Path | None
+) -> None:
+    from gateway.blocklist.local.editions import State
+    from gateway.clock import SystemClock
+
+    _say(events)
+    told = f"edition {edition.number} of {edition.list}: {edition.state}, {edition.entries} entries"
+    if edition.state is State.APPLIED:
+        told += f", {edition.added} added, {edition.removed} removed"
+    told += _deadline(edition, SystemClock().stamp().utc, _calendar(keeper))
+    typer.echo(told)
+    put_on_record(data_folder(config), f"blocklist {what}", edition.list, [told])
+    if edition.state is not State.APPLIED:
+        raise typer.Exit(_EXIT_DATA)
+
+
+def _deadline(edition: "Edition", now: float, calendar: "WorkingCalendar") -> str:
+    if edition.deadline is None:
+        return ""
+    supposed = "" if edition.deadline_official else " (calendar not official yet: Monday to Friday supposed)"
+    return f"; deadline {calendar.shown(edition.deadline)} {edition.met(now)}{supposed}"
+
+
+def _say(events: Sequence["Event"]) -> None:
+    """Print alarms to standard error."""
+    from gateway.journal.events import ListOverdue, ListWithheld
+
+    for event in events:
+        if isinstance(event, ListWithheld):
+            typer.echo(f"{event.list or 'lists.toml'}: {event.state}: {event.reason}", err=True)
+            for problem in event.problems:
+                typer.echo(f"  {problem}", err=True)
+        elif isinstance(event, ListOverdue):
+            typer.echo(f"{event.list}: edition {event.edition} is overdue: {event.reason}", err=True)
+
+
+def _print_lists(lists: "LocalLists") -> None:
+    from gateway.cli.table import print_table
+
+    faults = dict(lists.faults)
+    columns = ("list", "kind", "entries", "added", "edition", "applied", "state", "source", "owner")
+    print_table(columns, [_list_row(each, faults.get(each.name, "")) for each in lists.served])
+    for name in lists.undeclared:
+        typer.echo(f"{name}: not used; neither lists.toml nor a head of its own says what it is", err=True)
+    if not lists.served and on_terminal():
+        typer.echo("no list is declared; see blocklists/README.md")
+
+
+def _list_row(each: "Served", fault: str) -> tuple[str, ...]:
+    state = f"{each.state}: {each.message}" if each.message else each.state
+    bad = f" ({each.bad_lines} bad lines)" if each.bad_lines else ""
+    return (
+        each.name,
+        each.kind,
+        f"{each.entries}{bad}",
+        str(each.added_entries),
+        str(each.edition or "-"),
+        _when(each.applied),
+        f"{state}; unusable: {fault}" if fault else state,
+        each.source or "-",
+        each.owner or "-",
+    )
+
+
+def _listing_row(each: "Listing") -> dict[str, Any]:
+    row = asdict(each)
+    return row | {"action": each.action.word if each.action is not None else None}
+
+
+def _print_listings(listings: Sequence["Listing"]) -> None:
+    from gateway.cli.table import print_table
+
+    rows = [
+        (each.list, each.kind, each.entry, each.value or "-", each.reason or "-", _when(each.since), _when(each.until))
+        for each in listings
+    ]
+    print_table(("list", "kind", "entry", "value", "reason", "since", "until"), rows)
+
+
+def _print_editions(editions: Sequence["Edition"], now: float, calendar: "WorkingCalendar") -> None:
+    from gateway.cli.table import print_table
+
+    rows = [
+        (
+            each.list,
+            str(each.number),
+            each.state,
+            calendar.shown(each.published) + ("" if each.published_known else " (supposed)"),
+            calendar.shown(each.applied) if each.applied is not None else "-",
+            _deadline(each, now, calendar).removeprefix("; deadline ") or "-",
+            f"{each.entries} (+{each.added} -{each.removed})",
+            each.sha256[:12],
+            f"{each.how} {each.who}",
+            each.note or "-",
+        )
+        for each in editions
+    ]
+    columns = ("list", "edition", "state", "published", "applied", "deadline", "entries", "sha256", "by", "note")
+    print_table(columns, rows)
+
+
+def _addition_row(each: Any) -> tuple[str, ...]:
+    ended = f"removed {_when(each.removed_at)} by {each.removed_by}" if each.removed_at is not None else "-"
+    what = "excluded" if each.excluded else "added"
+    return each.list, what, each.entry, _when(each.since), each.who, each.owner, each.reason, _when(each.until), ended
+
+
+def _print_additions(rows: Sequence[tuple[str, ...]]) -> None:
+    from gateway.cli.table import print_table
+
+    print_table(("list", "what", "entry", "since", "by", "owner", "reason", "until", "ended"), rows)
+
+
+def _when(at: float | None) -> str:
+    return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}Z"
