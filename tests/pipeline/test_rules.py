@@ -362,3 +362,10 @@ async def test_a_client_that_an_allow_rule_lets_in_gets_past_every_filter(bench,
     let_in = tools.transaction(mail(), connection=tools.connection(early_talker=True))
     (found,) = (await b.gate.judge_content(let_in)).dispositions
     assert (found.action, found.decisive.finding.result) == (Action.ACCEPT, "partner")
+
+
+async def test_the_rules_have_one_share_of_the_time_however_often_they_are_asked(bench, tools):
+    when = 'recipient = "anna@ours.test", subject = "hello"'
+    gate = bench({"ours": OURS + rule("anna", when, "score = 7")}).gate
+    verdict = await gate.judge_content(tools.transaction(mail(), "anna@ours.test", "bob@ours.test"))
+    assert [name for name, _ in verdict.filter_seconds].count("rule") == 1
