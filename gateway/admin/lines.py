@@ -329,9 +329,10 @@ def _signatures_aged(event: SignaturesAged) -> _Described:
 
 
 def _list_applied(event: ListApplied) -> _Described:
-    level = Level.WARNING if event.deadline == "missed" else Level.INFO
+    level = Level.WARNING if event.deadline == "missed" or event.bad_lines else Level.INFO
     fields = {"list": event.list, "edition": event.edition, "entries": event.entries, "by": event.operator}
-    return level, fields, f"{event.added} added, {event.removed} removed, deadline {event.deadline or 'none'}"
+    told = f"{event.added} added, {event.removed} removed, deadline {event.deadline or 'none'}"
+    return level, fields, "; ".join((told, *event.problems[:3]))
 
 
 def _list_withheld(event: ListWithheld) -> _Described:

@@ -397,14 +397,17 @@ def _deadline(edition: "Edition", now: float, calendar: "WorkingCalendar") -> st
 
 
 def _say(events: Sequence["Event"]) -> None:
-    """Print alarms to standard error."""
-    from gateway.journal.events import ListOverdue, ListWithheld
+    """Print alarms and bad lines to standard error."""
+    from gateway.journal.events import ListApplied, ListOverdue, ListWithheld
 
     for event in events:
         if isinstance(event, ListWithheld):
             typer.echo(f"{event.list or 'lists.toml'}: {event.state}: {event.reason}", err=True)
+        if isinstance(event, ListWithheld | ListApplied):
             for problem in event.problems:
-                typer.echo(f"  {problem}", err=True)
+                typer.echo(problem, err=True)
+        if isinstance(event, ListApplied) and event.bad_lines:
+            typer.echo(f"{event.list}: {event.bad_lines} bad lines were skipped", err=True)
         elif isinstance(event, ListOverdue):
             typer.echo(f"{event.list}: edition {event.edition} is overdue: {event.reason}", err=True)
 

@@ -241,7 +241,7 @@ class ListApplied(Event):
     """A local list serves another edition (contract.md §4 d).
 
     ``published_at`` and ``deadline_at`` are UTC seconds, 0 where there is none; ``deadline`` is met, missed or "";
-    ``operator`` who brought it in, or the schedule.
+    ``operator`` who brought it in, or the schedule; ``problems`` the first of the bad lines, as file:line.
     """
 
     list: str
@@ -254,6 +254,7 @@ class ListApplied(Event):
     deadline_at: float
     deadline: str
     operator: str
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -327,7 +327,7 @@ class ListKeeper:
         writes += [put_edition(replace(each, state=State.SUPERSEDED, applied=when)) for each in passed]
         self.store.write(writes)
         self._builder.forget(declaration.name, [each.sha256 for each in [settled, *rows[1:]][:KEPT_EDITIONS]])
-        return [self._applied(settled, now)]
+        return [self._applied(settled, now, judged.problems)]
 
     def _publish(self, declarations: Declarations) -> list[Event]:
         """Write the manifest of what can be served now; return alarms that are new in it."""
@@ -422,7 +422,7 @@ class ListKeeper:
         now = self._clock.stamp().utc
         return ListWithheld(at=now, list=name, edition=edition, state=state, reason=reason, problems=problems)
 
-    def _applied(self, edition: Edition, now: float) -> ListApplied:
+    def _applied(self, edition: Edition, now: float, problems: tuple[str, ...]) -> ListApplied:
         return ListApplied(
             at=now,
             list=edition.list,
@@ -435,6 +435,7 @@ class ListKeeper:
             deadline_at=edition.deadline or 0.0,
             deadline=edition.met(now),
             operator=edition.who,
+            problems=problems,
         )
 
 
