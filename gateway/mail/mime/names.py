@@ -18,7 +18,7 @@ _NOT_ALPHABET = re.compile(r"[^a-z0-9]+")
 # GBK and GB 2312 are subsets, and their labels stand on GB18030 text.
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "x_euc_cn": "gb18030", "windows_936": "gb18030"}
 # Codecs of Python that are no charsets of mail; two of them are slower than linear.
-_NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
+_NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "rot_13"})
 _CODECS = frozenset(aliases.values()) | {"gb18030", "utf_8_sig", "koi8_u", "cp1125", "iso8859_1"}
 
 
@@ -30,7 +30,7 @@ def codec(charset: str) -> str:
     name = _NOT_ALPHABET.sub("_", charset.lower()).strip("_")
     known = _WIDER.get(name) or aliases.get(name) or (name if name in _CODECS else "")
     known = _WIDER.get(known, known)
-    return "" if known in _NOT_CHARSETS else known
+    return "" if known in _NOT_CHARSETS or known.endswith("_codec") else known
 
 
 def as_text(octets: bytes, charset: str = "") -> str:
