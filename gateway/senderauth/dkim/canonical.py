@@ -9,6 +9,7 @@ the body.
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dkim.canonicalization import Relaxed, Simple
@@ -22,6 +23,10 @@ _INLINE_OCTETS = 96 * 1024
 
 # A spilled content is read in larger pieces; these keep every single step on the interpreter short.
 _PIECE_OCTETS = 64 * 1024
+
+# One: several that want the interpreter at once make the loop wait for each in turn (measured: five bodies of 10 MB at
+# once, 74 ms), and they would not be done sooner.
+_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="body-digest")
 
 _CRLF = b"\r\n"
 # What dkimpy strips beyond the WSP of RFC 6376 §2.8.
@@ -97,7 +102,8 @@ class SignedMessage:
         if self._size <= _INLINE_OCTETS:
             self._digests |= digests(self._body(), missing)
         else:
-            self._digests |= await asyncio.to_thread(lambda: digests(self._body(), missing))
+            loop = asyncio.get_running_loop()
+            self._digests |= await loop.run_in_executor(_THREAD, lambda: digests(self._body(), missing))
 
     def body_digest(self, form: BodyForm) -> BodyDigest:
         """Return a digest that was prepared."""
