@@ -16,9 +16,12 @@ class CurrentResolver:
         self._resolver = self._make(settings)
 
     def _make(self, settings: Dns) -> CachingResolver:
-        return CachingResolver(
-            DnspythonResolver(settings.servers, settings.timeout, self._clock), self._clock, settings.cache
-        )
+        self._uncached = DnspythonResolver(settings.servers, settings.timeout, self._clock)
+        return CachingResolver(self._uncached, self._clock, settings.cache)
+
+    async def query_anew(self, name: str, rdtype: str) -> Answer:
+        """Return the answer that the servers have now, whatever is remembered."""
+        return await self._uncached.query(name, rdtype)
 
     async def query(self, name: str, rdtype: str) -> Answer:
         """Return the answer to one question."""
@@ -33,3 +36,14 @@ class CurrentResolver:
     async def close(self) -> None:
         """Let go of what is under way."""
         await self._resolver.close()
+
+
+class Anew:
+    """``CurrentResolver`` without its memory, as a resolver."""
+
+    def __init__(self, resolver: CurrentResolver) -> None:
+        self._resolver = resolver
+
+    async def query(self, name: str, rdtype: str) -> Answer:
+        """Return the answer that the servers have now."""
+        return await self._resolver.query_anew(name, rdtype)

@@ -1,4 +1,4 @@
-"""A worker's stores, opened and closed together: spool with ledger, journal, shared counters, log, metrics."""
+"""A worker's stores, opened and closed together: spool with ledger, journal, counters, memories, log, metrics."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.admin.log import LineWriter, Log
 from gateway.admin.metrics import Metrics
 from gateway.admin.status import RateMeter, StoreHealth
+from gateway.app.past import Past
 from gateway.clock import Clock
 from gateway.config.models import GatewayConfig
 from gateway.journal.events import EventSink, ShardAdopted, StorageFailed
@@ -16,6 +17,7 @@ from gateway.ledger import MIGRATIONS as LEDGER_MIGRATIONS
 from gateway.spool.custody import Custody
 from gateway.spool.shard import ShardSettings
 from gateway.state.counters import SharedCounters
+from gateway.state.memories import Memories
 
 
 def shard_settings(data: Path, clock: Clock) -> ShardSettings:
@@ -47,7 +49,9 @@ class Stores:
         self.journal = Journal(config.data / "journal", worker, clock=clock, failures=self.log)
         self.rates = RateMeter(clock.stamp().utc)
         self.health = StoreHealth()
-        self.events = FanOut([self.journal, self.log, self.metrics, self.rates, self.health])
+        self.memories = Memories(config.data / "state", clock=clock, random_octets=os.urandom)
+        self.past = Past(self.memories, clock)
+        self.events = FanOut([self.journal, self.log, self.metrics, self.rates, self.health, self.past])
         self.counters = SharedCounters(
             config.data / "counters", worker=worker, workers=workers, clock=clock, random_octets=os.urandom
         )
@@ -59,5 +63,7 @@ class Stores:
         """Write what is pending and let go, the log last."""
         self.custody.close_now()
         self.counters.close()
+        self.past.flush()
+        self.memories.close()
         await self.journal.close()
         self.log.close()

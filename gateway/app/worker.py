@@ -24,9 +24,11 @@ from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
+from gateway.app.lists import DnsLists
 from gateway.app.process import WorkerOrder
-from gateway.app.resolving import CurrentResolver
+from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
+from gateway.blocklist.dns.health import Health
 from gateway.clock import SystemClock
 from gateway.config.loader import load
 from gateway.config.models import GatewayConfig
@@ -35,7 +37,7 @@ from gateway.config.snapshot import Snapshot
 from gateway.config.source import Disk, Files, Kept
 from gateway.delivery.runner import DeliveryRunner
 from gateway.filters import catalogue
-from gateway.intake.guard import DoorGuard
+from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
 from gateway.pipeline.gate import Gate
@@ -74,9 +76,20 @@ class Worker:
             events=self.events,
             random=random.SystemRandom(),
         )
+        self.dns_lists = DnsLists(
+            lambda: self.snapshot,
+            worker=order.index,
+            resolver=Anew(self.resolver),
+            clock=self.clock,
+            events=self.events,
+        )
+        # What filters may ask beside DNS; a room that has more for them adds it here.
+        self.services: dict[type[Any], Any] = {**self.stores.memories.services, Health: self.dns_lists.health}
         self.gate = self._compile(snapshot)
         records = dropped_rows(self.clock)
-        self.guard = DoorGuard(config.limits, self.stores.counters, self.clock)
+        memories = self.stores.memories
+        past = Past(rates=memories.rates, standings=memories.reputation)
+        self.guard = DoorGuard(config.limits, self.stores.counters, self.clock, past)
         self.servers = [self._server(listen) for listen in config.listen]
         self.desk = QueueDesk(
             self.stores.custody,
@@ -107,6 +120,7 @@ class Worker:
             clock=self.clock,
             verifier=self.runner.verifier,
             events=self.events,
+            services=self.services,
         )
 
     def _server(self, listen: Any) -> IntakeServer:
@@ -266,16 +280,17 @@ async def serve(order: WorkerOrder) -> int:
     served.add_done_callback(lambda _: stop.set())
     await worker.start()
     _collect_seldom()
-    tidying = asyncio.create_task(worker.housekeeping.run())
+    beside = [asyncio.create_task(loop) for loop in (worker.housekeeping.run(), worker.dns_lists.run())]
     try:
         await channel.call("ready")
         await stop.wait()
     except ChannelClosedError:
         pass
-    tidying.cancel()
+    for task in beside:
+        task.cancel()
     await worker.drain(ORPHAN_SECONDS if served.done() else DRAIN_SECONDS)
     channel.close()
-    await asyncio.gather(served, tidying, return_exceptions=True)
+    await asyncio.gather(served, *beside, return_exceptions=True)
     return 0
 
 

@@ -6,7 +6,7 @@ builds itself is taken as it is.
 """
 
 import ssl
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -110,9 +110,11 @@ class Smtp(Section):
 
     # Bare CR or LF in content is how messages are smuggled past a relay; no well-behaved client sends it.
     bare_newline: Literal["reject", "normalise"] = "reject"
-    # Waiting before the banner exposes talkers; it costs every honest client the same wait, so it is off unless asked
-    # for.
+    # Waiting before the banner exposes talkers; it costs every honest client that is not known yet the same wait, so it
+    # is off unless asked for.
     greet_delay: Duration = 0.0
+    # The refusal of a listed client's recipient comes so much later: it costs the sender time, and us a session.
+    tarpit: Duration = 0.0
     # RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
     command_timeout: Duration = 300.0
     # RFC 5321 §4.5.3.2.5: 3 minutes between two blocks of content.
@@ -136,6 +138,12 @@ class Limits(Section):
     # Counted per IPv4 /32 or IPv6 /64, the smallest unit one client holds; large senders open 20 to 30.
     connections_per_client: int = Field(default=50, ge=0)
     connection_rate: RateField = Rate(600, 60.0)
+    # The same per IPv4 /24 or IPv6 /48, usually one site: five busy clients' worth.
+    network_connection_rate: RateField = Rate(3000, 60.0)
+    # What a refused command or recipient costs of both, in connections: a client with 120 in a minute waits.
+    failure_cost: int = Field(default=5, ge=0)
+    # Sessions of one worker that smtp.tarpit holds back at once; beyond it listed clients are refused at once.
+    tarpits: int = Field(default=200, ge=0)
     messages_per_session: int = Field(default=500, ge=0)
     # RFC 5321 §4.5.3.1.8 asks for at least 100.
     recipients_per_message: int = Field(default=1000, ge=100)
@@ -164,6 +172,16 @@ class Dns(Section):
     timeout: Duration = 2.0
     # Entries, about 500 octets each.
     cache: int = Field(default=50_000, ge=0)
+
+
+class OwnListings(Section):
+    """``[own_listings]``: our sending addresses and the domains of the policies, looked up on lists in the DNS."""
+
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    zones: tuple[Domain, ...] = ()
+    domain_zones: tuple[Domain, ...] = ()
+    # Lists change by the hour, and refuse who asks by the minute.
+    every: Duration = Field(default=21_600.0, ge=600.0)
 
 
 class PerNextHop(Section):
@@ -256,6 +274,7 @@ class GatewayConfig(Section):
     smtp: Smtp = Smtp()
     limits: Limits = Limits()
     dns: Dns = Dns()
+    own_listings: OwnListings = OwnListings()
     queue: Queue = Queue()
     callout: Callout = Callout()
     metrics: Metrics = Metrics()

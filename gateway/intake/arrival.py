@@ -118,12 +118,15 @@ class ArrivingSession(Session):
 
     async def _watch_for_early_talk(self) -> None:
         delay = self._settings.config.smtp.greet_delay
-        if delay and not self._input.pending:
+        if delay and not self._input.pending and not self._is_known():
             self._patience = delay + REFUSED_SECONDS
             await self._input.more_within(delay)
         # Without a delay it is the kernel that knows whether something came before our banner.
         if self._input.pending or (self._connection.tls is None and self._unread_octets()):
             self._connection = replace(self._connection, early_talker=True)
+
+    def _is_known(self) -> bool:
+        return self._connection.trusted or self._listener.guard.is_known_good(self._connection.client_address)
 
     def _unread_octets(self) -> int:
         try:

@@ -4,6 +4,10 @@
 one process. A client is an IPv4 address or an IPv6 /64, the smallest unit that one holder controls. Over a limit a
 named 4yz comes back, never a reset, since whoever is honest and too busy must be able to come again.
 ``limits.exempt`` lists networks that are counted in all, but not limited.
+
+How often a client connects is measured by ``Rates`` where there are any: for the client and for the network it lies
+in, a refusal costing as much as ``limits.failure_cost`` connections. A client whose past is good (``Standings``) is
+spared the wait for its banner.
 """
 
 from collections import defaultdict
@@ -17,8 +21,15 @@ from gateway.config.models import Limits
 from gateway.config.units import Rate
 from gateway.smtp import replies
 from gateway.smtp.reply import Reply
+from gateway.state.names import standing_names
+from gateway.state.network import neighbourhood_key
+from gateway.state.rates import Allowance
+from gateway.state.reputation import Standing
 
 IpAddress = IPv4Address | IPv6Address
+# Good mail of a few messages' weight and next to none that was bad: a client that is spared a wait.
+_GOOD_MESSAGES = 3.0
+_BAD_SHARE = 0.1
 
 
 class Counters(Protocol):
@@ -39,6 +50,34 @@ class Counters(Protocol):
     def add_octets(self, octets: int) -> int:
         """Add to the octets in flight (less when negative) and return them."""
         ...
+
+
+class Rates(Protocol):
+    """How often, for all workers together; ``gateway.state.rates`` has them."""
+
+    def allow(self, name: str, allowance: Allowance) -> bool:
+        """Book one event, or return False."""
+        ...
+
+    def charge(self, name: str, allowance: Allowance, cost: float) -> None:
+        """Book ``cost`` events' worth whatever is owed already."""
+        ...
+
+
+class Standings(Protocol):
+    """What is known of clients; ``gateway.state.reputation`` has it."""
+
+    def standing(self, name: str) -> Standing:
+        """Return a name's past."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """The memories of the door; without them rates are counted by ``Counters`` and nobody is known."""
+
+    rates: Rates
+    standings: Standings
 
 
 class LocalCounters:
@@ -91,18 +130,23 @@ class LocalCounters:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """One connection that was let in: its network and whether limits hold for it. Hand it back with ``leave``."""
+    """One connection that was let in: its network and whether limits hold for it. Hand it back with ``leave``.
+
+    ``around`` is the network that the client's network lies in, "" where rates are not kept for it.
+    """
 
     network: str
     exempt: bool
+    around: str = ""
 
 
 class DoorGuard:
     """Decides by ``limits``; set ``limits`` again on reload."""
 
-    def __init__(self, limits: Limits, counters: Counters, clock: Clock) -> None:
+    def __init__(self, limits: Limits, counters: Counters, clock: Clock, past: Past | None = None) -> None:
         self._counters = counters
         self._clock = clock
+        self._past = past
         self.limits = limits
 
     @property
@@ -118,7 +162,7 @@ class DoorGuard:
 
     def _admission_of(self, address: IpAddress) -> Admission:
         exempt = any(address.version == network.version and address in network for network in self._limits.exempt)
-        return Admission(client_network(address), exempt)
+        return Admission(client_network(address), exempt, neighbourhood_key(address))
 
     def enter(self, address: IpAddress) -> Admission | Reply:
         """Let one connection in, or return why not; nothing is held then."""
@@ -150,9 +194,35 @@ class DoorGuard:
             return replies.TOO_MANY_CONNECTIONS
         if 0 < limits.connections_per_client < of_network:
             return replies.TOO_MANY_CONNECTIONS_FROM_CLIENT
-        if self._over("connections", held, limits.connection_rate):
+        if self._connects_too_often(held):
             return replies.CONNECTION_RATE_LIMITED
         return None
+
+    def _connects_too_often(self, held: Admission) -> bool:
+        if self._past is None:
+            return self._over("connections", held, self._limits.connection_rate)
+        return not all(self._past.rates.allow(name, allowance) for name, allowance in self._allowances(held))
+
+    def _allowances(self, held: Admission) -> tuple[tuple[str, Allowance], ...]:
+        client, around = self._limits.connection_rate, self._limits.network_connection_rate
+        return (
+            (f"client {held.network}", Allowance(count=client.count, seconds=client.seconds)),
+            (f"network {held.around}", Allowance(count=around.count, seconds=around.seconds)),
+        )
+
+    def note_failure(self, held: Admission) -> None:
+        """Count a refused command or recipient: whoever fails much is let in less often."""
+        if self._past is None or held.exempt or not self._limits.failure_cost:
+            return
+        for name, allowance in self._allowances(held):
+            self._past.rates.charge(name, allowance, self._limits.failure_cost)
+
+    def is_known_good(self, address: IpAddress) -> bool:
+        """Tell whether a client's past is good enough to spare it the wait for its banner."""
+        if self._past is None:
+            return False
+        past = self._past.standings.standing(standing_names(address, "", "")[0])
+        return past.good >= _GOOD_MESSAGES and past.bad_share <= _BAD_SHARE
 
     def count_message(self, held: Admission) -> Reply | None:
         """Count one mail transaction; return the refusal when the client has had too many."""

@@ -66,6 +66,8 @@ class Listener:
         self.on_stored = with_.on_stored
         self.guard = with_.guard
         self.sessions: set[Ticking] = set()
+        # Sessions whose refusal is being held back (smtp.tarpit).
+        self.tarpitted = 0
         self.draining = False
         # Set when a session ends and none is left; whoever drains clears it and waits.
         self.empty = asyncio.Event()

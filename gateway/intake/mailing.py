@@ -42,6 +42,8 @@ _CHUNK = re.compile(rb"([0-9]{1,%d})(?: +([Ll][Aa][Ss][Tt]))?" % MAX_CHUNK_SIZE_
 # Recipients beyond the most, in one transaction, before each counts as an error (Postfix:
 # smtpd_recipient_overshoot_limit).
 OVERSHOOT = 1000
+# Refusals by these are for clients that are on a list; only they are held back.
+LISTING_FILTERS = frozenset(["blocklist", "dnsbl", "rhsbl"])
 # One piece of a chunk, as large as the pieces of a spilled content.
 PIECE_OCTETS = 256 * 1024
 
@@ -147,9 +149,23 @@ class SmtpSession(CommandingSession):
             return
         reply = await tx.gate.judge_recipient(self._connection, tx.envelope, recipient, tx.recipients, tx.trace_id)
         if not reply.is_success:
+            await self._hold_back(reply)
             self._refuse_recipient(tx, recipient.path.wire, reply)
         else:
             self._accept_recipient(tx, recipient)
+
+    async def _hold_back(self, reply: Reply) -> None:
+        """Let a listed client wait for its refusal, unless so many wait already."""
+        seconds = self._settings.config.smtp.tarpit
+        if not seconds or reply.filter not in LISTING_FILTERS:
+            return
+        if self._listener.tarpitted >= self._settings.limits.tarpits:
+            return
+        self._listener.tarpitted += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._listener.tarpitted -= 1
 
     def _recipient(self, tx: OpenTransaction, text: bytes) -> Recipient:
         path, rest = parse_forward_path(text, smtputf8=tx.envelope.smtputf8)

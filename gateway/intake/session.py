@@ -359,6 +359,8 @@ class Session(SMTP):
             raise SessionEnd("limits", reply)
         if reply.is_permanent:
             self._count_refusal(reply)
+            if self._held is not None:
+                self._listener.guard.note_failure(self._held)
         self.say(reply, trace_id)
 
     def _count_refusal(self, reply: Reply) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import ipaddress
+from ipaddress import ip_address
 
 import pytest
 
 from gateway.clock import FakeClock
 from gateway.config.models import Limits
 from gateway.config.units import Rate
-from gateway.intake.guard import Admission, DoorGuard, LocalCounters, client_network
+from gateway.intake.guard import Admission, DoorGuard, LocalCounters, Past, client_network
 from gateway.journal.events import SessionRefused
 from gateway.smtp import replies
+from gateway.state.reputation import Standing
 
 A = ipaddress.ip_address("192.0.2.1")
 B = ipaddress.ip_address("192.0.2.2")
@@ -254,3 +256,71 @@ async def test_recipients_far_beyond_the_most_count_as_errors(open_door) -> None
     assert answers[:100] == ["250 2.1.5"] * 100
     assert answers[100:-2] == ["452 4.5.3"] * 1020
     assert answers[-2] == "421 4.7.0"
+
+
+# --- with the memories of the door
+
+
+class Owed:
+    """Rates and standings as data: who is over its rate, what was charged, whose past is good."""
+
+    def __init__(self, over=(), standings=None):
+        self.over, self.booked, self.charged = set(over), [], []
+        self.standings = standings or {}
+
+    def allow(self, name, allowance):
+        self.booked.append((name, allowance.count))
+        return name not in self.over
+
+    def charge(self, name, _, cost):
+        self.charged.append((name, cost))
+
+    def standing(self, name):
+        return self.standings.get(name, Standing())
+
+
+def guarded(owed, **limits):
+    clock = FakeClock()
+    return DoorGuard(Limits(exempt=(), **limits), LocalCounters(clock), clock, Past(rates=owed, standings=owed))
+
+
+def test_a_client_and_its_network_each_have_a_rate() -> None:
+    owed = Owed()
+    assert isinstance(guarded(owed).enter(ip_address("192.0.2.7")), Admission)
+    guarded(owed).enter(ip_address("2001:db8:1:2::3"))
+    assert owed.booked == [
+        ("client 192.0.2.7", 600),
+        ("network 192.0.2.0/24", 3000),
+        ("client 2001:db8:1:2::/64", 600),
+        ("network 2001:db8:1::/48", 3000),
+    ]
+
+
+@pytest.mark.parametrize("over", ["client 192.0.2.7", "network 192.0.2.0/24"])
+def test_over_either_rate_a_client_is_told_to_come_again(over) -> None:
+    door = guarded(Owed(over=[over]))
+    assert door.enter(ip_address("192.0.2.7")) == replies.CONNECTION_RATE_LIMITED
+    assert isinstance(door.enter(ip_address("198.51.100.7")), Admission)
+
+
+def test_a_failure_costs_more_than_a_connection_but_nothing_of_the_exempt() -> None:
+    owed = Owed()
+    door = guarded(owed, failure_cost=7)
+    held = door.enter(ip_address("192.0.2.7"))
+    door.note_failure(held)
+    assert owed.charged == [("client 192.0.2.7", 7), ("network 192.0.2.0/24", 7)]
+    door.note_failure(Admission("192.0.2.9", exempt=True))
+    guarded(owed, failure_cost=0).note_failure(held)
+    assert len(owed.charged) == 2
+
+
+def test_only_a_client_with_a_good_past_is_known() -> None:
+    client = ip_address("192.0.2.7")
+    for standing, known in (
+        (Standing(good=5.0), True),
+        (Standing(good=2.0), False),
+        (Standing(good=5.0, bad=5.0), False),
+        (Standing(bad=5.0), False),
+    ):
+        assert guarded(Owed(standings={"client 192.0.2.7": standing})).is_known_good(client) is known
+    assert DoorGuard(Limits(), LocalCounters(FakeClock()), FakeClock()).is_known_good(client) is False
