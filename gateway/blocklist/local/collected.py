@@ -96,10 +96,8 @@ class Collected:
 
     def add(self, target: Target, note: Note) -> None:
         """Take one entry."""
-        if note.until is not None and note.until <= self.now:
-            self.expired += 1
+        if self._is_over(note):
             return
-        self.count += 1
         number = self.number(note)
         if isinstance(target, Span):
             self.spans[target.version].append((target.first, target.last, target.breadth, number))
@@ -108,11 +106,19 @@ class Collected:
 
     def add_pieces(self, pieces: Iterable[tuple[int, int, int]], entry: str, note: Note) -> None:
         """Take one IPv4 entry cut into (first, last, breadth)."""
-        self.count += 1
+        if self._is_over(note):
+            return
         number = self.number(note)
         for first, last, breadth in pieces:
             self.spans[4].append((first, last, breadth, number))
             self.pieces[(first, last, breadth, number)] = entry
+
+    def _is_over(self, note: Note) -> bool:
+        """Count an entry; return whether it has expired already."""
+        over = note.until is not None and note.until <= self.now
+        self.expired += over
+        self.count += not over
+        return over
 
     def _add_keys(self, target: Keys, note: Note, number: int) -> None:
         for key in target.keys:

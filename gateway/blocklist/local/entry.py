@@ -26,8 +26,9 @@ _WORD = 0xFFFFFFFF
 _OCTET = 255
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _MASK = re.compile(r"\d{1,3}", re.ASCII)
+_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 # RFC 3986 §3: the scheme; user information is dropped, since it is the sender's whim.
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^]/?#]*\]|[^:/?#]*)(:\d*)?([^#]*)", re.ASCII | re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^]/?#]*\]|[^:/?#]*)(:\d*)?((?:[/?][^#]*)?)(?:#.*)?", _FLAGS)
 _DEFAULT_PORTS = {":", ":80", ":443"}
 # RFC 5321 §4.5.3.1: 128 octets before the @ are taken (gateway.smtp.limits), 255 behind it; URLs as browsers take them.
 _MAX_CHARACTERS = 2048
@@ -162,7 +163,8 @@ def normal_url(text: str) -> tuple[str, str]:
     if ":" not in host and not host.replace(".", "").isdecimal():
         host = domain(host)
     port = "" if match[2] is None or match[2] in _DEFAULT_PORTS else match[2]
-    return host, f"{host}{port}{match[3] or '/'}"
+    path = match[3] if match[3].startswith("/") else f"/{match[3]}"
+    return host, f"{host}{port}{path}"
 
 
 # Numbers and texts ----------------------------------------------------------------------------------------------------

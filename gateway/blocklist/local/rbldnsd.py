@@ -49,6 +49,7 @@ TYPES: Mapping[str, Take] = MappingProxyType(
     }
 )
 _SINGLES = (take_ip4set, take_ip4trie, take_mixed)
+_COLONS = (take_ip6, take_mixed)
 _LEVELS = (take_ip4set, take_mixed)
 # Networks that an ip4set has no need to cut.
 _WHOLE_LEVELS = {bits: HOSTS[bits] for bits in ("8", "16", "24", "32")}
@@ -141,7 +142,8 @@ class _Zone:
             self._into.bad(number, str(error), line)
 
     def _entry_or_default(self, line: str) -> None:
-        if line.startswith(":"):
+        # "::1" begins with what begins a default too.
+        if line.startswith(":") and not (line.startswith("::") and self._take in _COLONS):
             self._scope.value, self._scope.template = parse_value(line, DEFAULT_VALUE, "")
             self._changed()
         elif self._take is not None:

@@ -40,7 +40,7 @@ _SUFFIXES = {
 }
 _RPZ_LINE = re.compile(r"(?:^|\s)(?:SOA|CNAME)\s+\S", re.IGNORECASE)
 _ZONE_LINE = re.compile(
-    r"^[#;:]?\$(?:SOA|NS|TTL|DATASET|TIMESTAMP|MAXRANGE[46]|=|\d)\b|^:[\d.]*:|^:\d+$", re.IGNORECASE
+    r"^[#;:]?\$(?:SOA|NS|TTL|DATASET|TIMESTAMP|MAXRANGE[46]|=|\d)\b|^:[\d.]+:|^:\d+$", re.IGNORECASE
 )
 _COMMENTS = ("#", ";", "//")
 

@@ -24,12 +24,12 @@ def read_csv(text: str, into: Collected, fields: Fields) -> None:
     if head is None:
         return
     separator = max(_SEPARATORS, key=head.count)
-    names = next(csv.reader([head], delimiter=separator), [])
+    csv.field_size_limit(_FIELD_CHARACTERS)
+    names = _cells(head, separator)
     places = fields.assigned(tuple(names))
     if ENTRY not in places:
         into.bad(lines.number, "the first line names no column that holds entries; name one with columns.entry", head)
         return
-    csv.field_size_limit(_FIELD_CHARACTERS)
     reader = csv.reader(lines, delimiter=separator)
     while True:
         try:
@@ -44,6 +44,13 @@ def read_csv(text: str, into: Collected, fields: Fields) -> None:
             add_record(into, lines.number, record)
 
 
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
 class _Numbered(Iterator[str]):
     """The lines that are no comments and not blank, and the number of the last one given."""
 
@@ -55,7 +62,8 @@ class _Numbered(Iterator[str]):
         for number, line in self._lines:
             self.number = number
             if line.strip() and not line.lstrip().startswith(_COMMENTS):
-                return line.rstrip("\r")
+                # A carriage return within a line is no end of one; the csv module refuses it outside quotation marks.
+                return line.rstrip("\r").replace("\r", " ")
         raise StopIteration
 
 
@@ -63,8 +71,8 @@ def read_json_lines(text: str, into: Collected, fields: Fields) -> None:
     """Read a whole text."""
     assigned: dict[tuple[str, ...], dict[str, int]] = {}
     for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip().removesuffix(",")  # noqa: PLW2901 - the line, trimmed
-        if not line or line in "[]" or line.startswith(("#", "//")):
+        line = _without_array(line.strip())  # noqa: PLW2901 - the line, trimmed
+        if not line or line.startswith(("#", "//")):
             continue
         try:
             value = json.loads(line)
@@ -82,6 +90,16 @@ def read_json_lines(text: str, into: Collected, fields: Fields) -> None:
             _add_object(into, number, value, assigned[names])
         else:
             into.bad(number, "an object or a text is wanted", line)
+
+
+def _without_array(line: str) -> str:
+    """Return a line without the signs of an array that has one record a line."""
+    line = line.removesuffix(",")
+    if line in {"[", "]"}:
+        return ""
+    if line.startswith(("[{", '["')):
+        line = line[1:]
+    return line[:-1].rstrip() if line.endswith(("}]", '"]')) else line
 
 
 def _add_object(into: Collected, number: int, value: dict[str, object], places: dict[str, int]) -> None:
