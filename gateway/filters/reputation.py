@@ -3,7 +3,8 @@
 The gateway's own verdicts of the past weeks, each halved every seven days: of the client (IPv4 address, IPv6 /64), of
 the sender's domain from that network, of the client's domain by its verified reverse name, of the network (IPv4 /24,
 IPv6 /48). The most particular of these with ``least`` messages' weight decides; a whole network needs three times as
-much. Where nobody has sent so much, nothing is said. Asked for mail from outside only.
+much. Where nobody has sent so much, nothing is said. Asked for mail from outside only, not from this
+machine.
 """
 
 from collections.abc import Mapping
@@ -53,12 +54,11 @@ class Reputation(Filter[ReputationOptions]):
     async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
         """Return what its past is, or None for a stranger or a mixed one."""
         standings = ctx.service(Standings)
-        if standings is None or tx.connection.role is not Role.MX:
+        client = tx.connection.client_address
+        if standings is None or tx.connection.role is not Role.MX or client.is_loopback:
             return None
         mailbox = tx.envelope.reverse_path.mailbox
-        names = standing_names(
-            tx.connection.client_address, tx.connection.client_name, mailbox.domain if mailbox else ""
-        )
+        names = standing_names(client, tx.connection.client_name, mailbox.domain if mailbox else "")
         for name in names:
             standing = standings.standing(name)
             least = self.options.least * (_NETWORK_FACTOR if name.startswith("network ") else 1)
