@@ -5,13 +5,15 @@ write. The connection's end, however it comes, is never an answer.
 """
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.antivirus.address import ScannerAddress
 from gateway.antivirus.answer import AnswerReader, GarbageError, read_verdict, read_version
-from gateway.antivirus.framing import END, Octets, Piece, announced, session
+from gateway.antivirus.framing import END, FileSpan, Octets, Piece, Sendable, announced, session
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror
 
 _READ_OCTETS = 4096
@@ -105,7 +107,7 @@ class Lost:
             self.cause, self.reason = cause, reason
 
 
-async def _send(sock: socket.socket, buffers: Iterable[Octets], lost: Lost) -> None:
+async def _send(sock: socket.socket, buffers: Iterable[Sendable], lost: Lost) -> None:
     try:
         await send(sock, buffers)
     except OSError as error:
@@ -153,25 +155,62 @@ def _conclude(answers: dict[int, str], count: int, lost: Lost) -> Session:
     return Session(results=tuple(results), version=after or before, broken=broken)
 
 
-async def send(sock: socket.socket, buffers: Iterable[Octets]) -> None:
-    """Send all buffers as they lie, gathered into few calls; raises OSError."""
-    loop = asyncio.get_running_loop()
-    waiting = list(buffers)
+async def send(sock: socket.socket, buffers: Iterable[Sendable]) -> None:
+    """Send all buffers as they lie, those in memory gathered into few calls; raises OSError."""
+    gathered: list[Octets] = []
+    for buffer in buffers:
+        if isinstance(buffer, FileSpan):
+            await _send_gathered(sock, gathered)
+            gathered = []
+            await _send_file(sock, buffer)
+        else:
+            gathered.append(buffer)
+    await _send_gathered(sock, gathered)
+
+
+async def _send_gathered(sock: socket.socket, buffers: Sequence[Octets]) -> None:
     at = 0
-    while at < len(waiting):
-        batch = waiting[at : at + _BUFFERS_AT_ONCE]
+    while at < len(buffers):
+        batch = buffers[at : at + _BUFFERS_AT_ONCE]
         try:
             sent = sock.sendmsg(batch)
         except BlockingIOError:
             sent = 0
         for buffer in batch:
+            at += 1
             if sent < len(buffer):
                 # The socket is full: the rest of this buffer goes as the other side takes it.
-                await loop.sock_sendall(sock, memoryview(buffer)[sent:])
-                at += 1
+                await asyncio.get_running_loop().sock_sendall(sock, memoryview(buffer)[sent:])
                 break
             sent -= len(buffer)
-            at += 1
+
+
+async def _send_file(sock: socket.socket, span: FileSpan) -> None:
+    at = 0
+    while at < span.size:
+        try:
+            sent = os.sendfile(sock.fileno(), span.descriptor, at, span.size - at)
+        except BlockingIOError:
+            await _writable(sock)
+            continue
+        if not sent:
+            raise OSError(errno.EIO, "the file is shorter than it was")
+        at += sent
+
+
+async def _writable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock.fileno(), _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(sock.fileno())
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 async def stream_limit(address: ScannerAddress, most: int) -> int:

@@ -5,8 +5,8 @@ which signatures the message was scanned with, and whether they changed on the w
 is answered: clamd writes a version's number and its text apart, and another thread's answer may come between them
 (seen in one of a hundred sessions of clamd 1.4).
 
-A piece is sent as it lies, in memory or in a mapped file; only the few octets around it are made here. One chunk may
-be as long as the stream.
+A piece is sent as it lies, in memory or in a file; only the few octets around it are made here. One chunk is as long
+as the stream.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,22 @@ from dataclasses import dataclass, field
 
 Octets = bytes | memoryview
 
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """The first ``size`` octets of an open file, which the kernel sends from where they lie."""
+
+    descriptor: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Sendable = Octets | FileSpan
+
 # The length is 32 bits; clamd's own limits lie far below.
-MAX_CHUNK_OCTETS = 0x8000_0000
+MAX_STREAM_OCTETS = 0xFFFF_FFFF
 _BEGIN = b"zIDSESSION\0zVERSION\0"
 _STREAM = b"zINSTREAM\0"
 _END_OF_STREAM = b"\0\0\0\0"
@@ -27,7 +41,7 @@ END = b"zVERSION\0zEND\0"
 class Piece:
     """Octets to scan, without a copy: ``octets`` of ``size``, and the hexadecimal SHA-256 that names them."""
 
-    octets: Octets = field(repr=False)
+    octets: Sendable = field(repr=False)
     digest: str
 
     @property
@@ -36,29 +50,18 @@ class Piece:
         return len(self.octets)
 
 
-def session(pieces: Sequence[Piece]) -> Iterator[Octets]:
+def session(pieces: Sequence[Piece]) -> Iterator[Sendable]:
     """Yield what is sent to have ``pieces`` scanned, but ``END``; each buffer that is a piece's is the piece's own."""
     yield _BEGIN
     for piece in pieces:
         yield from stream(piece.octets)
 
 
-def stream(octets: Octets) -> Iterator[Octets]:
-    """Yield one INSTREAM command."""
-    size = len(octets)
-    if size <= MAX_CHUNK_OCTETS:
-        # An empty stream is its end alone: a chunk of length 0 is the end.
-        yield _STREAM + size.to_bytes(4, "big") if size else _STREAM
-        if size:
-            yield octets
-        yield _END_OF_STREAM
-        return
-    yield _STREAM
-    view = memoryview(octets)
-    for start in range(0, size, MAX_CHUNK_OCTETS):
-        part = view[start : start + MAX_CHUNK_OCTETS]
-        yield len(part).to_bytes(4, "big")
-        yield part
+def stream(octets: Sendable) -> Iterator[Sendable]:
+    """Yield one INSTREAM command; an empty stream is its end alone, since a chunk of length 0 is the end."""
+    yield _STREAM + len(octets).to_bytes(4, "big") if len(octets) else _STREAM
+    if len(octets):
+        yield octets
     yield _END_OF_STREAM
 
 

@@ -15,8 +15,9 @@ class Outcome(StrEnum):
     INFECTED = "infected"
     TEMPERROR = "temperror"
     TOO_LARGE = "too-large"
-    # A limit of depth, entries, octets, ratio or time was reached: what lies behind it nobody has seen.
-    LIMIT = "limit"
+    # A limit of depth, entries, octets, ratio or time was reached, or something cannot be read to its end: what lies
+    # behind it nobody has seen.
+    UNSCANNABLE = "unscannable"
     ENCRYPTED = "encrypted"
     MACROS = "macros"
 
@@ -27,7 +28,7 @@ GRAVITY = (
     Outcome.INFECTED,
     Outcome.TEMPERROR,
     Outcome.TOO_LARGE,
-    Outcome.LIMIT,
+    Outcome.UNSCANNABLE,
     Outcome.ENCRYPTED,
     Outcome.MACROS,
     Outcome.CLEAN,
@@ -107,7 +108,7 @@ def found(name: str) -> ScanResult:
 
 _HEURISTICS = (
     ("Heuristics.Encrypted.", Outcome.ENCRYPTED),
-    ("Heuristics.Limits.Exceeded", Outcome.LIMIT),
+    ("Heuristics.Limits.Exceeded", Outcome.UNSCANNABLE),
     ("Heuristics.OLE2.ContainsMacros", Outcome.MACROS),
 )
 

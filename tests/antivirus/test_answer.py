@@ -54,7 +54,7 @@ def test_clamds_words_are_understood():
     ("name", "outcome"),
     [
         ("Heuristics.Encrypted.Zip", Outcome.ENCRYPTED),
-        ("Heuristics.Limits.Exceeded.MaxRecursion", Outcome.LIMIT),
+        ("Heuristics.Limits.Exceeded.MaxRecursion", Outcome.UNSCANNABLE),
         ("Heuristics.OLE2.ContainsMacros.VBA", Outcome.MACROS),
         ("Heuristics.Phishing.Email.SpoofedDomain", Outcome.INFECTED),
         ("Eicar-Test-Signature.UNOFFICIAL", Outcome.INFECTED),

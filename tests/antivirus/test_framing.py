@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.antivirus import framing
 from gateway.antivirus.address import ScannerAddress
-from gateway.antivirus.framing import END, session, stream
+from gateway.antivirus.framing import END, session
 from tests.antivirus.conftest import piece
 
 
@@ -37,13 +36,6 @@ def test_a_scanner_gets_exactly_the_pieces_between_two_questions_for_the_version
     assert commands == ["zIDSESSION", "zVERSION", *["zINSTREAM"] * len(contents), "zVERSION", "zEND"]
 
 
-@given(st.binary(max_size=100))
-def test_a_stream_beyond_one_chunk_is_cut_without_loss(content):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(framing, "MAX_CHUNK_OCTETS", 7)
-        assert read_streams(b"".join(stream(content)))[1] == [content]
-
-
 def test_a_piece_is_sent_as_it_lies():
     content = bytes(1000)
     assert any(buffer is content for buffer in session([piece(content)]))
@@ -60,7 +52,7 @@ def test_what_is_no_address_is_refused(text):
         ScannerAddress.parse(text)
 
 
-@pytest.mark.parametrize("text", ["host:99999", "::1:3310", "host:x", "host:３３１０"])  # noqa: RUF001 - digits that are none
+@pytest.mark.parametrize("text", ["host:99999", "::1:3310", "host:x", "host:３３１０"])
 def test_what_is_no_port_is_refused(text):
     with pytest.raises(ValueError, match="is wanted"):
         ScannerAddress.parse(text)

@@ -10,6 +10,7 @@ from gateway.antivirus.address import ScannerAddress
 from gateway.antivirus.breaker import Health
 from gateway.antivirus.cache import ResultCache
 from gateway.antivirus.connection import stream_limit
+from gateway.antivirus.framing import FileSpan, Piece
 from gateway.antivirus.result import CLEAN, Cause, Outcome
 from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
@@ -44,6 +45,27 @@ async def test_a_large_piece_goes_through_whole(shared_clamd):
     results = await scanners(shared_clamd.unix).scan([piece(large), piece(large + EICAR)])
     # The signature is looked for anywhere in a file.
     assert [r.outcome for r in results] == [Outcome.CLEAN, Outcome.INFECTED]
+
+
+@real
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+async def test_a_file_is_sent_from_where_it_lies(shared_clamd, way, tmp_path):
+    octets = os.urandom(9_000_000) + EICAR
+    path = tmp_path / "content"
+    path.write_bytes(octets)
+    with path.open("rb") as file:
+        whole, cut = FileSpan(file.fileno(), len(octets)), FileSpan(file.fileno(), len(octets) - 10)
+        pieces = [piece(b"first"), Piece(octets=whole, digest="whole"), Piece(octets=cut, digest="cut"), piece(b"last")]
+        results = await scanners(getattr(shared_clamd, way)).scan(pieces)
+    assert [r.outcome for r in results] == [Outcome.CLEAN, Outcome.INFECTED, Outcome.CLEAN, Outcome.CLEAN]
+
+
+async def test_a_file_that_is_shorter_than_it_was_is_not_clean(fake, tmp_path):
+    path = tmp_path / "content"
+    path.write_bytes(b"short")
+    with path.open("rb") as file:
+        [result] = await scanners(fake.address).scan([Piece(octets=FileSpan(file.fileno(), 10), digest="x")])
+    assert result.outcome is Outcome.TEMPERROR
 
 
 @real

@@ -4,6 +4,8 @@ A zip archive is found by its end, so it may follow anything else: a picture, a 
 archive. Octets can therefore be archives of two kinds.
 """
 
+import re
+
 from gateway.antivirus.framing import Octets
 
 _PREFIXES = (
@@ -12,20 +14,25 @@ _PREFIXES = (
     (b"PK\x07\x08PK\x03\x04", "zip"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "rar"),
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
+    # RFC 1952 §2.3.1: deflate is the one method there is.
+    (b"\x1f\x8b\x08", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"LZIP", "lzip"),
-    (b"\x1f\x9d", "compress"),
     (b"\x89LZO\x00\r\n\x1a\n", "lzop"),
     (b"MSCF\x00\x00\x00\x00", "cab"),
     (b"!<arch>\n", "ar"),
     (b"xar!", "xar"),
-    (b"07070", "cpio"),
-    (b"\xc7\x71", "cpio"),
-    (b"\x71\xc7", "cpio"),
+    (b"070701", "cpio"),
+    (b"070702", "cpio"),
+    (b"070707", "cpio"),
+)
+# A block's or the stream's end mark behind the head; code widths 9 to 16 of compress(1); LHA's methods.
+_PATTERNS = (
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), "bzip2"),
+    (re.compile(rb"\x1f\x9d[\x09-\x10\x89-\x90]"), "compress"),
+    (re.compile(rb"..-(?:lh[0-9d]|lz[s45])-", re.DOTALL), "lha"),
 )
 # One compressed file, not an archive with names; a tar may be inside.
 STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "lzop"})
@@ -63,8 +70,7 @@ def _by_prefix(octets: Octets) -> str:
     # ISO 9660 §6.2.1: 16 sectors of system area, then a descriptor with this mark.
     if bytes(octets[32_769:32_774]) == b"CD001":
         return "iso"
-    # LHA: "-lh5-" after the header's size and sum.
-    return "lha" if head[2:4] == b"-l" and head[6:7] == b"-" else ""
+    return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")
 
 
 def _zip_at_the_end(octets: Octets, *, strict: bool) -> bool:

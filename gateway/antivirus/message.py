@@ -1,0 +1,241 @@
+"""One message scanned: the whole as it is, and every decoded part of every reading a mail client might take.
+
+What a scanner makes of the whole depends on how it reads mail; what a client shows its user depends on the client. So
+each part is decoded as every client would and scanned by itself, and archives are walked beside that. The result is
+the gravest of all; which parts are infected, and which of them can be cut out, is told part by part.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gateway.antivirus.archive.kinds import kinds_of
+from gateway.antivirus.archive.report import NOBODY_LOOKED, ArchiveReport
+from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
+from gateway.antivirus.mail_text import passwords_in
+from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
+from gateway.antivirus.scanners import Scanners
+from gateway.mail.content import Content
+from gateway.mail.mime.readings import Leaf, readings
+
+# Decoding and hashing more than this, some 300 µs, leaves the loop.
+_INLINE_OCTETS = 256 * 1024
+# What stands for something that is elsewhere, or for a piece of something: never delivered silently.
+_ELSEWHERE = frozenset({"message/partial", "message/external-body"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartScan:
+    """One leaf's result, the gravest of its decodings and of what its archives hold.
+
+    ``usual`` tells whether the reader that most people have sees it.
+    """
+
+    leaf: Leaf = field(repr=False)
+    result: ScanResult
+    usual: bool
+    size: int
+    archive: ArchiveReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageScan:
+    """Everything known about one message; ``result`` is the gravest, ``whole`` that of the octets as received.
+
+    ``ambiguities`` are what readers take differently, archives' included. ``versions`` are the signatures it was
+    scanned with.
+    """
+
+    result: ScanResult
+    whole: ScanResult
+    parts: tuple[PartScan, ...] = ()
+    ambiguities: tuple[str, ...] = ()
+
+    @property
+    def infected(self) -> tuple[PartScan, ...]:
+        """The parts in which a virus was found."""
+        return tuple(part for part in self.parts if part.result.outcome is Outcome.INFECTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A leaf with its decodings as pieces."""
+
+    leaf: Leaf
+    usual: bool
+    pieces: tuple[Piece, ...]
+    cut_short: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    parts: tuple[_Part, ...]
+    ambiguities: tuple[str, ...]
+    truncated: str
+    digest: str
+
+
+class MessageScanner:
+    """Scans messages; never raises but for cancellation and for a content that cannot be read (OSError)."""
+
+    def __init__(self, scanners: Scanners, walker: ArchiveWalker) -> None:
+        self._scanners = scanners
+        self._walker = walker
+
+    async def scan(self, content: Content) -> MessageScan:
+        """Return what is known about a message after everything in it was looked at."""
+        if content.size <= _INLINE_OCTETS:
+            prepared = _prepare(content)
+        else:
+            prepared = await asyncio.to_thread(_prepare, content)
+        with _whole(content, prepared.digest) as whole:
+            # The whole last: a scanner that closes because it is too large has then answered for the parts.
+            pieces = [piece for part in prepared.parts for piece in part.pieces]
+            results, archives = await asyncio.gather(
+                self._scan_pieces([*pieces, whole]), self._walk_all(content, prepared.parts)
+            )
+        return _conclude(prepared, results, archives, whole)
+
+    async def _scan_pieces(self, pieces: Sequence[Piece]) -> dict[str, ScanResult]:
+        """Return a result for each digest."""
+        limit = self._scanners.stream_limit or MAX_STREAM_OCTETS
+        results = {piece.digest: _too_large(piece, limit) for piece in pieces if piece.size > limit}
+        left = [piece for piece in pieces if piece.digest not in results]
+        # A limit that was not known is met once; the scanner has then closed on the others.
+        for _ in range(2):
+            if not left:
+                break
+            for piece, result in zip(left, await self._scanners.scan(left), strict=True):
+                results[piece.digest] = _too_large(piece) if result.cause is Cause.SIZE_LIMIT else result
+            if not any(results[piece.digest].outcome is Outcome.TOO_LARGE for piece in left):
+                break
+            left = [piece for piece in left if results[piece.digest].outcome is Outcome.TEMPERROR]
+        return results
+
+    async def _walk_all(self, content: Content, parts: Sequence[_Part]) -> "dict[str, _Walked]":
+        """Return what archives hold, for each digest that is one."""
+        found: dict[str, tuple[Piece, str]] = {}
+        for part in parts:
+            for piece in part.pieces:
+                if not isinstance(piece.octets, FileSpan) and kinds_of(piece.octets):
+                    found.setdefault(piece.digest, (piece, part.leaf.part.filename))
+        if not found:
+            return {}
+        walked = await asyncio.gather(*(self._walk(content, piece, name) for piece, name in found.values()))
+        return dict(zip(found, walked, strict=True))
+
+    async def _walk(self, content: Content, piece: Piece, name: str) -> "_Walked":
+        octets = piece.octets
+        if isinstance(octets, FileSpan):
+            return _Walked(ArchiveReport(limit="unavailable"), ())
+        report = await self._walker.walk(octets, name=name)
+        if report.encrypted and (passwords := await asyncio.to_thread(passwords_in, content)):
+            report = await self._walker.walk(octets, name=name, passwords=passwords)
+        inner = [_piece(bytes(entry.octets)) for entry in report.entries if entry.octets]
+        if not inner:
+            return _Walked(report, ())
+        results = await self._scan_pieces(inner)
+        return _Walked(report, tuple(results[p.digest] for p in inner))
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    report: ArchiveReport
+    inner: tuple[ScanResult, ...]
+
+    @property
+    def results(self) -> tuple[ScanResult, ...]:
+        """What the archive adds to its part's result: finds inside, and what could not be looked into."""
+        return (*self.inner, *_of_archive(self.report))
+
+
+def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
+    if report.limit in NOBODY_LOOKED:
+        yield temperror(Cause.BUSY, f"an archive was not looked into: {report.limit}")
+    elif report.limit:
+        reason = f"archive: {report.limit}"
+        yield ScanResult(outcome=Outcome.UNSCANNABLE, name=f"Archive.Limit.{report.limit}", reason=reason)
+    if report.damaged:
+        reason = f"archive damaged: {report.damaged}"
+        yield ScanResult(outcome=Outcome.UNSCANNABLE, name="Archive.Damaged", reason=reason)
+    if report.encrypted:
+        yield ScanResult(outcome=Outcome.ENCRYPTED, name="Archive.Encrypted", reason="encrypted archive")
+
+
+def _prepare(content: Content) -> _Prepared:
+    """Find and decode every leaf of every reading."""
+    parts: list[_Part] = []
+    ambiguities: set[str] = set()
+    truncated = ""
+    for reading in readings(content):
+        ambiguities.update(reading.ambiguities)
+        truncated = truncated or reading.truncated
+        usual = reading.name == "usual"
+        parts += [_part(leaf, usual=usual) for leaf in reading.leaves]
+    return _Prepared(
+        parts=tuple(parts), ambiguities=tuple(sorted(ambiguities)), truncated=truncated, digest=content.sha256
+    )
+
+
+def _part(leaf: Leaf, *, usual: bool) -> _Part:
+    decoded = leaf.decode()
+    variants = dict.fromkeys(octets for octets in (decoded.octets, *leaf.alternatives()) if octets)
+    return _Part(leaf=leaf, usual=usual, pieces=tuple(map(_piece, variants)), cut_short=decoded.truncated)
+
+
+def _piece(octets: bytes) -> Piece:
+    return Piece(octets=octets, digest=hashlib.sha256(octets).hexdigest())
+
+
+@contextmanager
+def _whole(content: Content, digest: str) -> Iterator[Piece]:
+    """Give the content as it lies for as long as the block runs; OSError when its file cannot be read."""
+    if content.path is None:
+        yield Piece(octets=content.octets or b"", digest=digest)
+        return
+    with content.path.open("rb") as file:
+        yield Piece(octets=FileSpan(file.fileno(), content.size), digest=digest)
+
+
+def _too_large(piece: Piece, limit: int = 0) -> ScanResult:
+    reason = f"{piece.size} octets are more than the scanner takes" + (f" ({limit})" if limit else "")
+    return ScanResult(outcome=Outcome.TOO_LARGE, name="Stream.TooLarge", reason=reason)
+
+
+def _conclude(
+    prepared: _Prepared, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
+) -> MessageScan:
+    parts = tuple(_scanned(part, results, archives) for part in prepared.parts)
+    ambiguities = set(prepared.ambiguities)
+    for walked in archives.values():
+        ambiguities.update(walked.report.ambiguous)
+    everything = [*(part.result for part in parts), results[whole.digest]]
+    if prepared.truncated:
+        reason = f"too many {prepared.truncated} to look at all"
+        name = f"Mime.Limit.{prepared.truncated}"
+        everything.append(ScanResult(outcome=Outcome.UNSCANNABLE, name=name, reason=reason))
+    return MessageScan(
+        result=worst(everything), whole=results[whole.digest], parts=parts, ambiguities=tuple(sorted(ambiguities))
+    )
+
+
+def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _Walked]) -> PartScan:
+    own = [results[piece.digest] for piece in part.pieces]
+    report = None
+    for piece in part.pieces:
+        if (walked := archives.get(piece.digest)) is not None:
+            report = report or walked.report
+            own += walked.results
+    if part.cut_short:
+        own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Limit.decoded", reason="too much to decode"))
+    media_type = part.leaf.part.media_type
+    if media_type in _ELSEWHERE:
+        reason = f"{media_type}: the content is elsewhere"
+        own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Elsewhere", reason=reason))
+    # An empty part has no octets to be infected.
+    result = worst(own) if own else ScanResult(outcome=Outcome.CLEAN, reason="empty")
+    size = len(part.pieces[0].octets) if part.pieces else 0
+    return PartScan(leaf=part.leaf, result=result, usual=part.usual, size=size, archive=report)

@@ -1,0 +1,160 @@
+"""Whole mails against a real clamd: whatever a client would show is scanned, and what could not be is never clean."""
+
+import base64
+import csv
+import io
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gateway.antivirus.archive.report import ArchiveLimits
+from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.cache import ResultCache
+from gateway.antivirus.connection import stream_limit
+from gateway.antivirus.message import MessageScan, MessageScanner
+from gateway.antivirus.result import Cause, Outcome
+from gateway.antivirus.scanner import Scanner, ScannerLimits
+from gateway.antivirus.scanners import Scanners
+from gateway.clock import FakeClock
+from gateway.mail.content import Content
+from tests.antivirus.conftest import EICAR, MATERIAL
+
+pytestmark = pytest.mark.real
+
+NAMES = [f"{n:02}" for n in (*range(1, 29), 40, *range(50, 55))]
+# Their infection is no single part of the received octets, or not for every reader.
+NOT_FOR_EVERY_READER = {"26-dup-ct.eml"}
+
+
+@pytest.fixture
+async def walker():
+    walker = ArchiveWalker(ArchiveLimits())
+    yield walker
+    walker.close()
+
+
+@pytest.fixture
+def scanner(shared_clamd, walker) -> MessageScanner:
+    return MessageScanner(Scanners([Scanner(shared_clamd.unix, ScannerLimits())], ResultCache(FakeClock())), walker)
+
+
+def mail(name: str, octets: bytes, text: str = "See the attachment.") -> Content:
+    parts = (
+        b'Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + text.encode() + b"\r\n--b\r\n"
+        b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+        b'Content-Disposition: attachment; filename="' + name.encode() + b'"\r\n\r\n'
+    )
+    return Content(parts + base64.encodebytes(octets).replace(b"\n", b"\r\n") + b"--b--\r\n")
+
+
+def zipped(*entries: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, octets in entries:
+            archive.writestr(name, octets)
+    return buffer.getvalue()
+
+
+def row(mails: Path, number: str) -> dict[str, str]:
+    with (mails / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["file"].startswith(f"{number}-")]
+    if not found:
+        pytest.skip("7z (package p7zip-full) is not installed, this mail was not built")
+    return found[0]
+
+
+@pytest.mark.parametrize("number", NAMES)
+async def test_every_mail_of_the_material_has_its_verdict_and_its_part(mails, scanner, number):
+    expected = row(mails, number)
+    scan = await scanner.scan(Content((mails / expected["file"]).read_bytes()))
+    outcome = {"infected": Outcome.INFECTED, "clean": Outcome.CLEAN, "unscannable": Outcome.ENCRYPTED}
+    assert scan.result.outcome is outcome[expected["expect"]], scan
+    wanted = set(expected["infected_part"].split("|")) if expected["expect"] != "clean" else set()
+    bad = [part for part in scan.parts if not part.result.clean]
+    assert {part.leaf.part.filename for part in bad if part.leaf.is_separable} == wanted
+    usual = expected["file"] not in NOT_FOR_EVERY_READER
+    assert all(part.usual is usual for part in bad)
+
+
+async def test_a_spilled_content_is_scanned_like_one_in_memory(mails, scanner, tmp_path):
+    octets = (mails / "22-two-bad.eml").read_bytes()
+    path = tmp_path / "content"
+    path.write_bytes(octets)
+    scan = await scanner.scan(Content(path=path, size=len(octets)))
+    assert [part.leaf.part.filename for part in scan.infected] == ["a.zip", "b.com"]
+
+
+@pytest.fixture
+def encrypted_zip(tmp_path) -> bytes:
+    if shutil.which("7z") is None:
+        pytest.skip("7z (package p7zip-full) is not installed")
+    (tmp_path / "eicar.com").write_bytes(EICAR)
+    arguments = ["7z", "a", "-bso0", "-bsp0", "-tzip", "-mem=AES256", "-p8888", "e.zip", "eicar.com"]
+    subprocess.run(arguments, cwd=tmp_path, check=True)
+    return (tmp_path / "e.zip").read_bytes()
+
+
+async def test_an_encrypted_archive_is_opened_with_the_password_of_the_text(scanner, encrypted_zip):
+    scan = await scanner.scan(mail("e.zip", encrypted_zip))
+    assert scan.result.outcome is Outcome.ENCRYPTED
+    scan = await scanner.scan(mail("e.zip", encrypted_zip, "附件的解压密码：8888"))
+    assert scan.result.outcome is Outcome.INFECTED
+    assert [part.leaf.part.filename for part in scan.infected] == ["e.zip"]
+
+
+async def test_what_a_scanner_does_not_see_in_an_archive_is_scanned_by_itself(scanner):
+    octets = zipped(("eicar.com", EICAR)) + zipped(("good.txt", b"good"))
+    scan = await scanner.scan(mail("two.zip", octets))
+    assert scan.result.outcome is Outcome.INFECTED
+    assert "zip-hidden" in scan.ambiguities
+
+
+async def test_a_bomb_is_unscannable_and_not_clean(scanner):
+    scan = await scanner.scan(mail("bomb.zip", zipped(("zeros", bytes(60 * 1024 * 1024)))))
+    assert scan.result.outcome is Outcome.UNSCANNABLE
+    assert "ratio" in scan.result.reason
+
+
+async def test_a_message_that_is_elsewhere_is_not_clean(scanner):
+    content = Content(
+        b'Content-Type: message/partial; id="x"; number=2; total=3\r\n\r\nSubject: x\r\n\r\nhalf of it\r\n'
+    )
+    assert (await scanner.scan(content)).result.outcome is Outcome.UNSCANNABLE
+
+
+@pytest.mark.parametrize("known", ["known", "unknown"])
+async def test_larger_than_the_scanner_takes_is_too_large_and_the_parts_are_scanned_all_the_same(
+    shared_clamd, walker, known
+):
+    scanner = Scanner(shared_clamd.unix, ScannerLimits())
+    if known == "known":
+        scanner.stream_limit = await stream_limit(shared_clamd.unix, 50 * 1024 * 1024)
+    scan = await MessageScanner(Scanners([scanner], ResultCache(FakeClock())), walker).scan(
+        mail("large", os.urandom(25 * 1024 * 1024))
+    )
+    assert scan.whole.outcome is Outcome.TOO_LARGE, "base64 makes 34 MiB of it, StreamMaxLength is 30"
+    assert scan.result.outcome is Outcome.TOO_LARGE
+    assert [part.result.outcome for part in scan.parts] == [Outcome.CLEAN, Outcome.CLEAN]
+
+
+async def test_without_a_scanner_nothing_is_clean(walker):
+    scan = await MessageScanner(Scanners([], ResultCache(FakeClock())), walker).scan(mail("a.txt", b"x"))
+    assert (scan.result.outcome, scan.result.cause) == (Outcome.TEMPERROR, Cause.CIRCUIT_OPEN)
+    assert not any(part.result.clean for part in scan.parts)
+
+
+MESSAGES = sorted(p for p in (MATERIAL.parent / "mime").rglob("*") if p.suffix in {".eml", ".msg", ".txt"})
+
+
+async def test_no_awkward_message_raises_and_each_part_has_a_result(scanner):
+    if not MESSAGES:
+        pytest.skip("no test material for MIME")
+    for path in MESSAGES:
+        scan: MessageScan = await scanner.scan(Content(path.read_bytes()))
+        assert scan.result.outcome is not Outcome.TEMPERROR, path.name
+        assert scan.whole.clean, path.name
