@@ -32,11 +32,14 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             print_problems(error)
         raise typer.Exit(EXIT_CONFIG) from None
     name = str(snapshot.path or "embedded default")
-    domains = len(snapshot.policies.domains)
+    domains, rules = len(snapshot.policies.domains), snapshot.policies.rule_count
     if as_json:
-        print_json({"ok": True, "file": name, "domains": domains, "digest": snapshot.digest, "problems": []})
+        found = {"ok": True, "file": name, "domains": domains, "rules": rules}
+        print_json({**found, "digest": snapshot.digest, "problems": []})
     else:
-        typer.echo(f"ok: {name}, {domains} {'domain' if domains == 1 else 'domains'}, digest {snapshot.digest}")
+        counted = f"{domains} {'domain' if domains == 1 else 'domains'}"
+        counted += f", {rules} {'rule' if rules == 1 else 'rules'}" if rules else ""
+        typer.echo(f"ok: {name}, {counted}, digest {snapshot.digest}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.config.layers import Layered
 from gateway.policy.domain_policy import DomainPolicy
+from gateway.policy.rule import RuleLayer
 from gateway.smtp.address import Mailbox
 
 
@@ -42,6 +43,17 @@ class PolicySet:
         """The domains we take mail for, in the order of the files."""
         return tuple(self.by_domain)
 
+    @property
+    def layers(self) -> tuple[RuleLayer, ...]:
+        """Every layer of custom rules, each once."""
+        policies = (self.default, *(policy for file in self.files for policy in _policies_of(file)))
+        return tuple(dict.fromkeys(layer for policy in policies for layer in policy.rules))
+
+    @property
+    def rule_count(self) -> int:
+        """How many custom rules are written, in force or not."""
+        return sum(len(layer.rules) for layer in self.layers)
+
     def for_mailbox(self, mailbox: Mailbox) -> DomainPolicy | None:
         """Return the policy of a mailbox: its own table's, else its domain's; None for a domain that no policy claims.
 
@@ -64,3 +76,7 @@ class PolicySet:
             if file.policy is policy:
                 return file.mailboxes.get(mailbox.key, (policy, file.layered))[1]
         return self.default_layered
+
+
+def _policies_of(file: PolicyFile) -> tuple[DomainPolicy, ...]:
+    return (file.policy, *(policy for policy, _ in file.mailboxes.values()))

@@ -28,11 +28,7 @@ _NONE = RuleLayer(source="", rules=())
 
 
 def _layers(policies: PolicySet) -> Mapping[str, RuleLayer]:
-    found = {layer.source: layer for layer in policies.default.rules}
-    for file in policies.files:
-        own = (file.policy, *(policy for policy, _ in file.mailboxes.values()))
-        found |= {layer.source: layer for policy in own for layer in policy.rules}
-    return found
+    return {layer.source: layer for layer in policies.layers}
 
 
 def _layer_changes(old: RuleLayer, new: RuleLayer) -> Iterator[str]:

@@ -169,3 +169,16 @@ def test_the_line_of_each_rule(tmp_path, text, lines):
     source = parse_source(text, name="x", folder=tmp_path)
     found = rule_lines(source, (), len(source.data["rule"]))
     assert [found(index) for index in range(len(lines))] == lines
+
+
+def test_each_rule_is_counted_once_however_many_inherit_it(configured):
+    files = {
+        "policies/default.toml": rule("one") + rule("two"),
+        "policies/a.toml": DOMAIN + rule("domain") + mailbox_rule("boss@example.com", "boss"),
+        "policies/b.toml": OTHER,
+    }
+    assert configured(files).policies.rule_count == 4
+    assert (
+        configured(dict.fromkeys(files, "") | {"policies/a.toml": DOMAIN, "policies/b.toml": OTHER}).policies.rule_count
+        == 0
+    )
