@@ -7,6 +7,7 @@ Folding (``str.casefold``) works character by character, so the fold of a matche
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.rules.syntax import Assertion, Chars, Choice, Node, Repeat, Sequence, parse
 
@@ -38,6 +39,8 @@ _NOTHING = _Known()
 _EMPTY = _Known(exact=frozenset([""]))
 
 
+# Asked when a pattern is read and again when its rule is compiled; a few hundred octets each.
+@lru_cache(maxsize=16_384)
 def atoms(source: str) -> Texts | None:
     """Return folded texts one of which is in the fold of every text that matches the pattern; None: not known."""
     tree = parse(source)

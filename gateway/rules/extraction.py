@@ -149,21 +149,20 @@ def _charset(facts: "MailFacts", _: str) -> Values:
 
 
 def _text(facts: "MailFacts", _: str) -> Values:
-    return tuple(_breathing(facts, (part.shown for part in facts.parts.read)))
+    return tuple(facts.parts.shown(facts.parts.read))
 
 
 def _html(facts: "MailFacts", _: str) -> Values:
-    return tuple(_breathing(facts, (part.source for part in facts.parts.read if part.is_html)))
+    found = []
+    for part in facts.parts.read:
+        facts.breathe()
+        if part.is_html:
+            found.append(part.source)
+    return tuple(found)
 
 
 def _body(facts: "MailFacts", _: str) -> Values:
-    return tuple(_breathing(facts, (part.shown for part in facts.parts.all_texts)))
-
-
-def _breathing(facts: "MailFacts", texts: Iterator[Text]) -> Iterator[Text]:
-    for text in texts:
-        facts.breathe()
-        yield text
+    return tuple(facts.parts.shown(facts.parts.all_texts))
 
 
 def _script(facts: "MailFacts", _: str) -> Values:

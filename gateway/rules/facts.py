@@ -44,23 +44,41 @@ def results_of(findings: Iterable[Finding]) -> Results:
         words = [word for key, text in finding.detail if key in _WORDS for word in text.replace(",", " ").split()]
         for key, about in finding.detail:
             if key in _ABOUT:
-                found.setdefault(f"{finding.filter}.{about.lower()}", {}).update(
-                    dict.fromkeys([finding.result, *words])
-                )
+                # Whichever filter asked the list: about clients, about domains, about links.
+                said = dict.fromkeys([finding.result, *words])
+                found.setdefault(f"dnsbl.{about.lower()}", {}).update(said)
     return {name: tuple(words) for name, words in found.items()}
 
 
+class Deadline:
+    """The time a message has, which begins with the first look at the clock."""
+
+    __slots__ = ("_clock", "_end")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._end: float | None = None
+
+    def breathe(self) -> None:
+        """Raise ``TimeIsUpError`` when the message has had its time."""
+        now = self._clock.monotonic()
+        if self._end is None:
+            self._end = now + BUDGET_SECONDS
+        elif now > self._end:
+            raise TimeIsUpError
+
+
 class _Shared:
-    """What does not depend on the recipient or on further results."""
+    """What does not depend on the recipient or on further results. Refers to nothing that refers to it."""
 
     __slots__ = ("deadline", "hits", "limits", "parts", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.values: dict[str, tuple[AnyValue, ...]] = {}
         self.hits: dict[tuple[int, str], frozenset[int]] = {}
         self.limits = Limits()
         self.parts: Parts | None = None
-        self.deadline: float | None = None
+        self.deadline = Deadline(clock)
 
 
 class MailFacts:
@@ -74,7 +92,7 @@ class MailFacts:
         self.results = results
         self.clock = clock
         self.recipients = tx.recipients
-        self._shared = _Shared()
+        self._shared = _Shared(clock)
         self._own: dict[str, tuple[AnyValue, ...]] = {}
 
     def about(self, recipient: Recipient) -> "MailFacts":
@@ -110,7 +128,7 @@ class MailFacts:
     def parts(self) -> Parts:
         """The content's parts."""
         if self._shared.parts is None:
-            self._shared.parts = Parts(self.tx.content, self._shared.limits, self.breathe)
+            self._shared.parts = Parts(self.tx.content, self._shared.limits, self._shared.deadline.breathe)
         return self._shared.parts
 
     def values(self, name: str) -> tuple[AnyValue, ...]:
@@ -141,8 +159,4 @@ class MailFacts:
 
     def breathe(self) -> None:
         """Raise ``TimeIsUpError`` when the message has had its time, which begins with the first call."""
-        now = self.clock.monotonic()
-        if self._shared.deadline is None:
-            self._shared.deadline = now + BUDGET_SECONDS
-        elif now > self._shared.deadline:
-            raise TimeIsUpError
+        self._shared.deadline.breathe()

@@ -3,7 +3,7 @@
 Bounds keep a hostile mail from costing more than a large honest one; each bound that was reached is in ``limits``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,8 +35,9 @@ class Limits:
     reached: dict[str, None] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
-        """Remember a bound that was reached."""
-        self.reached[text] = None
+        """Remember a bound that was reached; "" is none."""
+        if text:
+            self.reached[text] = None
 
 
 class TextPart:
@@ -77,13 +78,20 @@ class TextPart:
     @property
     def limit(self) -> str:
         """The bound that reading the mark-up reached, or ""."""
-        return self._markup.truncated if self.is_html else ""
+        reached = self._markup.truncated if self.is_html else ""
+        return f"text: {self._place} was read in part ({reached})" if reached else ""
 
     @cached_property
     def links(self) -> tuple[urls.Url, ...]:
         """The links in it, each once."""
         found = urls.find(self.shown.shown)
         return (*self._markup.urls, *found) if self.is_html else found
+
+    @property
+    def links_limit(self) -> str:
+        """The bound that looking for links reached, or ""."""
+        many = len(self.links) >= min(urls.MAX_URLS, html.MAX_LINKS)
+        return f"url: of {self._place} the first {len(self.links)} were looked at" if many else ""
 
     @property
     def _place(self) -> str:
@@ -159,6 +167,13 @@ class Parts:
         """Those, and attached text files behind them."""
         return (*self.read, *self._texts(part for part in self._text_leaves if part.is_attachment))
 
+    def shown(self, parts: Iterable[TextPart]) -> Iterator[Text]:
+        """Yield what is read of each part."""
+        for part in parts:
+            self._breathe()
+            yield part.shown
+            self._limits.note(part.limit)
+
     @cached_property
     def _text_leaves(self) -> tuple[MimePart, ...]:
         return tuple(part for part in self._content.mime.leaves if part.media_type.startswith("text/"))
@@ -181,6 +196,7 @@ class Parts:
         """Each link once, with the first part that has it."""
         found: dict[urls.Url, TextPart] = {}
         for part in self.read:
+            self._limits.note(part.links_limit)
             for link in part.links:
                 found.setdefault(link, part)
                 if len(found) > MAX_LINKS:

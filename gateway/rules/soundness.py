@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from gateway.mail.text import normal
+from gateway.rules.atoms import atoms, usable
 from gateway.rules.emptiness import never_matches
 from gateway.rules.patterns import MAX_PATTERN_CHARACTERS, Pattern, PatternError
 
@@ -64,6 +65,9 @@ def _faults(pattern: Pattern) -> Iterator[str]:
         yield f"can never match: no text{what} passes it"
     if not octets and (unseen := _unseen(source)):
         yield f"can never match: {unseen}"
+    if not octets and (needed := atoms(source)) is not None and usable(needed):
+        # A pattern that needs a text of some length is not broad, and few are left to be tried.
+        return
     if pattern.search(b"") is not None:
         yield 'matches every text, for it matches the empty one; one that must find something is wanted, or "exists"'
     if all(pattern.search(probe) is not None for probe in _PROBES):

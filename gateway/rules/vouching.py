@@ -8,7 +8,8 @@ condition is left as it is: there a forged name can only take the permission awa
 
 from gateway.policy.rule import AllOf, AnyOf, Clause, Condition, NotOf, Rule, SameValue
 
-AUTHORS = frozenset({"from", "from_name", "from_domain", "header.from"})
+# Reply-To is the author's word as much as From is.
+AUTHORS = frozenset({"from", "from_name", "from_domain", "reply_to", "header.from", "header.reply-to", "header.sender"})
 PATHS = frozenset({"reverse_path"})
 
 # RFC 9989: a pass is aligned by definition. RFC 7208 §2.6.3.
