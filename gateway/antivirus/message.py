@@ -9,20 +9,24 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.antivirus.archive.kinds import kinds_of
 from gateway.antivirus.archive.report import NOBODY_LOOKED, ArchiveReport
 from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.cms import unwrap
 from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
 from gateway.antivirus.mail_text import passwords_in
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
 from gateway.antivirus.scanners import Scanners
 from gateway.mail.content import Content
-from gateway.mail.mime.readings import Leaf, readings
+from gateway.mail.mime.readings import Leaf, Place, readings
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
 _INLINE_OCTETS = 256 * 1024
+# Messages in signed messages in encoded messages; people come to two.
+_MAX_WRAPPED = 8
+_UNWRAPPED_OCTETS = 128 * 1024 * 1024
 # What stands for something that is elsewhere, or for a piece of something: never delivered silently.
 _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 
@@ -68,6 +72,9 @@ class _Part:
     usual: bool
     pieces: tuple[Piece, ...]
     cut_short: bool
+    encrypted: bool
+    # What the usual decoder makes of it.
+    first: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,24 +173,61 @@ def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
 
 
 def _prepare(content: Content) -> _Prepared:
-    """Find and decode every leaf of every reading."""
-    parts: list[_Part] = []
-    ambiguities: set[str] = set()
-    truncated = ""
-    for reading in readings(content):
-        ambiguities.update(reading.ambiguities)
-        truncated = truncated or reading.truncated
-        usual = reading.name == "usual"
-        parts += [_part(leaf, usual=usual) for leaf in reading.leaves]
+    """Find and decode every leaf of every reading, and of what is wrapped in S/MIME."""
+    gathered = _Gathered()
+    gathered.read(content, (), usual=True)
     return _Prepared(
-        parts=tuple(parts), ambiguities=tuple(sorted(ambiguities)), truncated=truncated, digest=content.sha256
+        parts=tuple(gathered.parts),
+        ambiguities=tuple(sorted(gathered.ambiguities)),
+        truncated=gathered.truncated,
+        digest=content.sha256,
     )
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What reading a message and the messages within it brings together."""
+
+    parts: list[_Part] = field(default_factory=list)
+    ambiguities: set[str] = field(default_factory=set)
+    truncated: str = ""
+
+    def read(self, content: Content, origin: tuple[Place, ...], *, usual: bool) -> None:
+        """Take every reading of a content that was unwrapped from ``origin``."""
+        for reading in readings(content):
+            self.ambiguities.update(reading.ambiguities)
+            self.truncated = self.truncated or reading.truncated
+            for leaf in reading.leaves:
+                inner = replace(leaf, origin=(*origin, *leaf.origin)) if origin else leaf
+                self._take(inner, usual=usual and reading.name == "usual")
+
+    def _take(self, leaf: Leaf, *, usual: bool) -> None:
+        part = _part(leaf, usual=usual)
+        opaque = unwrap(part.first, _UNWRAPPED_OCTETS) if part.first.startswith(b"\x30") else None
+        if opaque is None:
+            self.parts.append(part)
+            return
+        self.parts.append(replace(part, encrypted=opaque.encrypted))
+        if not opaque.content:
+            return
+        if len(leaf.origin) >= _MAX_WRAPPED:
+            self.truncated = self.truncated or "depth"
+            return
+        place = (leaf.part.body_start, leaf.part.body_end, "cms")
+        self.read(Content(opaque.content), (*leaf.origin, place), usual=usual)
 
 
 def _part(leaf: Leaf, *, usual: bool) -> _Part:
     decoded = leaf.decode()
     variants = dict.fromkeys(octets for octets in (decoded.octets, *leaf.alternatives()) if octets)
-    return _Part(leaf=leaf, usual=usual, pieces=tuple(map(_piece, variants)), cut_short=decoded.truncated)
+    return _Part(
+        leaf=leaf,
+        usual=usual,
+        pieces=tuple(map(_piece, variants)),
+        cut_short=decoded.truncated,
+        encrypted=leaf.part.media_type == "application/pgp-encrypted",
+        first=decoded.octets,
+    )
 
 
 def _piece(octets: bytes) -> Piece:
@@ -231,11 +275,12 @@ def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _W
             own += walked.results
     if part.cut_short:
         own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Limit.decoded", reason="too much to decode"))
+    if part.encrypted:
+        own.append(ScanResult(outcome=Outcome.ENCRYPTED, name="Mail.Encrypted", reason="encrypted for its recipient"))
     media_type = part.leaf.part.media_type
     if media_type in _ELSEWHERE:
         reason = f"{media_type}: the content is elsewhere"
         own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Elsewhere", reason=reason))
     # An empty part has no octets to be infected.
     result = worst(own) if own else ScanResult(outcome=Outcome.CLEAN, reason="empty")
-    size = len(part.pieces[0].octets) if part.pieces else 0
-    return PartScan(leaf=part.leaf, result=result, usual=part.usual, size=size, archive=report)
+    return PartScan(leaf=part.leaf, result=result, usual=part.usual, size=len(part.first), archive=report)
