@@ -12,6 +12,7 @@ time (punycode) or are not charsets at all.
 
 import codecs
 import re
+from binascii import a2b_base64
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -83,7 +84,6 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32"})
 # Two-octet sequences only, E0 to F4 never leading: a text in GBK can be valid UTF-8 of this kind by chance.
 _LONG_UTF8 = re.compile(rb"[\xe0-\xf4]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @lru_cache(maxsize=1024)
@@ -130,16 +130,14 @@ def _utf8(octets: bytes) -> str | None:
 
 def _chance(octets: bytes, codec: str) -> bool:
     """Tell whether octets that are valid UTF-8 are still more likely to be what they are declared as."""
-    if codec not in guess.DOUBLE_OCTET or _LONG_UTF8.search(octets):
-        return False
-    return guess.codec(octets, codec) != "utf-8"
+    return codec in guess.DOUBLE_OCTET and not _LONG_UTF8.search(octets) and guess.prefers(octets, codec)
 
 
 def _seven_bit(octets: bytes, codec: str) -> str:
     if b"\x1b" in octets and (codec == "iso-2022-jp" or _JAPANESE_ESCAPE.search(octets)):
         return _iso_2022_jp(octets)
     if codec == "utf-7" and b"+" in octets:
-        return _without_surrogates(octets.decode("utf-7", "replace"))
+        return _SHIFTED.sub(_unshifted, octets.decode("ascii"))
     if (codec == "hz" and b"~" in octets) or (codec == "iso2022_kr" and b"\x0e" in octets):
         return octets.decode(codec, "replace")
     return octets.decode("ascii")
@@ -159,8 +157,17 @@ def _wide(octets: bytes, codec: str) -> str:
     return octets.decode(codec, "replace")
 
 
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+# RFC 2152: "+", base64 of UTF-16, "-"; "+-" is a plus. What is neither stays as it is: spammers mix.
+_SHIFTED = re.compile(r"\+([A-Za-z0-9+/]*+)-?")
+
+
+def _unshifted(match: re.Match[str]) -> str:
+    text = match[1]
+    if not text:
+        return "+"
+    # Bits left over at the end are padding.
+    octets = a2b_base64(text[: len(text) - (len(text) % 4 == 1)] + "===")
+    return octets[: len(octets) // 2 * 2].decode("utf-16-be", "replace")
 
 
 # https://encoding.spec.whatwg.org/#index-windows-1252: the five octets that Python's codec refuses are controls.

@@ -18,7 +18,8 @@ SAMPLE_OCTETS = 512
 
 DOUBLE_OCTET = frozenset({"gb18030", "big5", "cp932", "euc_jp", "cp949"})
 # Beside what is declared; in order of how common they are among mail without a good label.
-_CANDIDATES = ("gb18030", "big5", "cp949", "cp932", "euc_jp", "cp1251", "koi8_r")
+_DOUBLE_AND_UTF8 = ("utf-8", "gb18030", "big5", "cp949", "cp932", "euc_jp")
+_CANDIDATES = (*_DOUBLE_AND_UTF8, "cp1251", "koi8_r")
 # Alphabets of Latin letters share their ASCII half and are judged by how high octets are strewn among it.
 _LATIN = frozenset(
     {"windows-1252", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_10", "iso8859_13", "iso8859_14", "iso8859_15"}
@@ -34,6 +35,8 @@ _DECLARED = 0.25
 # How much of the ASCII text before the first accent is looked at.
 _BEFORE = 64
 
+# One or two signs apart, such as a copyright or currency sign: nothing to guess by.
+_FEW_SIGNS = re.compile(rb"[\x00-\x7f]*+(?:[\x80-\xff][\x00-\x7f]++){0,1}+[\x80-\xff]?+[\x00-\x7f]*+")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
@@ -45,13 +48,13 @@ _BLOCKS = (
     (0xBF, -0.2),
     (0x24F, 0.2),  # Latin letters
     (0x36F, -0.5),
-    (0x3FF, 0.7),  # Greek
+    (0x3FF, 1.3),  # Greek, which is no candidate: only who declares it gets it, as of the next three
     (0x42F, 0.6),  # Cyrillic capitals
     (0x45F, 1.1),
     (0x52F, 0.2),
-    (0x6FF, 1.0),  # Armenian, Hebrew, Arabic
+    (0x6FF, 1.3),  # Armenian, Hebrew, Arabic
     (0xDFF, 0.2),
-    (0xE7F, 1.0),  # Thai
+    (0xE7F, 1.3),  # Thai
     (0x1FFF, 0.0),
     (0x206F, 0.5),  # dashes and quotation marks
     (0x24FF, 0.2),
@@ -107,17 +110,38 @@ def codec(octets: bytes, declared: str) -> str:
     first = _HIGH_RUN.search(octets)
     start = first.start() if first else 0
     sample = octets[start : start + SAMPLE_OCTETS]
-    if declared and declared not in _LATIN:
-        own = _score(sample, declared)
-    else:
-        own = _latin_score(octets[max(0, start - _BEFORE) : start + SAMPLE_OCTETS]) - (0.0 if declared else _DECLARED)
-    if own >= _GOOD:
+    if declared in _LATIN and _FEW_SIGNS.fullmatch(octets):
+        return declared
+    latin = _latin_score(octets[max(0, start - _BEFORE) : start + SAMPLE_OCTETS])
+    own = _score(sample, declared) if declared and declared not in _LATIN else latin
+    if own >= (_GOOD if declared else _GOOD + _DECLARED):
         return declared or "windows-1252"
-    best, most = declared or "windows-1252", own + _DECLARED
-    for candidate in ("utf-8", *_CANDIDATES):
+    best, most = declared or "windows-1252", own + (_DECLARED if declared else 0.0)
+    if latin > most:
+        best, most = "windows-1252", latin
+    # Accents among ASCII letters are no Cyrillic, though each of them could be.
+    for candidate in _CANDIDATES if latin < 0 else _DOUBLE_AND_UTF8:
         if candidate != declared and (score := _score(sample, candidate)) > most:
             best, most = candidate, score
     return best
+
+
+def prefers(octets: bytes, declared: str) -> bool:
+    """Tell whether octets that are valid UTF-8, in pairs only, are more likely to be what they are declared as.
+
+    One pair of Chinese in seven is valid UTF-8 by chance; five of them are no chance any more, and one that stands
+    among ASCII letters is an accent.
+    """
+    runs = _HIGH_RUN.findall(octets[:SAMPLE_OCTETS])
+    if sum(map(len, runs)) > _BY_CHANCE or _WITHIN_WORD.search(octets):
+        return False
+    sample = b"".join(runs)
+    return _score(sample, declared) > _score(sample, "utf-8")
+
+
+# Octets: four pairs.
+_BY_CHANCE = 8
+_WITHIN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]{2}[A-Za-z]")
 
 
 def _score(sample: bytes, name: str) -> float:
@@ -165,7 +189,7 @@ def _latin_score(sample: bytes) -> float:
         weight += _LATIN_WEIGHTS[letters] if letters == len(run) <= _LATIN_RUN else -1.0 * len(run)
     high = sum(map(len, runs))
     # No word of these languages has more accents than plain letters.
-    return weight / high if len(_ASCII_LETTER.findall(sample)) > high else -1.0
+    return weight / high if high == 1 or len(_ASCII_LETTER.findall(sample)) > high else -1.0
 
 
 _ASCII_LETTER = re.compile(rb"[A-Za-z]")
