@@ -6,6 +6,7 @@ action, reply and ground are the policy's judgement of it. ``accept`` with ``sto
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.journal.events import EventSink, InternalError
@@ -40,13 +41,18 @@ class RuleDesk:
         return facts.knowing(results_of(_said(found)))
 
     def at_rcpt(self, rules: PlanRules, tx: Transaction, found: Found) -> Outcome | None:
-        """Return what counts at RCPT; None when nothing does yet."""
+        """Return what counts at RCPT, None for nothing.
+
+        What speaks for the recipient's mail always does, so that filters do not refuse here what a rule lightens.
+        """
         try:
             said = judge(rules.asked, self.facts(tx, found), Moment.ENVELOPE)
         except Exception as error:  # noqa: BLE001 - invariant 2: a bug in the rules must not decide about the mail
             self._failed(tx, error)
             return None
-        return said if said.stopped or not rules.overruled_later else None
+        if said.stopped or not rules.overruled_later:
+            return said
+        return replace(said, fired=tuple(fired for fired in said.fired if fired.rule.score < 0))
 
     async def judged(
         self, sets: Sequence[RuleSet], facts: MailFacts, moment: Moment, tx: Transaction, timings: Timings

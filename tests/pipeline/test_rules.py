@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 
+from gateway.filters import catalogue
 from gateway.journal.events import InternalError
 from gateway.mail.connection import Role
 from gateway.pipeline import ruling
@@ -318,7 +319,8 @@ async def test_rules_that_are_all_switched_off_are_never_asked(bench, tools, mon
 
 async def test_grounds_of_rules_and_filters_stand_together_in_the_contracts_order(bench, tools):
     text = OURS + rule("hello", 'subject = "hello"', 'action = "tag"', 'ground = "no-opt-out"')
-    b = bench({"ours": text + rule("weightless", 'subject = "hello"', "score = -1", 'ground = "harmful"')})
+    text += rule("weightless", 'subject = "hello"', "score = -1", 'ground = "harmful"')
+    b = bench({"ours": text}, filters={"header-sanity": catalogue()["header-sanity"]})
     tx = tools.transaction(mail().replace(b"To:", b"From: other@sender.test\r\nTo:"))
     verdict = await b.gate.judge_content(tx)
     # duplicate-from is a false source; what speaks for the mail is no ground.
@@ -369,3 +371,33 @@ async def test_the_rules_have_one_share_of_the_time_however_often_they_are_asked
     gate = bench({"ours": OURS + rule("anna", when, "score = 7")}).gate
     verdict = await gate.judge_content(tools.transaction(mail(), "anna@ours.test", "bob@ours.test"))
     assert [name for name, _ in verdict.filter_seconds].count("rule") == 1
+
+
+async def test_what_speaks_for_a_client_counts_at_rcpt_even_where_an_allow_rule_is_still_to_come(bench):
+    heavy = "[filters.early-talker]\non = { pregreet = 15.0 }\n"
+    known = rule("known", 'client_ip = "198.51.100.7"', "score = -5")
+    allow = ALLOW.replace("stop = true", "stop = true\nunauthenticated = true")
+    b = bench({"ours": OURS + heavy + known + allow})
+    assert (await b.rcpt("a@ours.test", early_talker=True)).startswith("250")
+    assert (await b.rcpt("a@ours.test", early_talker=True, client="203.0.113.9")).startswith("550")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        b"=?utf-7?Q?x+2AA-y?=", b"=?utf-16be?B?AHjYAA==?=", b"x\x00\x07\x1b[2J", b"=?gb18030?Q?x=84=31=A4=37=FF?=",
+        b"=?raw_unicode_escape?Q?x=5Cud800?=", b"=?utf-8?Q?x=ED=A0=80=0D=0AX-Tidegate-Id:_forged?=", b"x\xff\xfe" * 200,
+    ],
+)  # fmt: skip
+async def test_whatever_a_rule_found_can_be_kept_and_written(bench, tools, subject):
+    b = bench({"ours": OURS + rule("x", 'subject = { matches = "(?s).*x.*" }', 'action = "quarantine"')})
+    tx = tools.transaction(mail().replace(b"Subject: hello", b"Subject: " + subject))
+    verdict = await b.gate.judge_content(tx)
+    message = b.gate.entry(tx, verdict, b.clock.stamp())
+    (kept,) = message.recipients
+    assert kept.action == "quarantine"
+    assert kept.reason.encode("utf-8")
+    ours = message.renditions[0].edits[-1].replacement
+    assert b"X-Tidegate-Reason: quarantine; rule x" in ours
+    assert all(line.isascii() and len(line) <= 998 for line in ours.split(b"\r\n"))
+    assert ours.count(b"\nX-Tidegate-Id:") == 1
