@@ -51,6 +51,11 @@ class Leaf:
         return alternatives(self.part.raw(self.content), self.part.encoding)
 
     @property
+    def place(self) -> Place:
+        """Where its body lies in ``content``, and how it is encoded."""
+        return self.part.body_start, self.part.body_end, self.part.encoding
+
+    @property
     def size(self) -> int:
         """The octets of its body, encoded as they stand."""
         return self.part.body_end - self.part.body_start
@@ -58,8 +63,7 @@ class Leaf:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two leaves the same to a scanner: place, encoding, type and names."""
-        part = self.part
-        return (self.origin, part.body_start, part.body_end, part.encoding, part.media_type, part.filenames)
+        return (self.origin, self.place, self.part.media_type, self.part.filenames)
 
 
 @dataclass(frozen=True, kw_only=True)
