@@ -50,4 +50,5 @@ def _record(message: SpoolMessage, copy: SpoolRecipient, now: Stamp) -> DelayRec
         reply=last.reply if last else "",
         attempts=encode_attempts(copy.attempts) or "[]",
         attempt_count=len(copy.attempts),
+        greylisted_seconds=copy.greylisted_seconds,
     )

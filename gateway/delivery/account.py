@@ -101,6 +101,7 @@ def delay_record(
         reply=attempts[-1].reply,
         attempts=_encode([_as_list(attempt) for attempt in attempts]),
         attempt_count=len(attempts),
+        greylisted_seconds=recipient.greylisted_seconds,
     )
 
 

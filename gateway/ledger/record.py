@@ -9,9 +9,10 @@ class DelayRecord:
 
     ``send_delay_seconds`` runs from the final dot to the first octet of our content to the next hop that took it,
     ``receive_delay_seconds`` from the final dot to its 250 (contract.md §2); both None when the copy was never
-    delivered. ``status`` is a terminal RecipientState. ``held_seconds`` is quarantine and hold; ``antivirus_seconds``
-    the scanner's share; ``attempts`` the evidence as JSON text: a list of ``[at, next_hop, relay, phase, reply, status,
-    seconds, own_fault]``.
+    delivered. ``status`` is a terminal RecipientState. ``held_seconds`` is quarantine and hold; ``greylisted_seconds``
+    how long greylisting had put the recipient off before the mail was taken, in none of the delays;
+    ``antivirus_seconds`` the scanner's share; ``attempts`` the evidence as JSON text: a list of ``[at, next_hop, relay,
+    phase, reply, status, seconds, own_fault]``.
     """
 
     trace_id: str
@@ -42,3 +43,4 @@ class DelayRecord:
     reply: str
     attempts: str
     attempt_count: int
+    greylisted_seconds: float = 0.0

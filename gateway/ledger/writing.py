@@ -30,7 +30,11 @@ def _create(schema: Schema) -> None:
     schema.execute("CREATE INDEX ledger_received ON ledger (received_at)")
 
 
-MIGRATIONS = (Migration(1, "ledger", _create),)
+def _add_greylisted_seconds(schema: Schema) -> None:
+    schema.execute("ALTER TABLE ledger ADD COLUMN greylisted_seconds REAL NOT NULL DEFAULT 0.0")
+
+
+MIGRATIONS = (Migration(1, "ledger", _create), Migration(2, "ledger", _add_greylisted_seconds))
 
 INSERT = insert_into("ledger", COLUMNS)
 _PRUNE = Statement(

@@ -83,6 +83,7 @@ def recipient_row(trace_id: str, copy: SpoolRecipient) -> tuple[object, ...]:
         copy.delay_noticed,
         copy.held_since,
         copy.held_seconds,
+        copy.greylisted_seconds,
     )
 
 
@@ -138,6 +139,7 @@ def decode_recipient(row: Row) -> SpoolRecipient:
         delay_noticed=bool(row[17]),
         held_since=row[18],
         held_seconds=row[19],
+        greylisted_seconds=row[20],
     )
 
 

@@ -71,7 +71,8 @@ class SpoolRecipient:
     ``number`` is its place in the message; ``route`` the key under which the queue groups it (the policy's next-hop
     URLs joined by a space, or ``mx:domain``); ``rendition`` an index into the message's renditions; ``due`` UTC
     seconds; ``action`` and ``reason`` the disposition's. ``held_seconds`` is time already spent in quarantine or on
-    hold, ``held_since`` the UTC second the present holding began (0: not held).
+    hold, ``held_since`` the UTC second the present holding began (0: not held). ``greylisted_seconds`` is how long the
+    recipient had been put off by greylisting before the mail was taken (contract.md §2 has it shown apart).
     """
 
     number: int
@@ -88,6 +89,7 @@ class SpoolRecipient:
     delay_noticed: bool = False
     held_since: float = 0.0
     held_seconds: float = 0.0
+    greylisted_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ RECIPIENT_COLUMNS = (
     "delay_noticed",
     "held_since",
     "held_seconds",
+    "greylisted_seconds",
 )
 
 _MESSAGE_TABLE = """
@@ -87,7 +88,11 @@ def _create(schema: Schema) -> None:
     schema.execute("CREATE INDEX recipient_due ON recipient (route, due, state) WHERE state = 'queued'")
 
 
-MIGRATIONS = (Migration(1, "spool", _create),)
+def _add_greylisted_seconds(schema: Schema) -> None:
+    schema.execute("ALTER TABLE recipient ADD COLUMN greylisted_seconds REAL NOT NULL DEFAULT 0.0")
+
+
+MIGRATIONS = (Migration(1, "spool", _create), Migration(2, "spool", _add_greylisted_seconds))
 
 # Storing a message a second time changes nothing (its waiter may have been cancelled and asked again).
 INSERT_MESSAGE = insert_into("message", MESSAGE_COLUMNS, "DO NOTHING")

@@ -40,6 +40,7 @@ RECORD = DelayRecord(
     reply="250 2.0.0 ok",
     attempts="[]",
     attempt_count=1,
+    greylisted_seconds=360.0,
 )
 NEVER = replace(
     RECORD,
@@ -110,3 +111,14 @@ async def test_pruning_and_months_use_the_index(open_shard):
         plan = str(await database.read(f"EXPLAIN QUERY PLAN {query}"))
         assert "ledger_received" in plan
         assert "TEMP B-TREE" not in plan
+
+
+async def test_a_shard_of_before_greylisting_gets_its_column(tmp_path):
+    """Rows of earlier months stay readable, and were put off by nothing."""
+    old = Database(tmp_path / "old.sqlite", MIGRATIONS[:1], synchronous="FULL")
+    await old.close()
+    database = Database(tmp_path / "old.sqlite", MIGRATIONS, synchronous="FULL")
+    await database.commit(rows(RECORD))
+    found = await database.read("SELECT greylisted_seconds FROM ledger", ())
+    await database.close()
+    assert [tuple(row) for row in found] == [(360.0,)]

@@ -82,6 +82,7 @@ copies = st.builds(
     delay_noticed=st.booleans(),
     held_since=seconds,
     held_seconds=seconds,
+    greylisted_seconds=seconds,
 )
 envelopes = st.builds(
     Envelope,
