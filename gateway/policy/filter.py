@@ -96,6 +96,13 @@ class Filter(ABC, Generic[O]):
         """Whether there is nothing to ask with these options."""
         return False
 
+    def concerns(self, tx: Transaction) -> bool:  # noqa: ARG002 - for those that know
+        """Whether ``examine`` has anything to ask about this mail; spares those that wait a task.
+
+        ``examine`` holds to it by itself: who calls it need not ask first.
+        """
+        return True
+
     @abstractmethod
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return what was found, several findings as a tuple (listings, for example); None for nothing to say."""

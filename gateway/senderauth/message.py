@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.dns.resolver import Resolver
+from gateway.mail.connection import Role
 from gateway.mail.transaction import Transaction
 from gateway.senderauth import authentication_results as ar
 from gateway.senderauth.arc.validate import ArcResult, validate_arc
@@ -25,6 +26,12 @@ from gateway.senderauth.spf.result import SpfQuestion, SpfResult
 _T = TypeVar("_T")
 
 _PLACE = "senderauth"
+
+
+def is_from_outside(tx: Transaction) -> bool:
+    """Tell whether there is somebody to authenticate: mail to us, neither from a trusted network nor this machine."""
+    connection = tx.connection
+    return connection.role is Role.MX and not connection.trusted and not connection.client_address.is_loopback
 
 
 def spf_question(tx: Transaction) -> SpfQuestion:

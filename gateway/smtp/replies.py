@@ -153,6 +153,17 @@ POLICY_DEFER = _reply(451, "4.7.1", "deferred by policy, try again later")
 SCANNER_UNAVAILABLE = _reply(451, "4.3.0", "the content cannot be scanned at the moment, try again later")
 INTERNAL_ERROR = _reply(451, "4.3.0", "local error, try again later")
 RATE_LIMITED = _reply(450, "4.7.1", "too much mail from you, try again later")
+# RFC 7372 §3, RFC 8617 §10.3: what sender authentication found, or could not find out for the moment.
+SPF_REJECT = _reply(550, "5.7.23", "SPF does not allow you to send for this domain")
+SPF_DEFER = _reply(451, "4.7.24", "SPF cannot be evaluated at the moment, try again later")
+DKIM_REJECT = _reply(550, "5.7.20", "no acceptable DKIM signature")
+DKIM_DEFER = _reply(451, "4.7.20", "DKIM cannot be evaluated at the moment, try again later")
+DMARC_REJECT = _reply(550, "5.7.26", "the author's domain does not stand behind this message (DMARC)")
+DMARC_DEFER = _reply(451, "4.7.26", "DMARC cannot be evaluated at the moment, try again later")
+ARC_REJECT = _reply(550, "5.7.29", "the ARC chain does not hold")
+ARC_DEFER = _reply(451, "4.7.29", "ARC cannot be evaluated at the moment, try again later")
+IPREV_REJECT = _reply(550, "5.7.25", "reverse DNS does not name your address")
+IPREV_DEFER = _reply(451, "4.7.25", "reverse DNS cannot be looked up at the moment, try again later")
 GREYLISTED = _reply(451, "4.7.1", "not known here yet, try again in some minutes")  # RFC 6647 §2.2
 
 # --- Replies that close the connection (RFC 5321 §3.8, §4.2.2).

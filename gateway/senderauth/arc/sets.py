@@ -27,7 +27,7 @@ from gateway.senderauth.dkim.signature import (
 # RFC 8617 §4.2.1: the maximum of i= is 50.
 MAX_INSTANCES = 50
 
-SEAL, MESSAGE_SIGNATURE, RESULTS = "arc-seal", "arc-message-signature", "arc-authentication-results"
+SEAL, MESSAGE_SIGNATURE, RESULTS = CHAIN = ("arc-seal", "arc-message-signature", "arc-authentication-results")
 
 # RFC 8617 §4.1.1: instance [CFWS] ";" authserv-id …
 _INSTANCE = re.compile(rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([0-9]{1,2})[ \t\r\n]*;", re.IGNORECASE)
@@ -77,7 +77,7 @@ def collect(message: SignedMessage) -> tuple[ArcSet, ...]:
 def highest_instance(message: SignedMessage) -> int:
     """Return the highest instance that any readable ARC field has, 0 when there is none."""
     numbers = [0]
-    for field in (f for name in (SEAL, MESSAGE_SIGNATURE, RESULTS) for f in message.fields(name)):
+    for field in (f for name in CHAIN for f in message.fields(name)):
         try:
             numbers.append(_results_instance(field) if name_of(field) == RESULTS else _instance(field_tags(field)))
         except SignatureError:
