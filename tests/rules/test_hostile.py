@@ -5,7 +5,6 @@ none. pytest-timeout ends a test that stalls.
 """
 
 import pytest
-from conftest import group
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_mails import CHINESE, Sent, transaction
@@ -17,6 +16,7 @@ from gateway.rules.judging import RuleSet, judge
 from gateway.rules.moment import Moment
 from gateway.rules.story import explain
 from gateway.rules.subjects import OPTIONAL_PARAMETER, SUBJECTS
+from tests.rules.conftest import group
 
 EVERY_SUBJECT = [
     f"{name}.x-y" if subject.parameter and name not in OPTIONAL_PARAMETER else name
@@ -133,8 +133,7 @@ def test_the_time_is_looked_at_while_values_are_made(name):
     clock = Impatient()
     facts = MailFacts(transaction(HOSTILE[name]), {}, clock)
     with pytest.raises(TimeIsUpError):
-        for subject in EVERY_SUBJECT:
-            facts.values(subject)
+        list(map(facts.values, EVERY_SUBJECT))
     story = explain(RuleSet((group(TOML),)), facts)
     assert {each.outcome for each in story} == {"temperror"}
 

@@ -4,7 +4,6 @@ import gc
 from dataclasses import replace
 
 import pytest
-from conftest import group
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rule_mails import CHINESE, ENGLISH, MAILS, RECEIVED_UTC, Sent, before_content, recipient, transaction
@@ -19,6 +18,7 @@ from gateway.rules.group import compile_layer
 from gateway.rules.judging import MAX_EVIDENCE_CHARACTERS, RuleSet, judge, judged
 from gateway.rules.moment import Moment
 from gateway.rules.nodes import compile_condition
+from tests.rules.conftest import group
 
 
 def names(outcome):
@@ -150,7 +150,8 @@ def test_an_allow_rule_by_author_needs_an_aligned_pass():
 
 
 def test_an_allow_rule_by_author_is_not_fooled_through_any_and_all():
-    when = "any = [{ client_ip = '203.0.113.1' }, { all = [{ from = 'anna@sub.sender.example' }, { size = { '>' = 1 } }] }]"
+    by_author = "{ all = [{ from = 'anna@sub.sender.example' }, { size = { '>' = 1 } }] }"
+    when = f"any = [{{ client_ip = '203.0.113.1' }}, {by_author}]"
     rules = RuleSet((group(rule("a", when, ALLOW)),))
     assert names(judge(rules, facts(), Moment.RESULTS)) == []
     assert names(judge(rules, facts(client_ip="203.0.113.1"), Moment.RESULTS)) == ["a"]

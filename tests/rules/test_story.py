@@ -1,12 +1,12 @@
 """``explain`` tells for each rule why it did or did not fire: the condition, the decoded text, its place."""
 
-from conftest import group
 from rule_mails import CHINESE, ENGLISH, RECEIVED_UTC, transaction
 
 from gateway.clock import FakeClock
 from gateway.rules.facts import MailFacts
 from gateway.rules.judging import RuleSet
 from gateway.rules.story import explain
+from tests.rules.conftest import group
 
 
 def told(toml, mail=ENGLISH, off=frozenset()):
