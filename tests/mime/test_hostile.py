@@ -7,14 +7,15 @@ import pytest
 
 from gateway.mail.content import Content
 from gateway.mail.header import HeaderSection
-from gateway.mail.mime import Habits, MimeTree, parse
+from gateway.mail.mime import Habits, MimeTree, blocks, parse, transfer
 from gateway.mail.mime.habits import USUAL
 from gateway.mail.mime.limits import DEFAULT_LIMITS
 from gateway.mail.mime.readings import readings
 from gateway.mail.mime.scanner import _Scan
+from gateway.mail.mime.transfer import alternatives, decode
 from tests.mime.test_partition import assert_partition
 
-SIZE = 1_000_000
+SIZE = 400_000
 HEAD = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
 
 
@@ -56,6 +57,7 @@ HOSTILE = {
     "parameters": filled(b"; a=b", b"Content-Type: text/plain"),
     "quoted pairs": filled(b"\\", b'Content-Type: text/plain; a="'),
     "comments": filled(b"(", b"Content-Type: "),
+    "one encoded-word after another": filled(b"=?utf-8?q?a?= ", b"Content-Disposition: x; filename="),
     "encoded-words": filled(b"=?utf-8?q?", b"Content-Disposition: x; filename="),
     "5,000 nested": nested(5000),
     "5,000 nested, one boundary": nested(5000, b"a"),
@@ -103,7 +105,7 @@ def test_no_octet_is_looked_at_more_than_some_times(octets):
 
 @pytest.mark.parametrize("octets", HOSTILE.values(), ids=HOSTILE)
 def test_every_reading_ends(octets):
-    found = list(readings(Content(octets[: SIZE // 4])))
+    found = list(readings(Content(octets[: SIZE // 8])))
     assert found[0].name == "usual"
     for reading in found:
         for leaf in reading.leaves:
@@ -116,7 +118,7 @@ def test_every_reading_ends(octets):
         (HOSTILE["5,000 nested"], "depth"),
         (HOSTILE["5,000 enclosed messages"], "depth"),
         (HOSTILE["delimiters"], "parts"),
-        (HOSTILE["almost delimiters"], "delimiters"),
+        (HOSTILE["almost delimiters"] * 2, "delimiters"),
         (HOSTILE["boundaries that never occur"], "parts"),
         (HOSTILE["no file begins"], "blocks"),
         (b"X: " + b"y" * (1 << 21), "header"),
@@ -132,3 +134,18 @@ def test_twice_the_siblings_cost_twice(size):
     unit = b"--a\r\nContent-Type: multipart/x; boundary=never\r\n\r\n"
     _, times = scan(HEAD + unit * min(size // len(unit), DEFAULT_LIMITS.max_parts - 1))
     assert times < 16
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "uuencode", "yenc", "binhex"])
+@pytest.mark.parametrize("unit", [b"=", b"A=", b"=\r\n", b"\n", b"!a\n", b"\x90", b"-", b" ", b"=3"])
+def test_decoding_what_is_made_to_be_hard_ends(unit, encoding):
+    octets = filled(unit)
+    assert len(decode(octets, encoding, max_octets=SIZE).octets) <= SIZE
+    alternatives(octets, encoding)
+
+
+def test_texts_and_lines_beyond_a_limit_show(monkeypatch):
+    monkeypatch.setattr(transfer, "MAX_SEGMENTS", 2)
+    assert [decode(b"aA==" * n, "base64", max_octets=9).truncated for n in (2, 3, 4)] == [False, False, True]
+    monkeypatch.setattr(blocks, "MAX_LINES", 2)
+    assert [decode(b"!80  \n" * n, "uuencode", max_octets=9).truncated for n in (2, 3)] == [False, True]

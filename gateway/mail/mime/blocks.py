@@ -8,6 +8,8 @@ import re
 from binascii import Error as UuError
 from binascii import a2b_base64, a2b_uu
 from collections.abc import Iterator
+from io import BytesIO
+from itertools import islice
 from typing import NamedTuple
 
 from gateway.mail.mime.octets import Octets
@@ -22,6 +24,10 @@ _FIRST_OCTETS = 2048
 MAX_BLOCKS = 200
 MAX_CANDIDATES = 20_000
 
+# A line carries 45 octets, so that the largest mail has fewer; "truncated" when there are more.
+MAX_LINES = 2_000_000
+# What is decoded at a time, so that a million escapes are not a million objects.
+_YENC_PIECE = 64 * 1024
 _YENC = bytes((octet - 42) % 256 for octet in range(256))
 _YENC_ESCAPED = bytes((octet - 106) % 256 for octet in range(256))
 _HQX = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
@@ -128,18 +134,20 @@ def _uu_line(line: bytes) -> bool:
     return wanted - 4 <= len(line) - 1 <= wanted + 3 or line.strip() in (b"`", b"end")
 
 
-def decode_uuencode(octets: bytes) -> bytes:
-    """Decode a block (its first line may be missing), each line as far as it goes."""
-    lines = octets.splitlines()
-    first = next((n for n, line in enumerate(lines) if line.startswith(b"begin")), -1)
-    if first >= 0 and lines[first].startswith(b"begin-base64"):
-        return _lenient_base64(b"".join(lines[first + 1 :]).partition(b"====")[0])
+def decode_uuencode(octets: bytes) -> tuple[bytes, bool]:
+    """Decode a block (its first line may be missing), each line as far as it goes; tell whether all were looked at."""
+    start = octets.find(b"begin") if octets.startswith(b"begin") else octets.find(b"\nbegin") + 1
+    lines = BytesIO(octets)
+    if octets.startswith(b"begin", start):
+        lines.seek(start)
+        if lines.readline().startswith(b"begin-base64"):
+            return _lenient_base64(octets[lines.tell() :].partition(b"====")[0]), True
     decoded: list[bytes] = []
-    for line in lines[first + 1 :]:
+    for line in islice(lines, MAX_LINES):
         if line.rstrip() == b"end":
-            break
-        decoded.append(_uu_decoded(line))
-    return b"".join(decoded)
+            return b"".join(decoded), True
+        decoded.append(_uu_decoded(line.rstrip(b"\r\n")))
+    return b"".join(decoded), not lines.readline()
 
 
 def _uu_decoded(line: bytes) -> bytes:
@@ -165,9 +173,17 @@ def decode_yenc(octets: bytes) -> bytes:
     lines = [line for line in octets.splitlines() if not line.startswith((b"=ybegin", b"=ypart", b"=yend"))]
     # Two dots at a line's beginning are one (the encoding comes from news).
     data = b"".join(line[1:] if line.startswith(b"..") else line for line in lines)
-    first, *escaped = data.split(b"=")
-    pieces = [first.translate(_YENC)]
-    pieces += [piece[:1].translate(_YENC_ESCAPED) + piece[1:].translate(_YENC) for piece in escaped]
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(data):
+        # An escape is not cut in two.
+        end = at + _YENC_PIECE + data.startswith(b"=", at + _YENC_PIECE - 1)
+        first, *escaped = data[at:end].split(b"=")
+        pieces.append(first.translate(_YENC))
+        pieces += [piece[:1].translate(_YENC_ESCAPED) + piece[1:].translate(_YENC) for piece in escaped]
+        if len(pieces) > _YENC_PIECE:
+            pieces = [b"".join(pieces)]
+        at = end
     return b"".join(pieces)
 
 
@@ -187,15 +203,14 @@ def decode_binhex(octets: bytes, max_octets: int) -> bytes:
 
 def _runs_expanded(packed: bytes, max_octets: int) -> bytes:
     # 0x90 n: the octet before it n times in all; 0x90 0 is 0x90 itself.
-    pieces = packed.split(b"\x90")
-    out = bytearray(pieces[0])
-    for piece in pieces[1:]:
-        count = piece[0] if piece else 0
+    out = bytearray()
+    at = 0
+    while (found := packed.find(b"\x90", at)) >= 0 and len(out) <= max_octets:
+        out += packed[at:found]
+        count = packed[found + 1] if found + 1 < len(packed) else 0
         if count == 0:
             out.append(_RUN)
         elif out:
             out += out[-1:] * (count - 1)
-        out += piece[1:]
-        if len(out) > max_octets:
-            break
-    return bytes(out)
+        at = found + 2
+    return bytes(out + packed[at:])

@@ -48,22 +48,22 @@ def decoded_words(value: bytes) -> str:
     """Decode a value that may hold encoded-words, also within a quoted string (which RFC 2047 §5 forbids)."""
     if b"=?" not in value:
         return as_text(value)
-    pieces: list[tuple[str, bytes]] = []
+    # Charset ("" for what is no encoded-word) and octets: adjacent words of one charset are one text, since characters
+    # are cut between two of them: forbidden (§5), and common.
+    runs: list[tuple[str, list[bytes]]] = []
     at = 0
     while word := _WORD.search(value, at):
         gap = value[at : word.start()]
         # RFC 2047 §6.2: white space between adjacent encoded-words is not shown.
-        if gap and not (pieces and pieces[-1][0] and _GAP.fullmatch(gap)):
-            pieces.append(("", gap))
+        if gap and not (runs and runs[-1][0] and _GAP.fullmatch(gap)):
+            runs.append(("", [gap]))
         charset = word[1].decode("latin-1").lower()
-        octets = _word_octets(word[2], word[3])
-        if pieces and pieces[-1][0] == charset:
-            # A multi-octet character cut between two words: forbidden (§5), and common.
-            octets = pieces.pop()[1] + octets
-        pieces.append((charset, octets))
+        if not runs or runs[-1][0] != charset:
+            runs.append((charset, []))
+        runs[-1][1].append(_word_octets(word[2], word[3]))
         at = word.end()
-    pieces.append(("", value[at:]))
-    return "".join(as_text(octets, charset) for charset, octets in pieces if octets)
+    runs.append(("", [value[at:]]))
+    return "".join(as_text(b"".join(octets), charset) for charset, octets in runs)
 
 
 def _word_octets(encoding: bytes, text: bytes) -> bytes:

@@ -43,7 +43,7 @@ _TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 
 
 class Decoded(NamedTuple):
-    """Data and what was wrong with its encoding; ``truncated`` when there is more than was asked for."""
+    """Data and what was wrong with its encoding; ``truncated`` when there is more than was asked for or looked at."""
 
     octets: bytes
     defects: tuple[str, ...] = ()
@@ -64,7 +64,8 @@ def _decode(octets: bytes, encoding: str, max_octets: int) -> Decoded:
     if encoding == "quoted-printable":
         return Decoded(quoted_printable(octets))
     if encoding == "uuencode":
-        return Decoded(decode_uuencode(octets))
+        data, complete = decode_uuencode(octets)
+        return Decoded(data, (), not complete)
     if encoding == "yenc":
         return Decoded(decode_yenc(octets))
     if encoding == "binhex":
@@ -84,7 +85,8 @@ def _base64(octets: bytes) -> Decoded:
     segments = _PADDING.split(clean, MAX_SEGMENTS)
     if len(segments) == 1 or (len(segments) == 2 and not segments[1]):  # noqa: PLR2004 - one text and its padding
         return Decoded(quanta(segments[0]), ("base64-length",) if len(segments[0]) % 4 == 1 else ())
-    return Decoded(b"".join(quanta(segment.replace(b"=", b"")) for segment in segments), ("base64-padding",))
+    data = b"".join(quanta(segment.replace(b"=", b"")) for segment in segments)
+    return Decoded(data, ("base64-padding",), b"=" in segments[-1].rstrip(b"="))
 
 
 def quanta(clean: bytes) -> bytes:
