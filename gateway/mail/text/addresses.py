@@ -47,6 +47,7 @@ _WITH_QUOTES = re.compile(
 )
 _WITHOUT_QUOTES = re.compile(_ENCODED + rb"|(?P<quoted>(?!))|(?P<angle><[^<>]*+>)|" + _REST, re.DOTALL)
 _PARENTHESIS = re.compile(rb"[()]|\\.", re.DOTALL)
+_INNERMOST_COMMENT = re.compile(rb"\((?:[^()\\]++|\\.)*+\)", re.DOTALL)
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _SPACE = re.compile(rb"[\s\0]+")
 _ADDRESS = re.compile(rb"[^\s<>,;:()\"]+@[^\s<>,;:()\"]+")
@@ -166,7 +167,10 @@ class _Reading:
         return " ".join(words.decode_header(octets, self._fallback).split()) if octets else ""
 
     def _addressed(self, octets: bytes) -> tuple[str, str]:
-        octets = octets.strip() if b'"' in octets else _SPACE.sub(b"", octets)
+        if b'"' in octets:
+            octets = octets.strip()
+        else:
+            octets = _SPACE.sub(b"", _INNERMOST_COMMENT.sub(b"", octets))
         # RFC 5322 §4.4: obs-route, "@relay,@relay:" in front of the address.
         if octets.startswith(b"@") and b":" in octets:
             octets = octets[octets.index(b":") + 1 :]

@@ -401,7 +401,7 @@ class _Page:
                     self._link(plan, target)
             elif attribute == "content" and plan.name == "meta" and (found := _REFRESH.search(value)):
                 self._link(plan, found[1])
-            elif attribute == "alt" and not self._look.trick:
+            elif attribute == "alt" and value and not self._look.trick:
                 self._alt.append(" ".join(value.split()))
 
     def _link(self, plan: _Plan, value: str) -> None:

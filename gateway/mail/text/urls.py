@@ -55,7 +55,7 @@ _ANCHOR = re.compile(r":(?=[/\\])|[.。](?=[A-Za-z0-9_])")
 _SCHEME_BEFORE = re.compile(r"(?i)(?<![a-z0-9])(?:https?|ftp)\Z")
 _LONGEST_SCHEME = 6
 _AUTHORITY = re.compile(r"[/\\]++([^\s/\\?#<>\"'`]{1,512}+)")
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|[.。](?=[A-Za-z0-9_]))*+(?!@)(?<=[A-Za-z0-9])")
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|[.。](?=[A-Za-z0-9_])){0,512}+")
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 # What cannot stand before a bare name: it is part of an address, a path, a parameter.
 _NOT_BEFORE = frozenset("@.%+/\\=")
@@ -169,9 +169,9 @@ def _host_length(authority: str) -> int:
     first = ascii_part.end() if ascii_part else 0
     plain = authority[:first].rstrip(_TRAILING)
     known = hosts.is_known(hosts.canonical(plain.rpartition("@")[2].partition(":")[0]))
-    if known and (authority[first] != "。" or not hosts.is_known(hosts.canonical(authority))):
+    if known and authority[first] != "。":
         return first
-    return len(authority)
+    return len(_until_stop(authority))
 
 
 def _bare(text: str, floor: int, dot: int) -> tuple[Url | None, int]:
@@ -181,8 +181,10 @@ def _bare(text: str, floor: int, dot: int) -> tuple[Url | None, int]:
     while start > floor and text[start - 1] in _NAME_CHARACTERS:
         start -= 1
     match = _NAME.match(text, start)
-    if match is None or match.end() <= dot or text[start - 1 : start] in _NOT_BEFORE:
-        return None, max(match.end() if match else 0, dot + 1)
+    if match is None or match.end() <= dot:
+        return None, dot + 1
+    if text[start - 1 : start] in _NOT_BEFORE or text.startswith("@", match.end()):
+        return None, match.end()
     name = _until_stop(match[0]) if "。" in match[0] else match[0]
     end = start + len(name)
     whole = _with_path(text, start, end)
@@ -200,14 +202,15 @@ def _until_stop(name: str) -> str:
     """Cut a name where an ideographic full stop ends a sentence: after what is a domain already."""
     at = name.find("。")
     while 0 <= at <= hosts.MAX_HOST:
-        if hosts.is_known(hosts.canonical(name[:at])):
+        domain = name[:at].replace("。", ".")
+        if hosts.ends_suffix(domain.rpartition(".")[2]) and hosts.is_known(hosts.canonical(domain)):
             return name[:at]
         at = name.find("。", at + 1)
     return name
 
 
 def _plausible(name: str, whole: str) -> bool:
-    last = re.split("[.。]", name)[-1]
+    last = name.replace("。", ".").rpartition(".")[2]
     if not (hosts.ends_suffix(last) and hosts.is_known(hosts.canonical(name))):
         return False
     if len(whole) > len(name) or name[:4].lower() == "www.":
