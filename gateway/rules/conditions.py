@@ -179,7 +179,7 @@ class ConditionReader:
         if isinstance(value, list) and OPERATORS[word].single:
             self._complain(path, "one value is wanted, no list")
             return None
-        return self._valued(name, word, value, path, self._reader(subject, word))
+        return self._valued(name, word, value, path, self._reader(subject, name, word))
 
     def _valued(self, name: str, word: str, value: Any, path: KeyPath, read: Callable[[Any], Value]) -> Clause | None:
         given = value if isinstance(value, list) else [value]
@@ -218,7 +218,7 @@ class ConditionReader:
             self._complain(path, f"the name of a file is wanted, not {shown(value)}")
             return None
         try:
-            found = lists.entries(self._list_text(value), self._reader(subject, "in"))
+            found = lists.entries(self._list_text(value), self._reader(subject, name, "in"))
         except lists.ListError as error:
             self._complain(path, f"{value}: {error}")
         except (OSError, ValueError) as error:
@@ -227,7 +227,7 @@ class ConditionReader:
             return Clause(subject=name, operator="in_list", values=found, source=value)
         return None
 
-    def _reader(self, subject: Subject, word: str) -> Callable[[Any], Value]:
+    def _reader(self, subject: Subject, name: str, word: str) -> Callable[[Any], Value]:
         if subject.kind not in TEXTS:
             return _UNITS[subject.kind]
         if word == "matches":
@@ -237,10 +237,11 @@ class ConditionReader:
         if word in {"is", "in"} and subject.kind is not Kind.TEXT:
             check = address_key if subject.kind is Kind.ADDRESS else domain_key
             return lambda value: _looked_up(value, check)
-        return self._result(subject) if subject.name in _FILTERS and word in {"is", "in"} else _literal
+        filters = _FILTERS.get(subject.name) or (name.partition(".")[2],) * (subject.name == "filter")
+        return self._result(subject, filters) if filters and word in {"is", "in"} else _literal
 
-    def _result(self, subject: Subject) -> Callable[[Any], Value]:
-        words = sorted(set().union(*(self._filters.get(name, frozenset()) for name in _FILTERS[subject.name])))
+    def _result(self, subject: Subject, filters: tuple[str, ...]) -> Callable[[Any], Value]:
+        words = sorted(set().union(*(self._filters.get(name, frozenset()) for name in filters)))
 
         def read(value: Any) -> Value:
             text = _literal(value)

@@ -27,6 +27,7 @@ MAX_AUTHORS = 100
 CHANGING = frozenset({"recipient", "spf", "dkim", "dmarc", "virus", "dnsbl", "filter"})
 
 _SECONDS_A_DAY = 86_400
+_PLAIN_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?")
 _DATE = re.compile(rb"[0-9A-Za-z ,:+\-()./]{6,100}")
 
 
@@ -176,18 +177,19 @@ def _script(facts: "MailFacts", _: str) -> Values:
 
 def _url(facts: "MailFacts", _: str) -> Values:
     return tuple(
-        Text(normal.shown(link.text), owner=number, place=f"part {part.part.index + 1}")
+        Text(normal.shown(link.text), owner=number, place=part.place)
         for number, (link, part) in enumerate(facts.parts.links)
     )
 
 
 def _url_domain(facts: "MailFacts", _: str) -> Values:
-    return tuple(
-        value
-        for number, (link, part) in enumerate(facts.parts.links)
-        for domain in dict.fromkeys([link.host, link.registrable])
-        for value in _domain(domain, f"part {part.part.index + 1}", number)
-    )
+    # A newsletter's hundred links lead to three hosts.
+    found: dict[str, tuple[int, str]] = {}
+    for number, (link, part) in enumerate(facts.parts.links):
+        for domain in (link.host, link.registrable):
+            if domain not in found:
+                found[domain] = number, part.place
+    return tuple(value for domain, (number, place) in found.items() for value in _domain(domain, place, number))
 
 
 def _attachment_count(facts: "MailFacts", _: str) -> Values:
@@ -290,7 +292,8 @@ def _address(author: addresses.Author) -> str:
 def _domain(domain: str, place: str, owner: int = 0) -> Values:
     if not domain:
         return ()
-    shown = domain_shown(domain)
+    # Most are in normal form already, and have nothing to decode.
+    shown = domain if _PLAIN_DOMAIN.fullmatch(domain) and "xn--" not in domain else domain_shown(domain)
     both = (shown, domain.lower()) if "xn--" in domain.lower() and shown != domain.lower() else (shown,)
     return tuple(DomainText(form, owner=owner, place=place) for form in both)
 

@@ -68,18 +68,18 @@ class TextPart:
     def shown(self) -> Text:
         """What is read of it."""
         text = self._markup.text if self.is_html else self.written
-        return Text(normal.shown(text), owner=self.part.index, place=self._place, raw=self.octets)
+        return Text(normal.shown(text), owner=self.part.index, place=self.place, raw=self.octets)
 
     @cached_property
     def source(self) -> Text:
         """The decoded text with its mark-up."""
-        return Text(normal.shown(self.written), owner=self.part.index, place=self._place, raw=self.octets)
+        return Text(normal.shown(self.written), owner=self.part.index, place=self.place, raw=self.octets)
 
     @property
     def limit(self) -> str:
         """The bound that reading the mark-up reached, or ""."""
         reached = self._markup.truncated if self.is_html else ""
-        return f"text: {self._place} was read in part ({reached})" if reached else ""
+        return f"text: {self.place} was read in part ({reached})" if reached else ""
 
     @cached_property
     def links(self) -> tuple[urls.Url, ...]:
@@ -91,10 +91,11 @@ class TextPart:
     def links_limit(self) -> str:
         """The bound that looking for links reached, or ""."""
         many = len(self.links) >= min(urls.MAX_URLS, html.MAX_LINKS)
-        return f"url: of {self._place} the first {len(self.links)} were looked at" if many else ""
+        return f"url: of {self.place} the first {len(self.links)} were looked at" if many else ""
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """Which part it is."""
         return f"part {self.part.index + 1}" if self.part.parent >= 0 else "body"
 
 

@@ -26,7 +26,7 @@ _SPACES = re.compile(r"(?<!\\)[ ]{2,}")
 
 def as_shown(source: str) -> str:
     """Return the pattern with each character that is never shown as it is (full-width forms) as it is shown."""
-    return source if source.isascii() else _TOKEN.sub(_token_shown, source)
+    return source if source.isascii() else _TOKEN.sub(_token_shown, unicodedata.normalize("NFC", source))
 
 
 def _token_shown(found: re.Match[str]) -> str:

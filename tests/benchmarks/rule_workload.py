@@ -1,8 +1,8 @@
 """Rules and mail to measure with: made from a seed, so that every run has the same.
 
-Words follow Zipf's law, as in real text: rules use words of the whole vocabulary, half of them Chinese, so that a mail
-has the texts of some rules, most of a few per cent, and fires a handful. Chinese words are made of the commonest
-characters, English ones of syllables.
+Words follow Zipf's law, as in real text; Chinese ones are made of the commonest characters, English ones of syllables.
+Rules ask for phrases out of a stock, and one sentence in ten of a mail has a phrase of that stock: a mail of 8 KB has
+the texts of some dozens of ten thousand rules, and fires a few.
 """
 
 import base64
@@ -15,39 +15,12 @@ from itertools import accumulate
 from gateway.mail.text.frequency import SIMPLIFIED
 
 WORDS = 6_000
-# Rules use these, and so a mail has many of their texts.
-COMMON = 2_000
-_ONSETS = [
-    "b",
-    "c",
-    "ch",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pl",
-    "pr",
-    "qu",
-    "r",
-    "s",
-    "sh",
-    "sl",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io", "ou"]
-_CODAS = ["b", "ck", "d", "g", "l", "ll", "m", "n", "nd", "ng", "nt", "p", "r", "rd", "s", "ss", "st", "t", "x"]
+PHRASES = 3_000
+# Sentences of a mail that have one.
+PHRASED = 0.1
+_ONSETS = tuple("b c ch d dr f g gr h j k l m n p pl pr qu r s sh sl st t tr v w".split())  # noqa: SIM905 - letters to draw from
+_VOWELS = tuple("a e i o u ai ea io ou".split())  # noqa: SIM905 - letters to draw from
+_CODAS = tuple("b ck d g l ll m n nd ng nt p r rd s ss st t x".split())  # noqa: SIM905 - letters to draw from
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +29,7 @@ class Vocabulary:
 
     words: tuple[str, ...]
     weights: tuple[float, ...]
+    phrases: tuple[str, ...]
 
     def some(self, chance: random.Random, count: int) -> list[str]:
         """Draw words as a text has them."""
@@ -63,14 +37,16 @@ class Vocabulary:
 
     def any(self, chance: random.Random) -> str:
         """Draw a word for a rule, any as likely as another."""
-        return chance.choice(self.words[:COMMON])
+        return chance.choice(self.words)
 
 
-def _vocabulary(make: Callable[[], str]) -> Vocabulary:
+def _vocabulary(make: Callable[[], str], join: str, chance: random.Random) -> Vocabulary:
     words: dict[str, None] = {}
     while len(words) < WORDS:
         words[make()] = None
-    return Vocabulary(tuple(words), tuple(accumulate(1 / rank for rank in range(1, WORDS + 1))))
+    every = tuple(words)
+    phrases = tuple(join.join(chance.choices(every, k=2)) for _ in range(PHRASES))
+    return Vocabulary(every, tuple(accumulate(1 / rank for rank in range(1, WORDS + 1))), phrases)
 
 
 def vocabularies(seed: int = 1) -> tuple[Vocabulary, Vocabulary]:
@@ -86,7 +62,7 @@ def vocabularies(seed: int = 1) -> tuple[Vocabulary, Vocabulary]:
     def chinese() -> str:
         return "".join(chance.choices(SIMPLIFIED, k=chance.choice((1, 2, 2, 2, 3))))
 
-    return _vocabulary(english), _vocabulary(chinese)
+    return _vocabulary(english, " ", chance), _vocabulary(chinese, "", chance)
 
 
 ENGLISH, CHINESE = vocabularies()
@@ -101,7 +77,7 @@ def rules(count: int, seed: int = 2) -> str:
 def _rule(number: int, chance: random.Random) -> str:
     words = CHINESE if number % 2 else ENGLISH
     join = "" if number % 2 else " "
-    phrase = join.join([words.any(chance), words.any(chance)])
+    phrase = chance.choice(words.phrases)
     other = words.any(chance)
     gap = ".{0,4}" if number % 2 else ".{1,20}"
     forms = (
@@ -111,7 +87,7 @@ def _rule(number: int, chance: random.Random) -> str:
         f"text = {{ word = '{phrase}' }}, not = {{ from_domain = '{_domain(chance)}' }}",
         f"text = {{ contains = ['{phrase}', '{words.any(chance)}{join}{other}'] }}",
         f"url_domain = {{ in = ['{_domain(chance)}', '{_domain(chance)}'] }}",
-        f"from_domain = {{ ends = '.{_domain(chance)}' }}, subject = {{ contains = '{other}{join}{words.any(chance)}' }}",
+        f"from_domain = '.{_domain(chance)}', subject = {{ contains = '{other}{join}{words.any(chance)}' }}",
         f"from_name = {{ matches = '(?i)^{phrase}' }}",
         f"any = [{{ subject = {{ matches = '{phrase}' }} }}, {{ text = {{ matches = '{other}{gap}{phrase}' }} }}]",
         f"attachment = {{ extension = ['docm', 'xlsm'], name = {{ contains = '{phrase}' }} }}",
@@ -152,11 +128,11 @@ def _header(words: Vocabulary, join: str, number: int, chance: random.Random, bo
     domain = _domain(chance)
     fields = [
         *(
-            f"Received: from mx{hop}.{domain} (mx{hop}.{domain} [192.0.2.{hop}])\r\n\tby relay{hop}.example with ESMTPS;"
+            f"Received: from mx{hop}.{domain} (mx{hop}.{domain} [192.0.2.{hop}])\r\n\tby mx{hop}.example with ESMTPS;"
             f" Mon, 23 Nov 2026 10:0{hop}:00 +0800"
             for hop in range(3)
         ),
-        f"DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=mail; h=from:to:subject:date;\r\n\tbh={'A' * 43}=; b={'B' * 300}",
+        f"DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=mail; h=from:to;\r\n\tbh={'A' * 43}=; b={'B' * 300}",
         f"From: =?utf-8?B?{base64.b64encode(words.any(chance).encode()).decode()}?= <news@{domain}>",
         "To: anna@example.com",
         f"Subject: =?utf-8?B?{subject}?=",
@@ -174,7 +150,10 @@ def _sentences(words: Vocabulary, join: str, octets: int, chance: random.Random)
     pieces: list[str] = []
     size = 0
     while size < octets:
-        sentence = join.join(words.some(chance, chance.randint(5, 18))) + stop
+        said = words.some(chance, chance.randint(5, 18))
+        if chance.random() < PHRASED:
+            said.append(chance.choice(words.phrases))
+        sentence = join.join(said) + stop
         pieces.append(sentence)
         size += len(sentence.encode())
         if chance.random() < 0.2:

@@ -110,6 +110,7 @@ def test_patterns_are_written_as_text_is_shown():
     assert as_shown("[，。]x…") == r"[,。]x(?:\.\.\.)"
     assert as_shown(r"\(，\\，") == r"\(,\\,"
     assert as_shown("plain.*") == "plain.*"
+    assert as_shown("cafe\u0301") == "caf\u00e9"
 
 
 def test_sets_of_characters_are_inverted_whole():

@@ -24,6 +24,7 @@ CONDITIONS = [
     ("{ attachment.nme = 'x' }", "attachment.nme", 'did you mean "name"?'),
     ("{ filter.hello = 'x' }", "filter.hello", 'did you mean "helo"?'),
     ("{ spf = 'failed' }", "spf", "a result the filter never gives"),
+    ("{ filter.helo = ['bareip'] }", "filter.helo.0", 'did you mean "bare-ip"?'),
     ("{ subject = { contans = 'x' } }", "subject.contans", 'did you mean "contains"?'),
     ("{ subject = {} }", "subject", "an operator is wanted; allowed: is, in"),
     ("{ subject = { '<' = 5 } }", "subject.<", "no operator for subject"),
