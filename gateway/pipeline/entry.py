@@ -30,6 +30,8 @@ _STATES = {
     Action.DISCARD: RecipientState.DISCARDED,
 }
 _UNSCANNED = b"X-Virus-Status: Unscanned (no scanner configured)\r\n"
+# The detail by which a filter says how long it had put a recipient off.
+GREYLISTED_SECONDS = "greylisted_seconds"
 # RFC 5322 §2.1.1: no line, and so no Message-ID in one, is longer.
 _MAX_MESSAGE_ID = 998
 
@@ -64,6 +66,7 @@ class EntryWriter:
                     reason=disposition.reason,
                     due=filtered.utc,
                     held_since=filtered.utc if disposition.action is Action.QUARANTINE else 0.0,
+                    greylisted_seconds=_greylisted_seconds(disposition),
                 ),
             )
         return _message(tx, verdict, filtered, tuple(recipients), renditions)
@@ -108,6 +111,14 @@ def _message(
         # Never a delivery status notification about content that a policy would not let pass (invariant 4).
         hostile=any(d.action in (Action.QUARANTINE, Action.DISCARD) for d in verdict.dispositions),
     )
+
+
+def _greylisted_seconds(disposition: Disposition) -> float:
+    for judgement in disposition.judgements:
+        for name, value in judgement.finding.detail:
+            if name == GREYLISTED_SECONDS:
+                return float(value)
+    return 0.0
 
 
 def _addressed(recipient: Recipient, to: Destination) -> Recipient:

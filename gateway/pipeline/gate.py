@@ -91,8 +91,17 @@ class Gate:
         return self._admission.destination(mailbox)
 
     async def admit(self, connection: Connection) -> Reply | None:
-        """Return the refusal of a connection on which every policy agrees, None to go on."""
+        """Return the refusal of a connection on which every policy agrees, None to go on.
+
+        Only what is known at once refuses here; what must be waited for counts at RCPT.
+        """
         tx = Transaction(trace_id=connection.session_id, connection=connection)
+        refusal = await self._turned_away(tx)
+        if refusal is None:
+            self._inquiry.begin(tx, self._connect)
+        return refusal
+
+    async def _turned_away(self, tx: Transaction) -> Reply | None:
         found = await self._inquiry.connection(tx, self._connect)
         if not found or self._lets_in:
             return None

@@ -5,8 +5,12 @@ microseconds. Those that wait are asked at their own stage and remembered; after
 and not at all when every policy rejects already. Rules come between; those that name the results of filters that are
 still awaited are judged again behind these. A set of rules is judged once a message, whichever policies share it,
 unless it names the recipient.
+
+What waits at CONNECT (lists in the DNS, the client's name) begins beside the dialogue, and is awaited at the first
+RCPT: it costs no time of its own, the evidence is complete, and the recipient's policy decides.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -16,7 +20,7 @@ from typing import Self
 from gateway.mail.envelope import Recipient
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.examiner import Examiner, Found, Timings
-from gateway.pipeline.memory import Key, Memory
+from gateway.pipeline.memory import Answers, Key, Memory
 from gateway.pipeline.plan import AnyFilter, Plan, Questions
 from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.weighing import weigh
@@ -24,6 +28,10 @@ from gateway.policy.action import Action, Stage
 from gateway.rules.facts import MailFacts
 from gateway.rules.judging import Outcome, RuleSet
 from gateway.rules.moment import Moment
+
+# Clients of whom something is being found out beside their dialogue; of those beyond it at RCPT. Twice
+# `limits.connections`, for those who leave before the answer comes.
+MOST_BEGUN = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +80,22 @@ class Inquiry:
         self._rules = rules
         self._desk = desk
         self._memory = Memory()
+        self._begun: dict[Key, asyncio.Task[Answers]] = {}
 
     async def connection(self, tx: Transaction, questions: Questions) -> Found:
-        """Return what is found at CONNECT."""
+        """Return what filters that do not wait find at CONNECT."""
         found: Found = {}
         await self._examiner.ask(questions.direct, tx, found, [])
-        await self._remembered(_client, questions.waiting, tx, found)
         return found
+
+    def begin(self, tx: Transaction, questions: Questions) -> None:
+        """Begin to ask what waits at CONNECT; the answers are there, or awaited, at RCPT."""
+        key = _client(tx)
+        if not questions.waiting or key in self._begun or len(self._begun) >= MOST_BEGUN:
+            return
+        asking = asyncio.get_running_loop().create_task(self._learn(key, questions.waiting, tx))
+        self._begun[key] = asking
+        asking.add_done_callback(lambda _: self._begun.pop(key, None))
 
     async def envelope(self, tx: Transaction, plan: Plan) -> Found:
         """Return what is found at RCPT; ``tx`` has the one recipient."""
@@ -152,16 +169,24 @@ class Inquiry:
         if not filters:
             return
         key = key_of(tx)
-        known = self._memory.recall(key)
-        missing = [question for question in filters if question not in known]
-        if missing:
-            fresh: Found = {}
-            await self._examiner.ask_waiting(missing, tx, fresh, [])
-            self._memory.keep(key, {question: fresh.get(question, ()) for question in missing})
-            known = self._memory.recall(key)
+        if begun := self._begun.get(key):
+            # Others may wait for it too: who leaves must not end it.
+            await asyncio.shield(begun)
+        known = await self._learn(key, filters, tx)
         for question in filters:
             if said := known[question]:
                 found[question] = said
+
+    async def _learn(self, key: Key, filters: Sequence[AnyFilter], tx: Transaction) -> Answers:
+        """Return what is remembered, having asked what is missing."""
+        known = self._memory.recall(key)
+        missing = [question for question in filters if question not in known]
+        if not missing:
+            return known
+        fresh: Found = {}
+        await self._examiner.ask_waiting(missing, tx, fresh, [])
+        self._memory.keep(key, {question: fresh.get(question, ()) for question in missing})
+        return self._memory.recall(key)
 
 
 def _client(tx: Transaction) -> Key:

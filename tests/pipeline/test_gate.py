@@ -473,7 +473,7 @@ async def test_a_client_that_xclient_names_is_asked_about_afresh(bench, tools):
     await b.gate.admit(tools.connection(client="192.0.2.200"))
     await b.rcpt("a@ours.test", client="198.51.100.66")
     await b.rcpt("b@ours.test", client="198.51.100.66")
-    assert asked == ["192.0.2.200", "198.51.100.66"]
+    assert sorted(asked) == ["192.0.2.200", "198.51.100.66"]
 
 
 async def test_what_the_memory_has_forgotten_is_asked_again(bench, tools):

@@ -1,0 +1,76 @@
+"""What DNS is asked about a client costs the dialogue no time, and counts where the recipient's policy decides."""
+
+import asyncio
+from typing import ClassVar
+
+import pytest
+
+from gateway.pipeline import inquiry
+from gateway.policy.action import Action, Stage
+from gateway.policy.filter import Filter, NoOptions
+
+
+@pytest.fixture
+def slow(bench):
+    """A gate with a CONNECT filter that waits until it is told to answer "bad"."""
+    answer, asked = asyncio.Event(), []
+
+    class Door(Filter[NoOptions]):
+        stage = Stage.CONNECT
+        io = True
+        results: ClassVar = {"bad": "it is bad"}
+        on: ClassVar = {"bad": Action.REJECT}
+
+        async def examine(self, tx, _):
+            asked.append(tx.connection.session_id)
+            await answer.wait()
+            return self.found("bad", "listed somewhere")
+
+    Door.name = "door"
+    return bench(filters={"door": Door}), answer, asked
+
+
+async def test_the_greeting_does_not_wait_for_dns(slow, tools):
+    built, answer, asked = slow
+    assert await built.gate.admit(tools.connection()) is None
+    # The question's task, and the filter's within it.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert len(asked) == 1, "asked at once, beside the dialogue"
+    assert not answer.is_set()
+
+
+async def test_the_recipient_waits_for_what_was_begun_and_is_refused_by_it(slow, tools):
+    built, answer, asked = slow
+    await built.gate.admit(tools.connection())
+    reply = asyncio.create_task(built.rcpt("a@ours.test"))
+    await asyncio.sleep(0)
+    assert not reply.done()
+    answer.set()
+    assert (await reply).startswith("550")
+    # The second recipient finds the answer.
+    assert (await built.rcpt("b@ours.test")).startswith("550")
+    assert len(asked) == 1
+
+
+async def test_a_client_that_leaves_while_it_waits_ends_nothing(slow, tools):
+    built, answer, asked = slow
+    await built.gate.admit(tools.connection())
+    leaving = asyncio.create_task(built.rcpt("a@ours.test"))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    answer.set()
+    assert (await built.rcpt("a@ours.test")).startswith("550")
+    assert len(asked) == 1
+
+
+async def test_questions_under_way_are_bounded(slow, tools, monkeypatch):
+    """Beyond the bound nothing is begun early; RCPT asks all the same."""
+    monkeypatch.setattr(inquiry, "MOST_BEGUN", 0)
+    built, answer, asked = slow
+    await built.gate.admit(tools.connection())
+    await asyncio.sleep(0)
+    assert asked == []
+    answer.set()
+    assert (await built.rcpt("a@ours.test")).startswith("550")
