@@ -148,4 +148,6 @@ def test_texts_and_lines_beyond_a_limit_show(monkeypatch):
     monkeypatch.setattr(transfer, "MAX_SEGMENTS", 2)
     assert [decode(b"aA==" * n, "base64", max_octets=9).truncated for n in (2, 3, 4)] == [False, False, True]
     monkeypatch.setattr(blocks, "MAX_LINES", 2)
+    monkeypatch.setattr(blocks, "MAX_ESCAPES", 2)
+    assert [decode(b"a=a" * n, "yenc", max_octets=9).truncated for n in (2, 3)] == [False, True]
     assert [decode(b"!80  \n" * n, "uuencode", max_octets=9).truncated for n in (2, 3)] == [False, True]

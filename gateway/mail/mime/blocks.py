@@ -24,10 +24,9 @@ _FIRST_OCTETS = 2048
 MAX_BLOCKS = 200
 MAX_CANDIDATES = 20_000
 
-# A line carries 45 octets, so that the largest mail has fewer; "truncated" when there are more.
-MAX_LINES = 2_000_000
-# What is decoded at a time, so that a million escapes are not a million objects.
-_YENC_PIECE = 64 * 1024
+# A line carries 45 octets: 45 MB are a million lines. One octet in 64 is escaped: 50 MB have 800,000.
+MAX_LINES = 1_000_000
+MAX_ESCAPES = 1_000_000
 _YENC = bytes((octet - 42) % 256 for octet in range(256))
 _YENC_ESCAPED = bytes((octet - 106) % 256 for octet in range(256))
 _HQX = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
@@ -168,23 +167,19 @@ def _lenient_base64(octets: bytes) -> bytes:
     return a2b_base64(clean + b"=" * (-len(clean) % 4))
 
 
-def decode_yenc(octets: bytes) -> bytes:
-    """Decode a block: what stands between the =ybegin (and =ypart) line and the =yend line."""
-    lines = [line for line in octets.splitlines() if not line.startswith((b"=ybegin", b"=ypart", b"=yend"))]
+def decode_yenc(octets: bytes) -> tuple[bytes, bool]:
+    """Decode a block: what stands between its first and last lines; tell whether all of it was looked at."""
+    start = 0
+    while octets.startswith((b"=ybegin", b"=ypart"), start):
+        start = octets.find(b"\n", start) + 1 or len(octets)
+    last = octets.rfind(b"\n=yend", start)
+    body = octets[start : last if last >= 0 else len(octets)]
     # Two dots at a line's beginning are one (the encoding comes from news).
-    data = b"".join(line[1:] if line.startswith(b"..") else line for line in lines)
-    pieces: list[bytes] = []
-    at = 0
-    while at < len(data):
-        # An escape is not cut in two.
-        end = at + _YENC_PIECE + data.startswith(b"=", at + _YENC_PIECE - 1)
-        first, *escaped = data[at:end].split(b"=")
-        pieces.append(first.translate(_YENC))
-        pieces += [piece[:1].translate(_YENC_ESCAPED) + piece[1:].translate(_YENC) for piece in escaped]
-        if len(pieces) > _YENC_PIECE:
-            pieces = [b"".join(pieces)]
-        at = end
-    return b"".join(pieces)
+    body = body.replace(b"\n..", b"\n.").translate(None, b"\r\n")
+    first, *escaped = body.split(b"=", MAX_ESCAPES)
+    pieces = [first.translate(_YENC)]
+    pieces += [piece[:1].translate(_YENC_ESCAPED) + piece[1:].translate(_YENC) for piece in escaped]
+    return b"".join(pieces), len(escaped) < MAX_ESCAPES or b"=" not in escaped[-1]
 
 
 def decode_binhex(octets: bytes, max_octets: int) -> bytes:

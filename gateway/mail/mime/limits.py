@@ -22,7 +22,7 @@ class MimeLimits:
     max_near_delimiters: int = 100_000
     # ("header") What `gateway.mail.header` looks at; Postfix cuts at 100 KiB.
     max_header_octets: int = MAX_HEADER_OCTETS
-    # ("decoded") Decoding never makes more than it is given, but for BinHex; above the largest message announced.
+    # ("decoded") Decoding makes no more than it is given, but for BinHex and uuencode that lie; above the largest mail.
     max_decoded_octets: int = 128 * 1024 * 1024
     # ("readings") Sixteen ways to read one mail is what no honest mail comes near.
     max_readings: int = 16
