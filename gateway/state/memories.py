@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.state import greylist, penpals, rates, reputation
+from gateway.state import deferrals, greylist, penpals, rates, reputation
+from gateway.state.deferrals import Deferrals
 from gateway.state.greylist import Greylist
 from gateway.state.penpals import Penpals
 from gateway.state.rates import Rates
@@ -31,14 +32,19 @@ class Memories:
             self.greylist = Greylist(table("greylist", greylist.PLACES), clock)
             self.reputation = Reputation(table("reputation", reputation.PLACES), clock)
             self.penpals = Penpals(table("penpals", penpals.PLACES), clock)
+            self.deferrals = Deferrals(table("deferrals", deferrals.PLACES), clock)
         except BaseException:
             self.close()
             raise
 
     @property
+    def _all(self) -> tuple[Any, ...]:
+        return self.rates, self.greylist, self.reputation, self.penpals, self.deferrals
+
+    @property
     def services(self) -> Mapping[type[Any], Any]:
         """The memories by type, as filters ask for them."""
-        return {type(memory): memory for memory in (self.rates, self.greylist, self.reputation, self.penpals)}
+        return {type(memory): memory for memory in self._all}
 
     def close(self) -> None:
         """Let go of the files; what was written stays."""

@@ -1,0 +1,141 @@
+"""The antivirus of one worker: scanners, their watch, the archive walker, and what is being scanned now.
+
+Filters with the settings of several policies ask about the same message: it is scanned once. Of a message that nobody
+waits for any more the scan ends, so that what is left behind holds neither a scanner's place nor the mail's memory.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.antivirus.address import ScannerAddress
+from gateway.antivirus.archive.report import ArchiveLimits
+from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.breaker import Health
+from gateway.antivirus.cache import ResultCache
+from gateway.antivirus.history import SignatureHistory
+from gateway.antivirus.message import MessageScan, MessageScanner
+from gateway.antivirus.scanner import Scanner, ScannerLimits
+from gateway.antivirus.scanners import Scanners
+from gateway.antivirus.signatures import AgeLimits
+from gateway.antivirus.watch import Watch, WatchSettings
+from gateway.clock import Clock
+from gateway.journal.events import EventSink
+from gateway.mail.content import Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AntivirusSettings:
+    """What the node's configuration says: where scanners are, and how they are used.
+
+    ``history`` is the folder of the signatures' history, None for a worker that does not write it.
+    """
+
+    scanners: tuple[ScannerAddress, ...] = ()
+    limits: ScannerLimits = field(default_factory=ScannerLimits)
+    ages: AgeLimits = field(default_factory=AgeLimits)
+    most_octets: int = 50 * 1024 * 1024
+    history: Path | None = None
+
+
+@dataclass(slots=True)
+class _Scan:
+    """One message being scanned, and how many wait for it."""
+
+    task: asyncio.Task[MessageScan]
+    waiting: int = 0
+
+
+class _InUse:
+    """Everything that one set of settings needs."""
+
+    def __init__(self, settings: AntivirusSettings, walker: ArchiveWalker, clock: Clock, events: EventSink) -> None:
+        self.scanners = Scanners([Scanner(a, settings.limits) for a in settings.scanners], ResultCache(clock))
+        self.messages = MessageScanner(self.scanners, walker)
+        self.history = SignatureHistory(settings.history, clock) if settings.history else None
+        watch = WatchSettings(ages=settings.ages, most_octets=settings.most_octets)
+        self.watch = Watch(self.scanners, watch, clock=clock, events=events, history=self.history)
+
+    async def end(self) -> None:
+        """Stop watching; what is being scanned goes on."""
+        await self.watch.stop()
+        if self.history is not None:
+            await self.history.close()
+
+
+class Antivirus:
+    """Asked by filters for what is known of a message; a service of the worker."""
+
+    def __init__(self, settings: AntivirusSettings, *, clock: Clock, events: EventSink) -> None:
+        self._clock = clock
+        self._events = events
+        self._settings = settings
+        self._walker = ArchiveWalker(ArchiveLimits())
+        self._in_use: _InUse | None = None
+        self._scans: dict[str, _Scan] = {}
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is any scanner to ask."""
+        return bool(self._settings.scanners)
+
+    @property
+    def scanners(self) -> Sequence[Scanner]:
+        """The scanners in use."""
+        return self._in_use.scanners.all if self._in_use else ()
+
+    @property
+    def under_way(self) -> int:
+        """Messages that are being scanned or wait for a scanner's place."""
+        return len(self._scans)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether some scanner answers, or none is asked for."""
+        return not self.scanners or any(scanner.health is not Health.OPEN for scanner in self.scanners)
+
+    async def start(self) -> None:
+        """Look at the scanners once, then watch them; raises StorageError."""
+        self._in_use = _InUse(self._settings, self._walker, self._clock, self._events)
+        await self._in_use.watch.start()
+
+    async def use(self, settings: AntivirusSettings) -> None:
+        """Go over to other settings; what is under way ends as it began. Raises StorageError."""
+        if settings == self._settings:
+            return
+        before, self._settings = self._in_use, settings
+        if before is not None:
+            # The history has one writer: the old watch lets go of it before the new one opens it.
+            await before.end()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Scan no more."""
+        for scan in tuple(self._scans.values()):
+            scan.task.cancel()
+        if self._in_use is not None:
+            await self._in_use.end()
+            self._in_use = None
+        self._walker.close()
+
+    async def scan(self, trace_id: str, content: Content) -> MessageScan:
+        """Return what is known about a message, scanned once however many ask; raises OSError."""
+        scan = self._scans.get(trace_id)
+        if scan is None:
+            scan = self._scans[trace_id] = _Scan(asyncio.ensure_future(self.messages.scan(content)))
+        scan.waiting += 1
+        try:
+            return await asyncio.shield(scan.task)
+        finally:
+            scan.waiting -= 1
+            if not scan.waiting:
+                scan.task.cancel()
+                self._scans.pop(trace_id, None)
+
+    @property
+    def messages(self) -> MessageScanner:
+        """The scanner of whole messages, for what is not a transaction's: cleaned mail, files given by hand."""
+        if self._in_use is None:
+            self._in_use = _InUse(self._settings, self._walker, self._clock, self._events)
+        return self._in_use.messages
