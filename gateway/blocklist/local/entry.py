@@ -14,8 +14,8 @@ they begin, and whatever is none of these.
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from socket import AF_INET, AF_INET6, inet_pton
+from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_pton
 
 from gateway.smtp.domain import DomainError, normalise_domain
 
@@ -173,9 +173,9 @@ def normal_url(text: str) -> tuple[str, str]:
 def format_span(version: int, first: int, last: int) -> str:
     """Return ``a``, ``a/bits`` or ``a-b``."""
     start = format_number(version, first)
-    size = last - first + 1
-    if size == 1:
+    if first == last:
         return start
+    size = last - first + 1
     if size & (size - 1) == 0 and first % size == 0:
         return f"{start}/{BITS[version] - size.bit_length() + 1}"
     return f"{start}-{format_number(version, last)}"
@@ -183,7 +183,9 @@ def format_span(version: int, first: int, last: int) -> str:
 
 def format_number(version: int, number: int) -> str:
     """Return an address as text."""
-    return str(IPv4Address(number) if version == 4 else IPv6Address(number))  # noqa: PLR2004 - the version of IP
+    if version == 4:  # noqa: PLR2004 - the version of IP
+        return inet_ntoa(number.to_bytes(4, "big"))
+    return str(IPv6Address(number))
 
 
 def _looks_like_addresses(text: str) -> bool:
