@@ -12,6 +12,7 @@ from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Stage
 from gateway.policy.filter import Context, Filter, NoOptions
 from gateway.policy.finding import Finding
+from gateway.senderauth.earlier import earlier
 from gateway.senderauth.iprev import check_iprev
 from gateway.senderauth.message import is_from_outside
 from gateway.smtp.replies import IPREV_DEFER, IPREV_REJECT
@@ -41,4 +42,5 @@ class Iprev(Filter[NoOptions]):
         if not self.concerns(tx):
             return None
         result = await check_iprev(ctx.resolver, tx.connection.client_address)
+        earlier(ctx.resolver).keep(tx, result)
         return self.found(result.result.value, result.reason, **({"name": result.name} if result.name else {}))

@@ -15,6 +15,7 @@ from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter, NoOptions
 from gateway.policy.finding import Finding, Findings
+from gateway.senderauth.earlier import earlier
 from gateway.senderauth.lookups import SharedLookups
 from gateway.senderauth.message import is_from_outside, spf_question
 from gateway.senderauth.spf.evaluate import check_helo, check_mail_from
@@ -53,10 +54,13 @@ class Spf(Filter[NoOptions]):
         if not self.concerns(tx):
             return None
         lookups, question = SharedLookups(ctx.resolver), spf_question(tx)
+        memory = earlier(ctx.resolver)
         sender = await check_mail_from(lookups, question, tx.envelope.reverse_path)
+        memory.keep(tx, sender)
         found = [] if sender.result is Word.NONE else [self._told(sender, sender.result.value)]
         if not tx.envelope.reverse_path.is_null:
             helo = await check_helo(lookups, question)
+            memory.keep(tx, helo)
             if helo.result is Word.FAIL:
                 found.append(self._told(helo, "helo-fail"))
         return tuple(found) or None

@@ -18,6 +18,7 @@ from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.verify import DkimResult, verify_dkim
 from gateway.senderauth.dmarc.author import Author, author_domain
 from gateway.senderauth.dmarc.evaluate import DmarcResult, check_dmarc
+from gateway.senderauth.earlier import earlier
 from gateway.senderauth.iprev import IprevResult, check_iprev
 from gateway.senderauth.lookups import SharedLookups
 from gateway.senderauth.spf.evaluate import check_helo, check_mail_from
@@ -55,7 +56,7 @@ class MessageAuth:
         self._lookups = SharedLookups(resolver)
         self._message = SignedMessage.of(tx.content)
         self._question = spf_question(tx)
-        self._known: dict[str, object] = {}
+        self._known: dict[str, object] = earlier(resolver).of(tx)
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -11,11 +12,12 @@ from gateway.clock import FakeClock
 from gateway.dns.answer import Answer
 from gateway.dns.zone import ZoneResolver
 from gateway.mail.connection import Connection, Role
-from gateway.mail.content import Content
+from gateway.mail.content import EMPTY_CONTENT, Content
 from gateway.mail.envelope import Envelope
 from gateway.mail.transaction import Transaction
 from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.signing import sign_dkim
+from gateway.senderauth.earlier import earlier
 from gateway.senderauth.message import MessageAuth
 from gateway.smtp.address import Mailbox, ReversePath
 from tests.senderauth.conftest import MAIL
@@ -122,3 +124,35 @@ async def test_mail_without_an_author_asks_for_no_policy(mail):
     result = await MessageAuth.of(transaction(b"To: a@b.example\r\n\r\n"), zone).dmarc()
     assert (result.result, result.author.word) == ("permerror", "missing")
     assert zone.asked == []
+
+
+async def test_what_was_found_at_rcpt_is_not_asked_again(mail):
+    tx, zone = mail
+    at_rcpt = replace(tx, content=EMPTY_CONTENT, received=None)
+    spf = await MessageAuth(at_rcpt, zone).spf()
+    earlier(zone).keep(at_rcpt, spf)
+    zone.asked.clear()
+    auth = MessageAuth.of(tx, zone)
+    assert await auth.spf() is spf
+    assert zone.asked == []
+    assert [r.method for r in auth.results()] == ["spf"]
+
+
+async def test_another_envelope_or_client_is_asked_anew(mail):
+    tx, zone = mail
+    earlier(zone).keep(tx, await MessageAuth(tx, zone).spf())
+    other = replace(tx, envelope=Envelope())
+    assert earlier(zone).of(other) == {}
+    elsewhere = replace(tx, connection=replace(tx.connection, client_address=ip_address("192.0.2.9")))
+    assert earlier(zone).of(elsewhere) == {}
+    assert earlier(ZoneResolver()).of(tx) == {}
+
+
+async def test_what_is_remembered_is_bounded(mail):
+    tx, zone = mail
+    spf = await MessageAuth(tx, zone).spf()
+    memory = earlier(zone)
+    for number in range(5000):
+        memory.keep(replace(tx, connection=replace(tx.connection, session_id=str(number))), spf)
+    assert memory.of(replace(tx, connection=replace(tx.connection, session_id="0"))) == {}
+    assert memory.of(replace(tx, connection=replace(tx.connection, session_id="4999"))) == {"spf": spf}
