@@ -36,10 +36,11 @@ from gateway.mail.connection import Connection, Role
 from gateway.mail.content import Content
 from gateway.mail.envelope import Envelope
 from gateway.mail.transaction import Transaction
+from gateway.policy.signing import SigningKey, read_signing_key
 from gateway.senderauth.arc.seal import sealed
 from gateway.senderauth.dkim import key as dkim_key
 from gateway.senderauth.dkim.canonical import SignedMessage
-from gateway.senderauth.dkim.signing import SigningKey, read_signing_key, sign_dkim
+from gateway.senderauth.dkim.signing import sign_dkim
 from gateway.senderauth.dmarc import record as dmarc_record
 from gateway.senderauth.message import MessageAuth
 from gateway.senderauth.spf import record as spf_record

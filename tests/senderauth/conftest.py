@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.senderauth.dkim.signing import SigningKey, generate_key, read_signing_key
+from gateway.policy.signing import SigningKey, generate_key, read_signing_key
 
 MAIL = (
     b"Received: from a.example by b.example; Wed, 9 Apr 2025 09:11:00 +0000\r\n"

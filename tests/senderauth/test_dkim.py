@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.mail.content import Content
 from gateway.mail.rendition import Edit, Rendition
+from gateway.policy.signing import SigningKey, SigningKeyError, read_signing_key
 from gateway.senderauth.dkim.canonical import SignedMessage
-from gateway.senderauth.dkim.signing import SigningKey, SigningKeyError, read_signing_key, sign_dkim, signed_field
+from gateway.senderauth.dkim.signing import sign_dkim, signed_field
 from gateway.senderauth.dkim.verify import MAX_SIGNATURES, verify_dkim
 from tests.senderauth.conftest import MAIL
 from tests.senderauth.material import TextZone

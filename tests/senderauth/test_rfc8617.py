@@ -5,11 +5,11 @@ import re
 import pytest
 
 from gateway.mail.content import Content
+from gateway.policy.signing import read_signing_key
 from gateway.senderauth.arc.seal import seal_arc, sealed
 from gateway.senderauth.arc.sets import highest_instance
 from gateway.senderauth.arc.validate import ArcResult, validate_arc
 from gateway.senderauth.dkim.canonical import SignedMessage
-from gateway.senderauth.dkim.signing import read_signing_key
 from gateway.senderauth.word import Word
 from tests.senderauth.material import TextZone, cases
 

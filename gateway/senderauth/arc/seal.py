@@ -7,11 +7,12 @@ of which DNS did not tell the state, is left alone.
 from collections.abc import Sequence
 
 from gateway.mail.header import HeaderField, HeaderSection
+from gateway.policy.signing import SigningKey
 from gateway.senderauth.arc.sets import MAX_INSTANCES, SEAL, collect, highest_instance
 from gateway.senderauth.arc.validate import ArcResult
 from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.signature import SignatureError, field_tags
-from gateway.senderauth.dkim.signing import SIGNED_NAMES, SigningKey, body_hash, signed_field, signed_octets
+from gateway.senderauth.dkim.signing import SIGNED_NAMES, body_hash, signed_field, signed_octets
 from gateway.senderauth.word import Word
 
 # RFC 8617 §4.1.2 follows DKIM's advice; the DKIM-Signature fields show later handlers what was signed when we saw it.
