@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from gateway.policy.rule import Clause, Value
-from gateway.rules.likeness import resembles_domain, resembles_name
+from gateway.rules.likeness import Domains, Names
 from gateway.rules.networks import NetworkSet
 from gateway.rules.patterns import Pattern
 from gateway.rules.subjects import TEXTS, Kind, Subject
@@ -182,12 +182,11 @@ class _RawMatches:
 
 class _Similar:
     def __init__(self, clause: Clause, kind: Kind) -> None:
-        self._wanted = tuple(_texts(clause.values))
-        self._resembles = resembles_domain if kind is Kind.DOMAIN else resembles_name
+        wanted = _texts(clause.values)
+        self._wanted: Names | Domains = Domains(wanted) if kind is Kind.DOMAIN else Names(wanted)
 
     def holds(self, value: AnyValue) -> bool:
-        shown = _text(value).shown
-        return any(self._resembles(shown, wanted) for wanted in self._wanted)
+        return self._wanted.resemble(_text(value).shown)
 
     def matched(self, value: AnyValue) -> Matched:
         return _text(value).shown, -1

@@ -207,6 +207,11 @@ async def test_large_and_small_messages_are_judged_alike(monkeypatch):
         assert [names(outcome) for outcome in outcomes] == [["a"], []]
 
 
+def test_a_small_message_of_many_parts_leaves_the_loop():
+    assert facts(CHINESE).is_light
+    assert not facts(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 1000).is_light
+
+
 def test_a_bound_that_was_reached_is_told(monkeypatch):
     monkeypatch.setattr(parts, "MAX_TEXT_OCTETS", 1024)
     rules = RuleSet((group(rule("a", "text = { contains = 'needle' }")),))
