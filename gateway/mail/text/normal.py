@@ -25,18 +25,20 @@ _INVISIBLE = re.compile(
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]+")
+# The same for a text of ASCII alone, as octets: what goes, and white space (what ``str.split`` splits at) to a space.
+_CONTROLS = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
+_SPACES = bytes(0x20 if octet in b"\t\n\v\f\r\x1c\x1d\x1e\x1f" else octet for octet in range(256))
 # Neither letters nor white space: every combining mark is one, and few other characters stand so many in a row.
 _LONG_RUN = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")
+# The full-width punctuation of every Chinese sentence (U+FF01 to U+FF5E are ASCII's 0x21 to 0x7E).
+_PUNCTUATION = tuple((chr(ord(narrow) + 0xFEE0), narrow) for narrow in "!(),:;?")
 _NOT_LETTERS = re.compile(r"(?:[^\w]|_)+")
 
 
 def shown(text: str) -> str:
     """Return ``text`` as a reader sees it, case kept."""
     if text.isascii():
-        if _CONTROLS.search(text):
-            text = _CONTROLS.sub("", text)
-        return " ".join(text.split())
+        return _plain(text)
     text = _INVISIBLE.sub("", text)
     return " ".join(_composed(text).split())
 
@@ -55,7 +57,18 @@ def letters(text: str) -> str:
     return _NOT_LETTERS.sub("", folded(text))
 
 
+def _plain(text: str) -> str:
+    octets = text.encode("ascii").translate(_SPACES, _CONTROLS)
+    # Each turn halves every run, so the whole is linear.
+    while b"  " in octets:
+        octets = octets.replace(b"  ", b" ")
+    return octets.strip(b" ").decode("ascii")
+
+
 def _composed(text: str) -> str:
+    # What NFKC does to them anyhow; without them most Chinese is in that form already, which is found out quickly.
+    for wide, narrow in _PUNCTUATION:
+        text = text.replace(wide, narrow)
     return unicodedata.normalize("NFKC", _LONG_RUN.sub(_fewer_marks, text))
 
 
