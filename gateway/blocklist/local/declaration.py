@@ -180,7 +180,7 @@ class Calendar(Section):
     def _known_zone(cls, zone: str) -> str:
         try:
             ZoneInfo(zone)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError("a time zone such as Asia/Shanghai is wanted") from error
         return zone
 

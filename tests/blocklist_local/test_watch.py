@@ -1,0 +1,88 @@
+"""Keeping while the gateway serves: a child does the work when a file changed. If these fail, an edited list is not
+noticed, or a broken one takes the gateway with it.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.blocklist.local import watch
+from gateway.blocklist.local.watch import ListWatch
+from gateway.clock import FakeClock
+from gateway.journal.events import ListApplied, ListWithheld, StorageFailed
+from gateway.journal.sinks import Recorded
+
+
+@pytest.fixture
+def watching(place):
+    events = Recorded()
+    return place, ListWatch(place.folder, place.data, clock=FakeClock(), events=events), events
+
+
+async def test_a_change_is_noticed_and_told_and_rest_costs_no_child(watching):
+    place, found, events = watching
+    place.declare('[[list]]\nname = "local"\nfile = "local.txt"\n')
+    place.write("local.txt", "192.0.2.7\n999.9.9.9\n")
+    assert await found.look()
+    (event,) = events.events
+    assert isinstance(event, ListApplied)
+    assert (event.list, event.entries, event.bad_lines) == ("local", 1, 1)
+    assert event.problems[0].startswith(f"{place.folder}/local.txt:2: ")
+    assert not await found.look()
+    place.write("local.txt", "192.0.2.8\n")
+    assert await found.look()
+    place.lists.refresh()
+    assert place.entries("192.0.2.8") == [("local", "192.0.2.8")]
+
+
+async def test_deadlines_are_looked_after_although_no_file_changes(watching):
+    place, found, _ = watching
+    place.declare("")
+    clock = found._clock
+    assert await found.look()
+    assert not await found.look()
+    clock.advance(watch.ROUND_SECONDS)
+    assert await found.look()
+
+
+async def test_mistakes_are_told_with_their_place(watching):
+    place, found, events = watching
+    place.declare('[[list]]\nname = "local"\nkind = "grey"\n')
+    await found.look()
+    (event,) = events.events
+    assert isinstance(event, ListWithheld)
+    assert "lists.toml:3" in event.problems[0]
+
+
+async def test_a_data_folder_that_cannot_be_written_is_told(watching, tmp_path: Path):
+    place, _, events = watching
+    (tmp_path / "file").write_text("")
+    found = ListWatch(place.folder, tmp_path / "file", clock=FakeClock(), events=events)
+    place.declare('[[list]]\nname = "local"\n')
+    await found.round()
+    (event,) = events.events
+    assert isinstance(event, StorageFailed)
+
+
+async def test_a_child_that_hangs_is_ended_and_told(watching, monkeypatch):
+    place, found, events = watching
+    place.declare('[[list]]\nname = "local"\n')
+    monkeypatch.setattr(watch, "CHILD_SECONDS", 0.2)
+    # The child waits for whoever keeps lists already.
+    with place.keeper._locked():
+        await found.round()
+    (event,) = events.events
+    assert "not finished" in event.error
+
+
+async def test_a_child_that_cannot_be_started_is_told(watching, monkeypatch):
+    _, found, events = watching
+    monkeypatch.setattr(watch.sys, "executable", "/nonexistent/python")
+    await found.round()
+    assert isinstance(events.events[0], StorageFailed)
+
+
+def test_lines_that_are_no_events_are_passed_over():
+    lines = [b"warning: something", json.dumps(["no_such_event", 1.0, "[]"]).encode(), b"[1]", b"\xff"]
+    assert list(watch._events(b"\n".join(lines))) == []
