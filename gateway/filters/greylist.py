@@ -79,10 +79,14 @@ class GreylistFilter(Filter[GreylistOptions]):
             client_after=options.client_after,
         )
 
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside."""
+        return tx.connection.role is Role.MX
+
     async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
         """Return what the triplet is told, or None when it is known."""
         memory = ctx.service(Greylist)
-        if memory is None or tx.connection.role is not Role.MX or await self._is_excused(tx, ctx):
+        if memory is None or not self.concerns(tx) or await self._is_excused(tx, ctx):
             return None
         answer = memory.ask(_triplet(tx), self._waits)
         match answer.passing:

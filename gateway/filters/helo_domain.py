@@ -33,9 +33,13 @@ class HeloDomain(Filter[NoOptions]):
     on: ClassVar[Mapping[str, float | Action]] = {"no-such-name": 1.5, "no-address": 1.0}
     grounds: ClassVar[Mapping[str, Ground]] = {"no-such-name": Ground.FALSE_SOURCE, "no-address": Ground.FALSE_SOURCE}
 
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside."""
+        return tx.connection.role is Role.MX
+
     async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
         """Return what the name lacks, or None."""
-        name = name_or_none(tx.connection.helo) if tx.connection.role is Role.MX else None
+        name = name_or_none(tx.connection.helo) if self.concerns(tx) else None
         if name is None or name == ctx.hostname:
             return None
         own, exchangers = await asyncio.gather(addresses(ctx.resolver, name), ctx.resolver.query(name, "MX"))

@@ -67,9 +67,13 @@ class Rhsbl(Filter[RhsblOptions]):
         """Whether no list is named."""
         return not self._lists
 
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside."""
+        return tx.connection.role is Role.MX
+
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return a finding for each list that has a name, or could not tell."""
-        if not self._lists or tx.connection.role is not Role.MX:
+        if not self._lists or not self.concerns(tx):
             return None
         names = await self._names(tx, ctx)
         usable = ctx.service(Health) or AllUsable()

@@ -46,10 +46,15 @@ class SenderDomain(Filter[NoOptions]):
     reject = SENDER_DOMAIN_BAD
     defer = SENDER_DOMAIN_UNKNOWN
 
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside and names a sender's domain."""
+        mailbox = tx.envelope.reverse_path.mailbox
+        return tx.connection.role is Role.MX and mailbox is not None and mailbox.domain[:1] not in ("[", "")
+
     async def examine(self, tx: Transaction, ctx: Context) -> Finding | None:
         """Return what keeps the domain from taking mail, or None."""
         mailbox = tx.envelope.reverse_path.mailbox
-        if mailbox is None or tx.connection.role is not Role.MX or mailbox.domain[:1] in ("[", ""):
+        if mailbox is None or not self.concerns(tx):
             return None
         domain = mailbox.domain
         exchangers = await ctx.resolver.query(domain, "MX")

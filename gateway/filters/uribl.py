@@ -71,9 +71,13 @@ class Uribl(Filter[UriblOptions]):
         """Whether no list is named."""
         return not self._lists
 
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside."""
+        return tx.connection.role is Role.MX
+
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return a finding for each list that has a name, or could not tell."""
-        if not self._lists or tx.connection.role is not Role.MX:
+        if not self._lists or not self.concerns(tx):
             return None
         heavy = tx.content.size > _LIGHT_OCTETS
         found = await asyncio.to_thread(subjects, tx.content) if heavy else subjects(tx.content)

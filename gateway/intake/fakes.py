@@ -41,6 +41,7 @@ class FakeGate:
     refused: dict[str, Reply] = field(default_factory=dict)
     verdict_reply: Reply | None = None
     fault: Exception | None = None
+    name: str = ""
     opened: asyncio.Event | None = None
     connections: list[Connection] = field(default_factory=list)
     asked: list[tuple[Connection, Envelope, Recipient, str]] = field(default_factory=list)
@@ -50,6 +51,11 @@ class FakeGate:
         """Return ``admission``."""
         self.connections.append(connection)
         return self.admission
+
+    def client_name(self, connection: Connection) -> str:
+        """Return ``name``, whoever the client is."""
+        del connection
+        return self.name
 
     async def judge_recipient(
         self,

@@ -10,7 +10,7 @@ end in sight (twice what SIZE announces) is cut off.
 import asyncio
 import re
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from gateway.clock import Stamp
@@ -148,11 +148,17 @@ class SmtpSession(CommandingSession):
             )
             return
         reply = await tx.gate.judge_recipient(self._connection, tx.envelope, recipient, tx.recipients, tx.trace_id)
+        self._note_name(tx.gate)
         if not reply.is_success:
             await self._hold_back(reply)
             self._refuse_recipient(tx, recipient.path.wire, reply)
         else:
             self._accept_recipient(tx, recipient)
+
+    def _note_name(self, gate: Gate) -> None:
+        # Found out beside the dialogue, for the trace field and the journal.
+        if not self._connection.client_name and (name := gate.client_name(self._connection)):
+            self._connection = replace(self._connection, client_name=name)
 
     async def _hold_back(self, reply: Reply) -> None:
         """Let a listed client wait for its refusal, unless so many wait already."""

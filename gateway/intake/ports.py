@@ -38,6 +38,10 @@ class Gate(Protocol):
         """Return the refusal of a connection, or None to go on."""
         ...
 
+    def client_name(self, connection: Connection) -> str:
+        """Return the client's verified name, "" while none is known."""
+        ...
+
     async def judge_recipient(
         self,
         connection: Connection,

@@ -101,6 +101,10 @@ class Gate:
             self._inquiry.begin(tx, self._connect)
         return refusal
 
+    def client_name(self, connection: Connection) -> str:
+        """Return the client's verified name, "" where nobody asked for it or it has none."""
+        return self._inquiry.client_name(Transaction(trace_id=connection.session_id, connection=connection))
+
     async def _turned_away(self, tx: Transaction) -> Reply | None:
         found = await self._inquiry.connection(tx, self._connect)
         if not found or self._lets_in:

@@ -34,6 +34,10 @@ from gateway.rules.moment import Moment
 MOST_BEGUN = 4096
 
 
+# Whose finding tells the client's name, and by which word.
+_NAMING, _VERIFIED = "iprev", "pass"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Party:
     """Recipients of whom a message is judged alike: those of one policy, its postmaster apart.
@@ -96,6 +100,14 @@ class Inquiry:
         asking = asyncio.get_running_loop().create_task(self._learn(key, questions.waiting, tx))
         self._begun[key] = asking
         asking.add_done_callback(lambda _: self._begun.pop(key, None))
+
+    def client_name(self, tx: Transaction) -> str:
+        """Return the client's verified name (RFC 8601 §3), "" while the filter that asks for it has found none."""
+        for question, said in self._memory.recall(_client(tx)).items():
+            for finding in said:
+                if question.name == _NAMING and finding.result == _VERIFIED:
+                    return dict(finding.detail).get("name", "")
+        return ""
 
     async def envelope(self, tx: Transaction, plan: Plan) -> Found:
         """Return what is found at RCPT; ``tx`` has the one recipient."""

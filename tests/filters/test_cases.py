@@ -13,6 +13,7 @@ What filters remember: ``[[memory]]`` with ``reputation = NAME``, ``good`` and `
 import tomllib
 from dataclasses import fields, replace
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from gateway.policy.finding import PERMERROR, TEMPERROR
 from gateway.smtp.path import parse_forward_path, parse_reverse_path
 from gateway.state.greylist import Greylist
 from gateway.state.penpals import Penpals
+from gateway.state.rates import Rates
 from gateway.state.reputation import Reputation
 from gateway.state.table import SharedTable
 
@@ -92,7 +94,7 @@ def memories(tmp_path):
         tables.append(SharedTable(tmp_path / name, places=64, clock=clock))
         return tables[-1]
 
-    kinds = (Greylist, Penpals, Reputation)
+    kinds = (Greylist, Penpals, Rates, Reputation)
     yield clock, {kind: kind(table(kind.__name__), clock) for kind in kinds}
     for opened in tables:
         opened.close()
@@ -116,7 +118,7 @@ async def test_case(path, memories):
     remember(services, case.get("memory", []))
     context = replace(CONTEXT, clock=clock, services=services, resolver=ZoneResolver(case.get("dns", "")))
     earlier = [*sorted(case.get("earlier", []), reverse=True), 0]
-    for ago, until in zip(earlier, earlier[1:], strict=False):
+    for ago, until in pairwise(earlier):
         await instance.examine(transaction(case), context)
         clock.advance(ago - until)
     said = await instance.examine(transaction(case), context)

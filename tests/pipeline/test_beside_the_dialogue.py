@@ -74,3 +74,26 @@ async def test_questions_under_way_are_bounded(slow, tools, monkeypatch):
     assert asked == []
     answer.set()
     assert (await built.rcpt("a@ours.test")).startswith("550")
+
+
+async def test_the_clients_verified_name_is_told_once_it_is_known(bench, tools):
+    """Received, the journal and the client's reputation have it from there."""
+
+    class Iprev(Filter[NoOptions]):
+        stage = Stage.CONNECT
+        io = True
+        results: ClassVar = {"pass": "it is", "fail": "it is not"}
+
+        async def examine(self, tx, _):
+            good = str(tx.connection.client_address) == "198.51.100.7"
+            return self.found("pass" if good else "fail", "as DNS says", name="mail.sender.test")
+
+    Iprev.name = "iprev"
+    gate = bench(filters={"iprev": Iprev}).gate
+    connection = tools.connection()
+    assert gate.client_name(connection) == ""
+    await gate.judge_recipient(connection, tools.from_("a@sender.test"), tools.to("b@ours.test"), (), tools.TRACE_ID)
+    assert gate.client_name(connection) == "mail.sender.test"
+    other = tools.connection(client="192.0.2.9")
+    await gate.judge_recipient(other, tools.from_("a@sender.test"), tools.to("b@ours.test"), (), tools.TRACE_ID)
+    assert gate.client_name(other) == ""

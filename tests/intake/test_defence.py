@@ -1,0 +1,99 @@
+"""The door costs attackers more than us: who is known is let in at once, who is listed may wait for its refusal."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.journal.events import MessageJudged
+from gateway.smtp.replies import POLICY_REJECT, USER_UNKNOWN
+
+HOUR = 3600.0
+
+
+def listed(by: str = "dnsbl"):
+    """The refusal that the pipeline gives for a finding of a filter."""
+    return replace(POLICY_REJECT, filter=by)
+
+
+async def envelope(client):
+    await client.greet()
+    assert (await client.say("MAIL FROM:<spam@spam.test>")).startswith("250")
+
+
+async def test_a_client_with_a_good_past_is_greeted_at_once_and_a_stranger_waits(open_door, monkeypatch):
+    door = await open_door(smtp={"greet_delay": HOUR})
+    stranger = await door.connect()
+    greeting = asyncio.ensure_future(stranger.reply())
+    await door.until(lambda: door.server.sessions == 1)
+    monkeypatch.setattr(door.guard, "is_known_good", lambda _: True)
+    friend = await door.connect()
+    assert (await friend.reply()).startswith("220")
+    assert not greeting.done()
+    greeting.cancel()
+
+
+async def test_a_listed_client_waits_for_its_refusal_and_gets_it(open_door):
+    door = await open_door(smtp={"tarpit": 0.1})
+    door.gate.refused["a@ours.test"] = listed()
+    client = await door.connect()
+    await envelope(client)
+    refusal = asyncio.ensure_future(client.say("RCPT TO:<a@ours.test>"))
+    await door.until(lambda: door.server._listener.tarpitted == 1)
+    assert not refusal.done()
+    assert (await refusal).startswith("550 5.7.1")
+    assert door.server._listener.tarpitted == 0
+
+
+async def test_no_more_sessions_are_held_back_than_allowed(open_door):
+    """Resources are bounded: the second listed client costs a reply and no more."""
+    door = await open_door(smtp={"tarpit": HOUR}, limits={"tarpits": 1})
+    door.gate.refused["a@ours.test"] = listed()
+    held, other = await door.connect(), await door.connect()
+    await envelope(held)
+    held.send(b"RCPT TO:<a@ours.test>\r\n")
+    await door.until(lambda: door.server._listener.tarpitted == 1)
+    await envelope(other)
+    assert (await other.say("RCPT TO:<a@ours.test>")).startswith("550 5.7.1")
+
+
+@pytest.mark.parametrize("reply", [USER_UNKNOWN, listed("spf")], ids=["no filter", "another filter"])
+async def test_only_the_listed_wait(open_door, reply):
+    door = await open_door(smtp={"tarpit": HOUR})
+    door.gate.refused["a@ours.test"] = reply
+    client = await door.connect()
+    await envelope(client)
+    assert (await client.say("RCPT TO:<a@ours.test>")).startswith("550")
+
+
+async def test_a_listed_client_that_waits_does_not_keep_the_gateway_from_stopping(open_door):
+    door = await open_door(smtp={"tarpit": HOUR})
+    door.gate.refused["a@ours.test"] = listed()
+    client = await door.connect()
+    await envelope(client)
+    client.send(b"RCPT TO:<a@ours.test>\r\n")
+    await door.until(lambda: door.server._listener.tarpitted == 1)
+    await door.server.drain(0)
+    await door.idle()
+
+
+async def test_failures_are_counted_against_the_client(open_door, monkeypatch):
+    door = await open_door()
+    door.gate.refused["a@ours.test"] = USER_UNKNOWN
+    counted = []
+    monkeypatch.setattr(door.guard, "note_failure", counted.append)
+    client = await door.connect()
+    await envelope(client)
+    await client.say("RCPT TO:<a@ours.test>")
+    await client.say("NONSENSE")
+    assert [held.network for held in counted] == ["127.0.0.1", "127.0.0.1"]
+
+
+async def test_the_clients_verified_name_stands_in_the_journal(door):
+    door.gate.name = "mail.sender.test"
+    client = await door.connect()
+    await client.greet()
+    await client.mail()
+    (event,) = door.of(MessageJudged)
+    assert event.client_name == "mail.sender.test"
+    assert door.gate.transactions[0].connection.client_name == "mail.sender.test"
