@@ -48,8 +48,9 @@ def folded(text: str) -> str:
     text = shown(text)
     if text.isascii():
         return text.lower()
+    changed = text.casefold()
     # Folding may leave a text that is not composed (Unicode §3.13, toNFKC_Casefold).
-    return _composed(text.casefold())
+    return text if changed == text else _composed(changed)
 
 
 def letters(text: str) -> str:
