@@ -13,10 +13,10 @@ RUN python -m venv /opt/tidegate \
     && /opt/tidegate/bin/python -m pip install --quiet --no-index --find-links /wheels .
 
 FROM python:3.11-slim-bookworm
-# What looks into archives. Not pinned: Debian's stable release takes security fixes only.
+# What looks into archives, and what tells file types. Not pinned: Debian's stable release takes security fixes only.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libarchive13 \
+    && apt-get install --yes --no-install-recommends libarchive13 libmagic1 \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 990 tidegate \
     && useradd --system --uid 990 --gid 990 --home-dir /var/lib/tidegate --no-create-home --shell /usr/sbin/nologin tidegate \

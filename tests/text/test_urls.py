@@ -1,4 +1,4 @@
-"""A link must be found as a reader's program follows it; else a listed domain is written so that we do not look it up."""
+"""A link must be found as a reader's program follows it; else a listed domain is written so that nobody looks it up."""
 
 import pytest
 from hypothesis import given

@@ -1,7 +1,7 @@
 """A header value must read as mail readers show it: a rule on the subject sees what the recipient sees.
 
-Expectations come from RFC 2047 (its examples in §8 among them) and RFC 2231; what those forbid and mail has all the same
-is read as mail readers do.
+Expectations come from RFC 2047 (its examples in §8 among them) and RFC 2231; what those forbid and mail has all the
+same is read as mail readers do.
 """
 
 from base64 import b64encode
@@ -40,7 +40,10 @@ def q(octets: bytes, charset: str) -> bytes:
         (b"=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>", "Keith Moore <moore@cs.utk.edu>"),
         (b"=?ISO-8859-1?Q?Andr=E9?= Pirard", "André Pirard"),
         (
-            b"=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
+            (
+                b"=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n"
+                b" =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?="
+            ),
             "If you can read this you understand the example.",
         ),
         # RFC 2231 §5: with a language.

@@ -1,6 +1,7 @@
 """What libmagic says of contents that have no exact signature: the door to python-magic.
 
-Where the library is not installed nothing more is known than that octets are text or are not.
+It is not asked about text: its rules for that search, and 64 KiB of line ends took 280 ms. Where the library is not
+installed, nothing more is known of the rest than that it is data.
 """
 
 from functools import cache
@@ -8,8 +9,8 @@ from types import ModuleType
 
 from gateway.mail.filetype.kinds import BY_MEDIA_TYPE, KINDS
 
-# libmagic's rules look at the beginning; the few that search go no farther than this.
-_LOOK_OCTETS = 64 * 1024
+# Its rules look at the beginning, and 0.2 ms go by.
+_LOOK_OCTETS = 8 * 1024
 _TEXT_OCTETS = 4096
 
 # Its words for kinds of ours.
@@ -22,7 +23,6 @@ _SYNONYMS = {
     "application/x-sharedlib": "elf",
     "application/x-pie-executable": "elf",
     "application/x-object": "elf",
-    "application/xml": "xml",
     "application/x-lzma": "xz",
     "image/x-ms-bmp": "bmp",
     "image/x-icon": "ico",
@@ -30,33 +30,22 @@ _SYNONYMS = {
     "audio/x-wav": "wav",
     "audio/mpegADTSlayerIII": "mp3",
     "video/quicktime": "mp4",
-    "application/x-shellscript": "script",
-    "text/x-shellscript": "script",
-    "text/x-python": "script",
-    "text/x-perl": "script",
-    "text/x-msdos-batch": "script",
-    "application/javascript": "text",
-    "application/json": "text",
-    "application/x-setupscript": "text",
-    "message/rfc822": "text",
 }
 
 
 def guessed(octets: bytes) -> tuple[str, str]:
     """Return kind and media type of octets that no signature names."""
+    if _is_text(octets[:_TEXT_OCTETS]):
+        return "text", KINDS["text"].media_type
     library = _library()
+    named = ""
     if library is not None:
         try:
             named = str(library.from_buffer(octets[:_LOOK_OCTETS], mime=True))
         except (library.MagicException, UnicodeDecodeError, ValueError):
             named = ""
-        kind = BY_MEDIA_TYPE.get(named) or _SYNONYMS.get(named)
-        if kind:
-            return kind, named
-        if named and named != "application/octet-stream":
-            return ("text" if named.startswith("text/") else "data"), named
-    kind = "text" if _is_text(octets[:_TEXT_OCTETS]) else "data"
-    return kind, KINDS[kind].media_type
+    kind = BY_MEDIA_TYPE.get(named) or _SYNONYMS.get(named) or "data"
+    return kind, named or KINDS[kind].media_type
 
 
 def _is_text(octets: bytes) -> bool:

@@ -167,10 +167,8 @@ class _Reading:
         return " ".join(words.decode_header(octets, self._fallback).split()) if octets else ""
 
     def _addressed(self, octets: bytes) -> tuple[str, str]:
-        if b'"' in octets:
-            octets = octets.strip()
-        else:
-            octets = _SPACE.sub(b"", _INNERMOST_COMMENT.sub(b"", octets))
+        quoted = b'"' in octets
+        octets = octets.strip() if quoted else _SPACE.sub(b"", _INNERMOST_COMMENT.sub(b"", octets))
         # RFC 5322 §4.4: obs-route, "@relay,@relay:" in front of the address.
         if octets.startswith(b"@") and b":" in octets:
             octets = octets[octets.index(b":") + 1 :]
