@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from gateway.policy.action import Action
 from gateway.policy.rule import RuleLayer
+from gateway.policy.signing import NO_SIGNING, Signing
 from gateway.policy.verdict import Thresholds
 
 
@@ -56,6 +57,7 @@ class DomainPolicy:
     ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for. Equal policies are
     one object, so recipients can be grouped by identity. ``rules`` are the custom rules, outermost first (default.toml,
     the domain's file, the mailbox's table); ``rules_off`` names those of them that an inner layer switches off.
+    ``signing`` is the domain's, the same for all its mailboxes.
     """
 
     name: str
@@ -69,3 +71,4 @@ class DomainPolicy:
     filters: Mapping[str, FilterSetting] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[RuleLayer, ...] = ()
     rules_off: frozenset[str] = frozenset()
+    signing: Signing = NO_SIGNING

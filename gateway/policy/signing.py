@@ -8,12 +8,12 @@ for, and take over by itself.
 """
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -39,6 +39,7 @@ class SigningKeyError(ValueError):
 
 
 PrivateKey = rsa.RSAPrivateKey | Ed25519PrivateKey
+PublicHalf = rsa.RSAPublicKey | Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +85,21 @@ class Signing:
 
     def current(self, domain: str, today: date) -> tuple[SigningKey, ...]:
         """Return the keys to sign with for ``domain``: of each kind the latest whose day has come, RSA first."""
-        started = [key for key in self.keys if key.since <= today]
+        started = [key for key in self.all_for(domain) if key.since <= today]
         latest = {key.kind: key for key in sorted(started, key=lambda key: key.since)}
-        return tuple(
-            SigningKey(domain=domain, selector=key.selector, material=key.material, since=key.since)
-            for kind in ("rsa", "ed25519")
-            if (key := latest.get(kind))
-        )
+        return tuple(latest[kind] for kind in ("rsa", "ed25519") if kind in latest)
+
+    def all_for(self, domain: str) -> tuple[SigningKey, ...]:
+        """Return every key, as one of ``domain``'s."""
+        return tuple(replace(key, domain=domain) for key in self.keys)
 
 
-def public_octets(material: PrivateKey) -> bytes:
+NO_SIGNING = Signing()
+
+
+def public_octets(material: PrivateKey | PublicHalf) -> bytes:
     """Return the public half as p= has it: a subjectPublicKeyInfo for RSA, 32 octets for Ed25519."""
-    public = material.public_key()
+    public = material.public_key() if isinstance(material, rsa.RSAPrivateKey | Ed25519PrivateKey) else material
     if isinstance(public, rsa.RSAPublicKey):
         return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
