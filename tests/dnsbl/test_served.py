@@ -1,0 +1,110 @@
+"""The running gateway with real lists before it: who is listed hears so, who is new comes back, and a restart forgets
+nothing."""
+
+import socket
+
+import pytest
+
+from gateway.ledger import Ledger
+from tests.system.parts import Gateway, Wire, message, received, settings, to_maildir, until
+
+pytestmark = pytest.mark.real
+
+LISTED = "127.0.0.2"
+DNSBL = """
+[filters.dnsbl]
+on = { listed = "reject" }
+lists = [{ zone = "dnsbl.test", codes = { "127.0.0.[2-8]" = 6.0 } }, { zone = "servfail.test", score = 9.0 }]
+[filters.uribl]
+lists = [{ zone = "uribl.test", score = 6.0, probe = "exact-only.test" }]
+"""
+TOLERANT = '[filters.dnsbl]\nlists = [{ zone = "dnsbl.test", score = 6.0 }]\n'
+GREYLIST = '[filters.greylist]\nenabled = true\ndelay = "1s"\n[filters.spf]\nenabled = false\n'
+
+
+class From(Wire):
+    """A client at an address of its own."""
+
+    def __init__(self, port: int, address: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), 30, source_address=(address, 0))
+        self._file = self.socket.makefile("rb")
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    made = Gateway(tmp_path)
+    yield made
+    log = made.log_path.read_text(encoding="utf-8", errors="replace") if made.log_path.exists() else ""
+    made.destroy()
+    assert "internal_error" not in log
+    assert "Traceback" not in log
+
+
+def serve(gateway: Gateway, unbound: str, policies: dict[str, str], *, workers: int = 1) -> Gateway:
+    more = f'[dns]\nservers = ["{unbound}"]\n[own_listings]\naddresses = ["198.51.100.7"]\nzones = ["dnsbl.test"]\n'
+    gateway.configure(settings(workers=workers, more=more), policies)
+    return gateway.start()
+
+
+def rcpt(gateway: Gateway, address: str, recipient: str, sender: str = "anna@senders.test") -> str:
+    with From(gateway.port(), address) as wire:
+        assert wire.reply().startswith("220 ")
+        wire.hello()
+        assert wire.say(f"MAIL FROM:<{sender}>").startswith("250")
+        return wire.say(f"RCPT TO:<{recipient}>")
+
+
+def test_the_recipients_policy_decides_about_a_listed_client(gateway, unbound):
+    serve(
+        gateway,
+        unbound,
+        {"strict": to_maildir("strict.test", more=DNSBL), "mild": to_maildir("mild.test", more=TOLERANT)},
+    )
+    refusal = rcpt(gateway, LISTED, "a@strict.test")
+    assert refusal.startswith("550 5.7.1 ")
+    assert "listed by dnsbl.test (127.0.0.2): Listed by dnsbl.test, see https://dnsbl.test/q?127.0.0.2" in refusal
+    assert rcpt(gateway, LISTED, "postmaster@strict.test").startswith("250")
+    # The other domain scores it: 6 is more than 5, so the mail is marked.
+    with From(gateway.port(), LISTED) as wire:
+        wire.reply()
+        wire.hello()
+        assert wire.mail("b@mild.test", content=message()).startswith("250")
+    [marked] = gateway.await_maildir("b@mild.test")
+    assert received(marked)["X-Spam-Flag"] == "YES"
+    assert "dnsbl.listed=6" in received(marked)["X-Spam-Status"]
+    # A client that is on no list, beside a list that fails: taken.
+    assert rcpt(gateway, "127.0.0.9", "a@strict.test").startswith("250")
+    # The list that fails, and our own listing, are told.
+    gateway.await_line("dns_list_changed", "zone=servfail.test", "state=unreachable")
+    gateway.await_line("own_listing_changed", "identity=198.51.100.7", "state=listed", "code=127.0.0.4")
+    assert not gateway.lines("dns_list_changed", "zone=dnsbl.test")
+
+
+def test_links_to_listed_domains_count(gateway, unbound):
+    serve(gateway, unbound, {"strict": to_maildir("strict.test", more=DNSBL)})
+    assert gateway.mail("a@strict.test", content=message(body="see https://www.spam-domain.test/now")).startswith("250")
+    [marked] = gateway.await_maildir("a@strict.test")
+    assert "uribl.listed=6" in received(marked)["X-Spam-Status"]
+
+
+def test_a_new_triplet_comes_back_and_the_time_is_kept_apart(gateway, unbound):
+    """Greylisting survives a restart, is shared by two workers, and is no delay of ours (contract.md §2)."""
+    serve(gateway, unbound, {"grey": to_maildir("grey.test", more=GREYLIST)}, workers=2)
+    assert rcpt(gateway, "127.0.0.9", "a@grey.test").startswith("451 4.7.1 ")
+    gateway.stop()
+    gateway.start()
+
+    def comes_back() -> str:
+        with From(gateway.port(), "127.0.0.10") as wire:
+            wire.reply()
+            wire.hello()
+            reply = wire.mail("a@grey.test", content=message())
+        return reply if reply.startswith("250") else ""
+
+    until(comes_back, what="the triplet to pass")
+    gateway.await_maildir("a@grey.test")
+    [record] = until(lambda: list(Ledger(gateway.data).between(0.0, 4e9)), what="the ledger's row")
+    assert record.greylisted_seconds >= 1.0
+    assert record.receive_delay_seconds < record.greylisted_seconds + 30
+    # Known from now on: no second wait, whichever worker answers.
+    assert all(rcpt(gateway, "127.0.0.9", "a@grey.test").startswith("250") for _ in range(4))
