@@ -19,8 +19,8 @@ MAX_SPELLINGS = 16
 MAX_ATOMS = 64
 # A set larger than this says nothing.
 MAX_SET = 4
-# In octets of UTF-8: one Han character, or three letters. Shorter ones occur in every text.
-MIN_ATOM_OCTETS = 3
+# In octets of UTF-8: one Han character, or two letters ("qq"). A single letter occurs in every text.
+MIN_ATOM_OCTETS = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,13 @@ def _reply_to(facts: "MailFacts", _: str) -> Values:
 
 def _date_skew(facts: "MailFacts", _: str) -> Values:
     field = facts.tx.content.header.first("date")
-    if field is None or not _DATE.fullmatch(field.value):
+    # RFC 5322 §3.2.2: a comment may follow, and names the zone in any language.
+    written = field.value.partition(b"(")[0].strip() if field else b""
+    if not _DATE.fullmatch(written):
         return ()
     try:
         # RFC 5322 §3.3; a zone of -0000 says nothing about the clock's, which then counts as UTC.
-        date = parsedate_to_datetime(field.value.decode("ascii"))
+        date = parsedate_to_datetime(written.decode("ascii"))
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return ()

@@ -53,21 +53,28 @@ def results_of(findings: Iterable[Finding]) -> Results:
 
 
 class Deadline:
-    """The time a message has, which begins with the first look at the clock."""
+    """The time a message has: what is spent judging it, not what passes while filters wait for their answers."""
 
-    __slots__ = ("_clock", "_end")
+    __slots__ = ("_clock", "_end", "_left")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._left = BUDGET_SECONDS
         self._end: float | None = None
 
     def breathe(self) -> None:
-        """Raise ``TimeIsUpError`` when the message has had its time."""
+        """Raise ``TimeIsUpError`` when the message has had its time; the first call starts it."""
         now = self._clock.monotonic()
         if self._end is None:
-            self._end = now + BUDGET_SECONDS
+            self._end = now + self._left
         elif now > self._end:
             raise TimeIsUpError
+
+    def pause(self) -> None:
+        """Stop the time until the next ``breathe``."""
+        if self._end is not None:
+            self._left = self._end - self._clock.monotonic()
+            self._end = None
 
 
 class _Shared:
@@ -165,3 +172,7 @@ class MailFacts:
     def breathe(self) -> None:
         """Raise ``TimeIsUpError`` when the message has had its time, which begins with the first call."""
         self._shared.deadline.breathe()
+
+    def pause(self) -> None:
+        """Stop the message's time until somebody asks again."""
+        self._shared.deadline.pause()

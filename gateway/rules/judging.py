@@ -82,6 +82,8 @@ def judge(rules: RuleSet, facts: MailFacts, moment: Moment) -> Outcome:
     except OSError as error:
         # A spilled content that cannot be read: a broken disk, not a broken mail.
         temperror = f"the content cannot be read: {error.strerror or error}"
+    finally:
+        facts.pause()
     stopped = not temperror and bool(fired) and fired[-1].rule.stop
     return Outcome(fired=tuple(fired), stopped=stopped, temperror=temperror, limits=facts.limits)
 

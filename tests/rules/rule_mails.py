@@ -70,7 +70,7 @@ CHINESE = multipart(
         "Reply-To: Refund <refund@freemail.example>",
         "To: anna@example.com",
         f"Subject: {word(INVOICES)}",
-        "Date: Mon, 23 Nov 2026 22:30:00 +0800",
+        "Date: Mon, 23 Nov 2026 22:30:00 +0800 (中国标准时间)",
         "X-Mailer: Foxmail 7",
         "X-Mailer: twice",
     ],

@@ -1,5 +1,6 @@
 """Which rules fire, in order: stop, moments, what is off, recipients by themselves, and limits of time and size."""
 
+import asyncio
 import gc
 from dataclasses import replace
 
@@ -190,6 +191,31 @@ def test_a_message_that_had_its_time_is_temperror_with_what_fired_before():
     assert names(outcome) == ["early"]
     assert outcome.temperror == f"not judged within {BUDGET_SECONDS:g} s"
     assert not outcome.stopped
+
+
+def test_waiting_for_filters_is_no_time_of_the_rules():
+    rules = RuleSet((group(rule("a", "text = { contains = 'buy now' }") + rule("b", "spf = 'fail', html = false")),))
+    clock = FakeClock(RECEIVED_UTC)
+    early = MailFacts(transaction(ENGLISH), {}, clock)
+    assert names(judge(rules, early, Moment.CONTENT)) == ["a"]
+    clock.advance(100 * BUDGET_SECONDS)
+    assert names(judge(rules, early.knowing({"spf": ("fail",)}), Moment.RESULTS)) == ["a", "b"]
+
+
+def test_a_message_that_had_its_time_gets_no_more():
+    rules = RuleSet((group(rule("a", "not = { text = { contains = 'xyz' } }")),))
+    mail = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\ntext\r\n" * 20
+    slow = MailFacts(transaction(mail), {}, SlowClock())
+    assert judge(rules, slow, Moment.CONTENT).temperror
+    assert judge(rules, slow.knowing({}), Moment.RESULTS).temperror
+
+
+async def test_many_messages_are_judged_beside_one_another():
+    toml = "".join(rule(f"r{n}", f"text = {{ matches = 'needle {n}[^0-9]' }}") for n in range(50))
+    rules = RuleSet((group(toml),))
+    mails = [facts(b"\r\n" + b"hay " * 30_000 + b"needle %d." % n) for n in range(50)]
+    outcomes = await asyncio.gather(*(judged([rules], mail, Moment.RESULTS) for mail in mails))
+    assert [names(outcome) for (outcome,) in outcomes] == [[f"r{n}"] for n in range(50)]
 
 
 def test_a_content_that_cannot_be_read_is_temperror(tmp_path):
