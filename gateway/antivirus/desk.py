@@ -29,13 +29,15 @@ from gateway.mail.content import Content
 class AntivirusSettings:
     """What the node's configuration says: where scanners are, and how they are used.
 
-    ``history`` is the folder of the signatures' history, None for a worker that does not write it.
+    ``contact`` is whom notices name. ``history`` is the folder of the signatures' history, None for a worker that does
+    not write it.
     """
 
     scanners: tuple[ScannerAddress, ...] = ()
     limits: ScannerLimits = field(default_factory=ScannerLimits)
     ages: AgeLimits = field(default_factory=AgeLimits)
     most_octets: int = 50 * 1024 * 1024
+    contact: str = "postmaster"
     history: Path | None = None
 
 
@@ -79,6 +81,11 @@ class Antivirus:
     def is_configured(self) -> bool:
         """Whether there is any scanner to ask."""
         return bool(self._settings.scanners)
+
+    @property
+    def contact(self) -> str:
+        """Whom a recipient may ask."""
+        return self._settings.contact
 
     @property
     def scanners(self) -> Sequence[Scanner]:

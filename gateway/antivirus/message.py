@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from gateway.antivirus.archive.kinds import kinds_of
 from gateway.antivirus.archive.report import NOBODY_LOOKED, ArchiveReport
@@ -18,8 +19,8 @@ from gateway.antivirus.cms import unwrap
 from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
 from gateway.antivirus.mail_text import passwords_in
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
-from gateway.antivirus.scanners import Scanners
 from gateway.mail.content import Content
+from gateway.mail.filetype import FileFacts, inspect
 from gateway.mail.mime.readings import Leaf, Place, readings
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
@@ -35,7 +36,7 @@ _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 class PartScan:
     """One leaf's result, the gravest of its decodings and of what its archives hold.
 
-    ``usual`` tells whether the reader that most people have sees it.
+    ``usual`` tells whether the reader that most people have sees it; ``facts`` are an attachment's.
     """
 
     leaf: Leaf = field(repr=False)
@@ -43,6 +44,7 @@ class PartScan:
     usual: bool
     size: int
     archive: ArchiveReport | None = None
+    facts: FileFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class _Part:
     encrypted: bool
     # What the usual decoder makes of it.
     first: bytes
+    facts: FileFacts | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,23 @@ class _Prepared:
     digest: str
 
 
+class PieceScanner(Protocol):
+    """``Scanners``, or what stands for them in tests."""
+
+    @property
+    def stream_limit(self) -> int:
+        """The octets that a stream may have, 0 while not known."""
+        ...
+
+    async def scan(self, pieces: Sequence[Piece]) -> tuple[ScanResult, ...]:
+        """Return each piece's result, in order."""
+        ...
+
+
 class MessageScanner:
     """Scans messages; never raises but for cancellation and for a content that cannot be read (OSError)."""
 
-    def __init__(self, scanners: Scanners, walker: ArchiveWalker) -> None:
+    def __init__(self, scanners: PieceScanner, walker: ArchiveWalker) -> None:
         self._scanners = scanners
         self._walker = walker
 
@@ -227,6 +243,7 @@ def _part(leaf: Leaf, *, usual: bool) -> _Part:
         cut_short=decoded.truncated,
         encrypted=leaf.part.media_type == "application/pgp-encrypted",
         first=decoded.octets,
+        facts=inspect(decoded.octets, leaf.part.filename) if leaf.part.is_attachment and decoded.octets else None,
     )
 
 
@@ -247,6 +264,18 @@ def _whole(content: Content, digest: str) -> Iterator[Piece]:
 def _too_large(piece: Piece, limit: int = 0) -> ScanResult:
     reason = f"{piece.size} octets are more than the scanner takes" + (f" ({limit})" if limit else "")
     return ScanResult(outcome=Outcome.TOO_LARGE, name="Stream.TooLarge", reason=reason)
+
+
+def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:
+    """Yield what a document adds to its part's result; whether an archive is shut, the walk knows better."""
+    if facts is None or facts.archive:
+        return
+    if facts.encrypted:
+        yield ScanResult(
+            outcome=Outcome.ENCRYPTED, name=f"Document.Encrypted.{facts.kind}", reason="encrypted document"
+        )
+    if facts.macros:
+        yield ScanResult(outcome=Outcome.MACROS, name=f"Document.Macros.{facts.kind}", reason="document with macros")
 
 
 def _conclude(
@@ -275,6 +304,7 @@ def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _W
             own += walked.results
     if part.cut_short:
         own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Limit.decoded", reason="too much to decode"))
+    own += _of_facts(part.facts)
     if part.encrypted:
         own.append(ScanResult(outcome=Outcome.ENCRYPTED, name="Mail.Encrypted", reason="encrypted for its recipient"))
     media_type = part.leaf.part.media_type
@@ -283,4 +313,6 @@ def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _W
         own.append(ScanResult(outcome=Outcome.UNSCANNABLE, name="Mime.Elsewhere", reason=reason))
     # An empty part has no octets to be infected.
     result = worst(own) if own else ScanResult(outcome=Outcome.CLEAN, reason="empty")
-    return PartScan(leaf=part.leaf, result=result, usual=part.usual, size=len(part.first), archive=report)
+    return PartScan(
+        leaf=part.leaf, result=result, usual=part.usual, size=len(part.first), archive=report, facts=part.facts
+    )

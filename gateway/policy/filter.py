@@ -103,6 +103,11 @@ class Filter(ABC, Generic[O]):
         """
         return True
 
+    @property
+    def reactions(self) -> Mapping[str, float | Action | None]:
+        """What the options make of some results, whatever the policy's ``on`` says of them (None: ignore)."""
+        return {}
+
     @abstractmethod
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return what was found, several findings as a tuple (listings, for example); None for nothing to say."""

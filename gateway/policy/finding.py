@@ -1,6 +1,8 @@
 """What a filter says: values only (invariant 2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from gateway.mail.rendition import Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +12,8 @@ class Finding:
     ``filter`` is the filter's name, ``result`` one of its declared result words, ``reason`` a short printable
     sentence for the journal, the trace and (when refused) the reply; ``detail`` further facts as pairs of text for
     evidence. ``weight`` multiplies the score that a policy gives to the result, for filters whose settings weigh what
-    they find (a DNS list by its return codes): with a reaction of 1.0 the weight is the score.
+    they find (a DNS list by its return codes): with a reaction of 1.0 the weight is the score. ``edits`` are what takes
+    the evil out of the received octets: whoever gets the mail under a policy that asked this filter gets them applied.
     """
 
     filter: str
@@ -18,6 +21,11 @@ class Finding:
     reason: str = ""
     detail: tuple[tuple[str, str], ...] = ()
     weight: float = 1.0
+    edits: tuple[Edit, ...] = ()
+
+    def editing(self, edits: tuple[Edit, ...]) -> "Finding":
+        """Return the same finding with ``edits``."""
+        return replace(self, edits=edits)
 
 
 # What one filter says about one transaction: nothing, one thing or several.

@@ -150,6 +150,7 @@ BDAT_TRANSACTION_FAILED = _reply(503, "5.5.1", "bad sequence of commands: an ear
 
 POLICY_REJECT = _reply(550, "5.7.1", "rejected by policy")
 POLICY_DEFER = _reply(451, "4.7.1", "deferred by policy, try again later")
+VIRUS_FOUND = _reply(550, "5.7.1", "a virus was found")
 SCANNER_UNAVAILABLE = _reply(451, "4.3.0", "the content cannot be scanned at the moment, try again later")
 INTERNAL_ERROR = _reply(451, "4.3.0", "local error, try again later")
 RATE_LIMITED = _reply(450, "4.7.1", "too much mail from you, try again later")

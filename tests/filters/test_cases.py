@@ -8,6 +8,8 @@ finding with the file's result; ``results``, all of them in order, where there a
 
 What filters remember: ``[[memory]]`` with ``reputation = NAME``, ``good`` and ``bad``, or ``penpal = [OURS, THEIRS]``;
 ``earlier``, how many seconds before the examination the same mail has been examined already.
+
+``[scanner]``: ``signatures``, text in the octets → the name that clamd would give, or the ``cause`` why it cannot scan.
 """
 
 import tomllib
@@ -20,6 +22,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from gateway.antivirus.desk import Antivirus
+from gateway.antivirus.fakes import ScriptedAntivirus, ScriptedScanners
+from gateway.antivirus.result import Cause
 from gateway.clock import FakeClock
 from gateway.dns.zone import ZoneResolver
 from gateway.filters import COMMON_RESULTS, catalogue
@@ -30,6 +35,7 @@ from gateway.mail.transaction import Transaction
 from gateway.policy.filter import Context
 from gateway.policy.finding import PERMERROR, TEMPERROR
 from gateway.smtp.path import parse_forward_path, parse_reverse_path
+from gateway.state.deferrals import Deferrals
 from gateway.state.greylist import Greylist
 from gateway.state.penpals import Penpals
 from gateway.state.rates import Rates
@@ -41,7 +47,7 @@ FILES = sorted(CASES.rglob("*.toml"))
 CLOCK = FakeClock()
 CONTEXT = Context(clock=CLOCK, resolver=ZoneResolver(), hostname="mx.ours.test")
 KEYS = {"reason", "detail", "weight", "results", "options", "connection", "envelope", "content", "repeat"} | {
-    *("dns", "reverse_path", "recipients", "memory", "earlier")
+    *("dns", "reverse_path", "recipients", "memory", "earlier", "scanner")
 }
 
 
@@ -94,8 +100,11 @@ def memories(tmp_path):
         tables.append(SharedTable(tmp_path / name, places=64, clock=clock))
         return tables[-1]
 
-    kinds = (Greylist, Penpals, Rates, Reputation)
-    yield clock, {kind: kind(table(kind.__name__), clock) for kind in kinds}
+    kinds = (Deferrals, Greylist, Penpals, Rates, Reputation)
+    services: dict[type, Any] = {kind: kind(table(kind.__name__), clock) for kind in kinds}
+    yield clock, services
+    if Antivirus in services:
+        services[Antivirus].close()
     for opened in tables:
         opened.close()
 
@@ -117,6 +126,9 @@ async def test_case(path, memories):
     clock, services = memories
     remember(services, case.get("memory", []))
     context = replace(CONTEXT, clock=clock, services=services, resolver=ZoneResolver(case.get("dns", "")))
+    if "scanner" in case:
+        scanners = case["scanner"] | {"cause": Cause(case["scanner"].get("cause", ""))}
+        services[Antivirus] = ScriptedAntivirus(ScriptedScanners(**scanners), clock)
     earlier = [*sorted(case.get("earlier", []), reverse=True), 0]
     for ago, until in pairwise(earlier):
         await instance.examine(transaction(case), context)
