@@ -11,6 +11,7 @@ from functools import partial
 from itertools import count
 
 from gateway.policy.rule import Rule, RuleLayer
+from gateway.rules import parts
 from gateway.rules.automaton import Automaton
 from gateway.rules.facts import MailFacts
 from gateway.rules.moment import Moment
@@ -53,6 +54,7 @@ class RuleGroup:
         asked = {clause.clause.subject for one in self.rules for clause in every_clause(one.node)}
         self.results = frozenset(_filter_of(subject) for subject in asked) - {""}
         self.per_recipient = "recipient" in asked
+        parts.warm(asked)
         enabled = [one for one in self.rules if one.rule.enabled]
         self._indexes = {
             moment: _Index(one for one in enabled if one.moment is moment)
