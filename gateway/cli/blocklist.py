@@ -72,7 +72,7 @@ def check(
     question = ask_anything(identity)
     if question is None:
         fail(f"{identity}: an IP address, a domain, a mailbox, a URL or a SHA-256 is wanted", 2)
-    answer = _lists(config).look_up([question], SystemClock().stamp().utc)
+    answer = _lists(config).anywhere(question, SystemClock().stamp().utc)
     if as_json:
         unusable = [{"list": name, "why": why} for name, why in answer.unusable]
         print_json(
@@ -331,7 +331,7 @@ def _still_listed(entry: str, name: str, config: Path | None) -> bool:
     question = ask_anything(entry)
     if question is None:
         return False
-    answer = _lists(config).look_up([question], SystemClock().stamp().utc)
+    answer = _lists(config).anywhere(question, SystemClock().stamp().utc)
     return any(each.list == name for each in answer.listings)
 
 

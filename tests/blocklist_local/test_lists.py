@@ -57,7 +57,8 @@ def two_lists(place, block: str, allow: str = "", extra: str = "") -> None:
     ],
 )
 def test_every_identity_finds_its_entry(place, entry: str, question, shown: str):
-    two_lists(place, f"{entry} # why\n")
+    # Recipients and name servers are looked up in lists that say so.
+    two_lists(place, f"{entry} # why\n", extra=f'identities = ["{question.of}"]\n')
     (found,) = place.lists.look_up([question], place.now).listings
     assert (found.list, found.entry, found.reason, found.of) == ("bad", shown, "why", question.of)
 
@@ -85,7 +86,7 @@ def test_what_is_no_identity_is_no_question(text: str):
 
 def test_a_listing_says_list_entry_reason_since_until_and_what_the_list_wishes(place):
     place.declare(
-        '[[list]]\nname = "bad"\nfile = "bad.csv"\nweight = 4.5\naction = "quarantine"\nreason = "by default"\n'
+        '[[list]]\nname = "bad"\nfile = "bad.csv"\naction = "quarantine"\nreason = "by default"\n'
         'expires = "2027-12-31"\n'
     )
     place.write("bad.csv", "ip,since,until,reason\n192.0.2.7,2026-01-01,2026-12-31,phish\n192.0.2.8,,,\n")
@@ -98,7 +99,6 @@ def test_a_listing_says_list_entry_reason_since_until_and_what_the_list_wishes(p
         since=1_767_225_600.0,
         until=1_798_761_600.0,
         kind=ListKind.BLOCK,
-        weight=4.5,
         action=Action.QUARANTINE,
         identity="192.0.2.7",
     )
@@ -138,7 +138,23 @@ def test_an_allowed_url_speaks_for_itself_only(place):
     assert [each.entry for each in answer.blocked] == ["192.0.2.0/24"]
 
 
-@pytest.mark.parametrize("identity", [Identity.HELO, Identity.NAME_SERVER, Identity.REPLY_TO])
+@pytest.mark.parametrize("identity", [Identity.NAME_SERVER, Identity.RECIPIENT])
+def test_a_list_that_names_no_identities_is_not_asked_about_name_servers_and_recipients(place, identity: Identity):
+    two_lists(place, ".bad.example\n")
+    assert not place.lists.wants(identity)
+    assert place.lists.wants(Identity.CLIENT)
+    assert not place.lists.look_up([ask_name(identity, "ns.bad.example")], place.now).listings
+    assert place.lists.anywhere(ask_name(identity, "ns.bad.example"), place.now).listings
+
+
+def test_lists_without_entries_want_nothing(place):
+    two_lists(place, "# none\n")
+    assert place.lists.is_empty
+    two_lists(place, "192.0.2.7\n")
+    assert not place.lists.is_empty
+
+
+@pytest.mark.parametrize("identity", [Identity.HELO, Identity.URL, Identity.REPLY_TO])
 def test_a_name_that_the_sender_chose_exempts_nothing_else(place, identity: Identity):
     two_lists(place, "192.0.2.0/24\n", ".partner.example\n")
     chosen = ask_name(identity, "mail.partner.example")

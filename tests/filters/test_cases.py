@@ -6,12 +6,15 @@ finding with the file's result; ``results``, all of them in order, where there a
 ``content``, its lines ended by CR LF here; ``repeat`` = { line, times } put before it; ``dns``, a zone's text
 (``gateway.dns.zone``).
 
+``[local_lists]`` are files of the folder of blocklists, by name.
+
 What filters remember: ``[[memory]]`` with ``reputation = NAME``, ``good`` and ``bad``, or ``penpal = [OURS, THEIRS]``;
 ``earlier``, how many seconds before the examination the same mail has been examined already.
 
 ``[scanner]``: ``signatures``, text in the octets → the name that clamd would give, or the ``cause`` why it cannot scan.
 """
 
+import asyncio
 import tomllib
 from dataclasses import fields, replace
 from ipaddress import ip_address
@@ -25,6 +28,8 @@ from pydantic import TypeAdapter
 from gateway.antivirus.desk import Antivirus
 from gateway.antivirus.fakes import ScriptedAntivirus, ScriptedScanners
 from gateway.antivirus.result import Cause
+from gateway.blocklist.local.keeping import ListKeeper
+from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import FakeClock
 from gateway.dns.zone import ZoneResolver
 from gateway.filters import COMMON_RESULTS, catalogue
@@ -47,7 +52,7 @@ FILES = sorted(CASES.rglob("*.toml"))
 CLOCK = FakeClock()
 CONTEXT = Context(clock=CLOCK, resolver=ZoneResolver(), hostname="mx.ours.test")
 KEYS = {"reason", "detail", "weight", "results", "options", "connection", "envelope", "content", "repeat"} | {
-    *("dns", "reverse_path", "recipients", "memory", "earlier", "scanner")
+    *("dns", "reverse_path", "recipients", "memory", "earlier", "scanner", "local_lists")
 }
 
 
@@ -117,8 +122,19 @@ def remember(services: dict[type, Any], past: list[dict[str, Any]]) -> None:
             services[Reputation].note(one["reputation"], good=one.get("good", 0), bad=one.get("bad", 0))
 
 
+def kept_lists(folder: Path, files: dict[str, str], clock: FakeClock) -> LocalLists:
+    """Return the local lists of a case, compiled and mapped."""
+    (folder / "blocklists").mkdir()
+    for name, text in files.items():
+        (folder / "blocklists" / name).write_text(text, encoding="utf-8")
+    ListKeeper(folder / "blocklists", folder, clock=clock).update()
+    lists = LocalLists(folder)
+    lists.refresh()
+    return lists
+
+
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
-async def test_case(path, memories):
+async def test_case(path, memories, tmp_path):
     case = tomllib.loads(path.read_text(encoding="utf-8"))
     assert set(case) <= KEYS
     kind = catalogue()[path.parent.name]
@@ -126,6 +142,8 @@ async def test_case(path, memories):
     clock, services = memories
     remember(services, case.get("memory", []))
     context = replace(CONTEXT, clock=clock, services=services, resolver=ZoneResolver(case.get("dns", "")))
+    if "local_lists" in case:
+        services[LocalLists] = await asyncio.to_thread(kept_lists, tmp_path, case["local_lists"], clock)
     if "scanner" in case:
         scanners = case["scanner"] | {"cause": Cause(case["scanner"].get("cause", ""))}
         services[Antivirus] = ScriptedAntivirus(ScriptedScanners(**scanners), clock)

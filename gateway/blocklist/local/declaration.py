@@ -74,7 +74,8 @@ Word = Annotated[str, AfterValidator(_known_format)]
 Moment = Annotated[str, AfterValidator(_moment)]
 Day = Annotated[str, AfterValidator(_day)]
 Kind = Annotated[ListKind, PlainSerializer(str, when_used="json")]
-ActionWord = Literal["", "accept", "tag", "quarantine", "defer", "reject", "discard"]
+# Discard is never a list's wish (invariant 9); to accept is what allow lists are for.
+ActionWord = Literal["", "tag", "quarantine", "defer", "reject"]
 
 
 class Columns(Section):
@@ -135,6 +136,8 @@ class ListDeclaration(Section):
     def _one_origin(self) -> "ListDeclaration":
         if sum(map(bool, (self.file, self.url, self.watch))) > 1:
             raise wrong_at(("name",), "file, url and watch exclude each other: a list has one origin")
+        if self.action and (self.kind is ListKind.ALLOW or self.weight is not None):
+            raise wrong_at(("action",), "for block lists without a weight only")
         if self.every < 60:  # noqa: PLR2004 - more often is no schedule but load on somebody else's server
             raise wrong_at(("every",), "at least 1m is wanted")
         return self

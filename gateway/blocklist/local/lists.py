@@ -22,6 +22,9 @@ from gateway.blocklist.local.question import Question
 from gateway.policy.action import Action
 
 FOLDER = "blocklists"
+# What a list is asked about that names no identities. Name servers cost a question to DNS for each mail, and recipients
+# are our own: a list that means them says so.
+USUAL_IDENTITIES = frozenset(Identity) - {Identity.NAME_SERVER, Identity.RECIPIENT}
 WHOLE_MESSAGE = frozenset({Identity.CLIENT, Identity.CLIENT_NAME, Identity.REVERSE_PATH, Identity.AUTHOR})
 
 
@@ -60,9 +63,14 @@ NOTHING = Answer()
 class _List:
     served: Served
     action: Action | None
+    identities: frozenset[Identity]
     compiled: MappedList | None
     additions: MappedList | None
     fault: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return all(part is None or part.is_empty for part in (self.compiled, self.additions))
 
 
 class LocalLists:
@@ -71,6 +79,7 @@ class LocalLists:
     def __init__(self, data: Path) -> None:
         self.folder = data / FOLDER
         self._lists: tuple[_List, ...] = ()
+        self._wanted: frozenset[Identity] = frozenset()
         self._stamp: tuple[int, int, int] | None = None
         self.undeclared: tuple[str, ...] = ()
 
@@ -84,6 +93,15 @@ class LocalLists:
         """The lists whose compiled files cannot be used, and why."""
         return tuple((each.served.name, each.fault) for each in self._lists if each.fault)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to look up and nothing that fails to be looked up."""
+        return not self._wanted and not any(each.fault for each in self._lists)
+
+    def wants(self, *identities: Identity) -> bool:
+        """Whether a list has entries and is asked about one of these identities."""
+        return not self._wanted.isdisjoint(identities)
+
     def refresh(self) -> bool:
         """Take over what the keeper wrote; return whether anything did change."""
         stamp = _stamp(self.folder / manifest.FILE)
@@ -96,7 +114,9 @@ class LocalLists:
             return False
         before = {each.served.compiled: each.compiled for each in self._lists if each.compiled is not None}
         before |= {each.served.additions: each.additions for each in self._lists if each.additions is not None}
-        self._lists = tuple(self._opened(each, before) for each in served)
+        lists = tuple(self._opened(each, before) for each in served)
+        self._wanted = frozenset(of for each in lists if not each.is_empty for of in each.identities)
+        self._lists = lists
         self._stamp = stamp
         return True
 
@@ -109,25 +129,31 @@ class LocalLists:
             except (TornListError, OSError) as error:
                 mapped[name], fault = None, str(error)
         action = Action[served.action.upper()] if served.action else None
-        return _List(served, action, mapped[served.compiled], mapped[served.additions], fault)
+        identities = frozenset(served.identities) or USUAL_IDENTITIES
+        return _List(served, action, identities, mapped[served.compiled], mapped[served.additions], fault)
 
     def _open(self, name: str) -> MappedList:
         return MappedList.open(self.folder / name)
 
     def look_up(self, questions: Iterable[Question], now: float) -> Answer:
-        """Return what every list says about the identities; ``now`` is UTC seconds."""
+        """Return what every list says about the identities that it is asked about; ``now`` is UTC seconds."""
+        asked = list(questions)
+        return self._answer(((each, [q for q in asked if q.of in each.identities]) for each in self._lists), now)
+
+    def anywhere(self, question: Question, now: float) -> Answer:
+        """Return what every list says about an identity, whichever kind it is of: for people who ask."""
+        return self._answer(((each, [question]) for each in self._lists), now)
+
+    def _answer(self, asked: Iterable[tuple[_List, list[Question]]], now: float) -> Answer:
         listings: list[Listing] = []
         unusable: list[tuple[str, str]] = []
-        asked = list(questions)
-        for each in self._lists:
+        for each, questions in asked:
             served = each.served
             if served.until is not None and served.until <= now:
                 continue
             if each.fault:
                 unusable.append((served.name, each.fault))
-            for question in asked:
-                if served.identities and question.of not in served.identities:
-                    continue
+            for question in questions:
                 found = _speaking(each, question, now)
                 if found is not None:
                     listings.append(_listing(each, question, found))

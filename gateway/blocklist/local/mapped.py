@@ -102,6 +102,11 @@ class MappedList:
             raise TornListError(f"{path}: {error}") from error
         return cls(view[start:], head, places)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no entries."""
+        return not (len(self._first4) or len(self._fact6) or len(self._key_hash))
+
     def find(self, question: Question, now: float) -> Found | None:
         """Return the entry that speaks for an identity, an exclusion too; None when none does."""
         for wanted in question.wanted:

@@ -1,0 +1,116 @@
+"""Does this mail lead to, or carry, what is on a list of ours? See RFC 5782 §1.
+
+Looked up in the local lists (``blocklists/``) are the links of text and HTML as URLs and by their hosts and addresses,
+the SHA-256 of each attachment as decoded, and, where a list names ``name-server`` among its identities, the name
+servers of the reverse-path's and the authors' domains. An allow list takes back only what it lists itself. Nothing is
+decoded that no list has entries for. Asked for mail from outside only.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from gateway.blocklist.listing import Identity
+from gateway.blocklist.local.finding import ON, RESULTS, findings
+from gateway.blocklist.local.lists import LocalLists
+from gateway.blocklist.local.question import Question, ask_digest, ask_name, ask_url
+from gateway.mail.connection import Role
+from gateway.mail.content import Content
+from gateway.mail.text.addresses import mailboxes
+from gateway.mail.text.hosts import registrable
+from gateway.mail.text.urls import Url
+from gateway.mail.transaction import Transaction
+from gateway.policy.action import Action, Ground, Stage
+from gateway.policy.filter import Context, Filter
+from gateway.policy.finding import TEMPERROR, Finding, Findings
+from gateway.rules.parts import Limits, Parts
+
+# Beyond it, decoding and looking for links leaves the loop: some milliseconds.
+_LIGHT_OCTETS = 64 * 1024
+# Attachments of one message; decoded one after another, so that they never lie in memory together.
+_MOST_ATTACHMENTS = 200
+# Domains of the reverse-path and of authors.
+_MOST_DOMAINS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlocklistContentOptions:
+    """``score``: of a listing without ``weight`` and ``action``; ``most``: different links looked up of one message."""
+
+    score: float = 5.0
+    # A look-up costs microseconds; a message with thousands is there to cost them.
+    most: int = 500
+
+
+class BlocklistContent(Filter[BlocklistContentOptions]):
+    """Decodes, looks up in mapped tables, and asks DNS for name servers where a list wants them."""
+
+    stage = Stage.DATA
+    io = True
+    Options: ClassVar[type] = BlocklistContentOptions
+    results: ClassVar[Mapping[str, str]] = RESULTS
+    on: ClassVar[Mapping[str, float | Action]] = ON
+    grounds: ClassVar[Mapping[str, Ground]] = dict.fromkeys(RESULTS, Ground.HARMFUL)
+
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether the mail comes from outside."""
+        return tx.connection.role is Role.MX
+
+    async def examine(self, tx: Transaction, ctx: Context) -> Findings:
+        """Return every listing that no allow list takes back, and what could not be asked."""
+        lists = ctx.service(LocalLists)
+        if lists is None or lists.is_empty or not self.concerns(tx):
+            return None
+        heavy = tx.content.size > _LIGHT_OCTETS
+        read = self._questions(tx.content, lists)
+        questions = await asyncio.to_thread(list, read) if heavy else list(read)
+        failed: list[Finding] = []
+        if lists.wants(Identity.NAME_SERVER):
+            questions += await self._name_servers(tx, ctx, failed)
+        if not questions:
+            return tuple(failed) or None
+        # Lists that cannot answer are told by the filter that is asked about every mail.
+        answer = replace(lists.look_up(questions, ctx.clock.stamp().utc), unusable=())
+        return (*findings(self.name, answer, self.options.score), *failed) or None
+
+    def _questions(self, content: Content, lists: LocalLists) -> Iterator[Question]:
+        if lists.wants(Identity.URL):
+            links = [link for link, _ in Parts(content, Limits(), _no_limit).links if link.host]
+            asked = (ask_url(Identity.URL, _written(link)) for link in links[: self.options.most])
+            yield from {question.text: question for question in asked if question is not None}.values()
+        if lists.wants(Identity.ATTACHMENT):
+            files = [part for part in content.mime.leaves if part.is_attachment]
+            for part in files[:_MOST_ATTACHMENTS]:
+                yield ask_digest(Identity.ATTACHMENT, hashlib.sha256(part.decoded(content)).hexdigest())
+
+    async def _name_servers(self, tx: Transaction, ctx: Context, failed: list[Finding]) -> list[Question]:
+        answers = await asyncio.gather(*(ctx.resolver.query(domain, "NS") for domain in _domains(tx)))
+        failed += [
+            self.found(TEMPERROR, f"name servers of {each.name}: {each.reason}")
+            for each in answers
+            if each.is_temperror
+        ]
+        servers = dict.fromkeys(name for each in answers if each.is_found for name in each.records)
+        asked = (ask_name(Identity.NAME_SERVER, name) for name in servers)
+        return [question for question in asked if question is not None]
+
+
+def _domains(tx: Transaction) -> list[str]:
+    mailbox = tx.envelope.reverse_path.mailbox
+    names = [mailbox.domain] if mailbox else []
+    for found in tx.content.header.get_all("from"):
+        names += [author.domain for author in mailboxes(found.value)]
+    domains = dict.fromkeys(filter(None, map(registrable, names)))
+    return list(domains)[:_MOST_DOMAINS]
+
+
+def _written(link: Url) -> str:
+    host = f"[{link.host}]" if ":" in link.host and not link.host.startswith("[") else link.host
+    port = f":{link.port}" if link.port else ""
+    return f"{link.scheme or 'http'}://{host}{port}{link.path}"
+
+
+def _no_limit() -> None:
+    """Go on: the filter's share of the time budget is what ends it."""
