@@ -2,9 +2,10 @@
 
 README.md tells the reasons and what a crash may lose. ``emit`` appends to a list; encoding and writing happen once a
 batch, in the loop but away from any mail's reply, and one batch is written at a time. Ordinary events wait up to
-BATCH_SECONDS for company; a refusal, a failure or an operator's act is handed over in the same turn of the loop. The
-journal never raises and never holds up the mail: when writing fails it says so once, tries again every RETRY_SECONDS,
-and beyond MAX_PENDING_EVENTS lets new events go, counted in ``dropped``.
+BATCH_SECONDS for company; a refusal of mail, a failure or an operator's act is handed over in the same turn of the
+loop. Connections turned away at the door wait too: under attack there are thousands a second. The journal never raises
+and never holds up the mail: when writing fails it says so once, tries again every RETRY_SECONDS, and beyond
+MAX_PENDING_EVENTS lets new events go, counted in ``dropped``.
 """
 
 import asyncio
@@ -13,7 +14,15 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.journal.codec import encode
-from gateway.journal.events import DeliveryAttempted, Event, EventSink, MessageJudged, SessionClosed, StorageFailed
+from gateway.journal.events import (
+    DeliveryAttempted,
+    Event,
+    EventSink,
+    MessageJudged,
+    SessionClosed,
+    SessionRefused,
+    StorageFailed,
+)
 from gateway.journal.files import DAY_SECONDS, file_name
 from gateway.journal.mentions import pack
 from gateway.storage import Database, Migration, Schema, StorageError, StorageRefused, Write, insert_into
@@ -55,6 +64,8 @@ class Journal:
         self._timer: asyncio.Handle | None = None
         self._timer_is_prompt = False
         self._busy = False
+        # Something that came while a batch was being written cannot wait for company.
+        self._urgent = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failing = False
         self._idle = asyncio.Event()
@@ -72,15 +83,19 @@ class Journal:
             self.dropped += 1
             return
         self._pending.append(event)
-        if self._busy or self._timer_is_prompt:
+        if self._timer_is_prompt:
             return
         prompt = len(self._pending) >= BATCH_EVENTS or not _is_ordinary(event)
+        if self._busy:
+            self._urgent |= prompt
+            return
         if prompt or self._timer is None:
             self._arm(prompt=prompt)
 
     async def flush(self) -> None:
         """Return when everything emitted so far is written, or when writing fails."""
-        if self._pending and not self._busy:
+        if self._pending:
+            self._urgent = True
             self._arm_prompt()
             self._idle.clear()
         await self._idle.wait()
@@ -147,10 +162,13 @@ class Journal:
             self._next_id += len(self._in_hand)
         self._in_hand = []
         self._busy = False
-        if self._pending:
+        prompt, self._urgent = self._urgent or len(self._pending) >= BATCH_EVENTS, False
+        if not self._pending:
+            self._idle.set()
+        elif prompt:
             self._arm_prompt()
         else:
-            self._idle.set()
+            self._arm(prompt=False)
 
     def _fail(self, operation: str, error: BaseException) -> None:
         """Say so once and try again later; whoever waits in ``flush`` waits no longer."""
@@ -200,4 +218,4 @@ def _is_ordinary(event: Event) -> bool:
         return event.reply[:1] == "2" and all(d[1] == "accept" for d in event.dispositions)
     if isinstance(event, DeliveryAttempted):
         return event.status == "sent"
-    return isinstance(event, SessionClosed)
+    return isinstance(event, SessionClosed | SessionRefused)

@@ -87,11 +87,24 @@ async def _set_when_idle(journal, event):
     event.set()
 
 
+async def test_connections_turned_away_wait_for_company_also_behind_a_batch(journal):
+    """Two thousand a second must not be two thousand transactions."""
+    turned_away = SessionRefused(at=NOW, client="192.0.2.1", role="mx", reply="421", reason="limits")
+    journal.emit(turned_away)
+    assert not journal._timer_is_prompt
+    await journal.flush()
+    journal._busy = True
+    journal.emit(turned_away)
+    assert not journal._urgent
+    journal.emit(refused())
+    assert journal._urgent
+    journal._busy = False
+
+
 @pytest.mark.parametrize(
     "event",
     [
         refused(),
-        SessionRefused(at=NOW, client="192.0.2.1", role="mx", reply="421", reason="limits"),
         QueueChanged(at=NOW, operation="drop", recipients=("b@x",), operator="root"),
     ],
     ids=lambda event: event.kind,
