@@ -166,11 +166,13 @@ def _recipient_lines(recipient: "ExplainedRecipient") -> list[str]:
 def _finding_text(finding: "ExplainedFinding") -> str:
     worth: Any = finding.action or (f"{finding.score:+g}" if finding.score else "ignored")
     ground = f"  ground {finding.ground}" if finding.ground else ""
-    return f"{finding.filter} {finding.result}: {_shown(finding.reason)}  {worth}{ground}"
+    # A rule's reason begins with its name, which is its result.
+    said = finding.reason if finding.reason.startswith(finding.result) else f"{finding.result}: {finding.reason}"
+    return f"{finding.filter} {_shown(said)}  {worth}{ground}"
 
 
 def _shown(text: str) -> str:
     """Return text from outside as a terminal may have it."""
-    from gateway.smtp.reply import printable
+    from gateway.admin.lines import printable
 
     return printable(text)

@@ -9,8 +9,9 @@ of the author's.
 8601 §5); and exactly those ``X-Spam-*`` and ``X-Virus-*`` names that are written here, because whoever sorts mail by
 them takes them for ours. Other products' names stay: they claim nothing about us.
 
-Nothing from outside can add a field: every text is printable ASCII (or an address the parser passed), escaped and
-bounded. Lines are folded at 78 octets where there is a space to fold at, and none exceeds 998 (RFC 5322 §2.1.1).
+Nothing from outside can add a field: every text is printable ASCII (or an address the parser passed), escaped or
+encoded (RFC 2047), and bounded. Lines are folded at 78 octets where there is a space to fold at, and none exceeds 998
+(RFC 5322 §2.1.1).
 
 ``Date`` and ``Message-ID`` are never added: content does not change on its way through a relay (RFC 5321 §6.4 leaves
 that to submission).
@@ -21,6 +22,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, groupby, takewhile
 
 from gateway.mail.connection import Connection, TlsFacts
 from gateway.mail.content import Content
@@ -36,7 +38,7 @@ from gateway.smtp.reply import printable
 FOLD_AT = 78
 # A word has no space to fold at; longer ones are cut, so that a line never exceeds 998.
 MAX_WORD = 900
-# What a reason may add to a header section; a screenful.
+# Octets of a reason in a header section; a screenful.
 MAX_REASON = 2000
 # SpamAssassin's own ceiling of X-Spam-Level.
 MAX_LEVEL = 50
@@ -137,9 +139,25 @@ def _folded(words: Sequence[str]) -> str:
 
 
 def text_field(name: str, text: str) -> bytes:
-    """Return a field whose value is free text: escaped, folded and bounded, CR LF included."""
-    words = [word[:MAX_WORD] for word in printable(text)[:MAX_REASON].split()]
+    """Return a field whose value is free text: escaped, encoded, folded and bounded, CR LF included.
+
+    What is printable stays readable: words outside ASCII are encoded-words, which mail readers and Sieve scripts
+    (RFC 5228 §2.7.2) decode.
+    """
+    shown = "".join(c if c.isprintable() else printable(c) for c in text[:MAX_REASON])
+    words = list(_text_words(shown))
+    within = takewhile(lambda length: length <= MAX_REASON, accumulate(len(word) + 1 for word in words))
+    words = words[: len(list(within))]
     return _folded([f"{name}:", *words]).encode("ascii") + b"\r\n"
+
+
+def _text_words(text: str) -> Iterator[str]:
+    # RFC 2047 §6.2: white space between encoded-words is not shown, so words beside each other are encoded as one text.
+    for plain, words in groupby(text.split(), key=str.isascii):
+        if plain:
+            yield from (word[:MAX_WORD] for word in words)
+        else:
+            yield from (word.decode("ascii") for word in _encoded_words(" ".join(words)))
 
 
 def spam_fields(score: float, required: float | None, tests: Iterable[str], *, flagged: bool) -> bytes:
@@ -245,10 +263,14 @@ def _tag_words(tag: str) -> Iterator[bytes]:
     if tag.isascii() and tag.isprintable() and "=?" not in f"{tag}?":
         yield tag.strip()[:FOLD_AT].encode("ascii")
         return
-    # RFC 2047 §6.2: white space between encoded-words is not shown, so the space goes inside; §5: no character is
-    # split.
+    # RFC 2047 §6.2: white space between encoded-words is not shown, so the space goes inside.
+    yield from _encoded_words(tag.strip() + " ")
+
+
+def _encoded_words(text: str) -> Iterator[bytes]:
+    # RFC 2047 §5: no character is split.
     piece = ""
-    for character in tag.strip() + " ":
+    for character in text:
         if len((piece + character).encode("utf-8", "replace")) > _ENCODED_WORD_OCTETS:
             yield _encoded_word(piece)
             piece = ""

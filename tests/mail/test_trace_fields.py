@@ -129,6 +129,14 @@ def test_text_fields_are_printable_folded_and_bounded(text):
         assert len(line) <= 78 or len(line.split()) <= 2
 
 
+def test_text_that_is_not_ascii_is_read_as_it_was_written():
+    reason = 'tag; rule 代开发票: subject "代开 各类发票，优惠" x' + "长" * 40 + "; grounds: advertising\u202e"
+    field = trace_fields.text_field("X-Tidegate-Reason", reason)
+    read = message_from_bytes(field + b"\r\n", policy=policy.default)["X-Tidegate-Reason"]
+    assert read.replace("\t", " ") == reason.replace("\u202e", "\\u202e")
+    assert field.startswith(b"X-Tidegate-Reason: tag; rule =?UTF-8?B?")
+
+
 @pytest.mark.parametrize(
     ("utc", "text"),
     [
