@@ -5,6 +5,8 @@ reverse-path, nobody into another's network. A client's own domain is that of it
 (RFC 8601 §3, iprev).
 """
 
+from functools import lru_cache
+
 from gateway.mail.text.hosts import registrable
 from gateway.state.network import IpAddress, neighbourhood_key, network_key
 
@@ -15,6 +17,8 @@ def client_name_key(client_name: str) -> str:
     return f"name {domain}" if domain else ""
 
 
+# The senders of a busy minute; an entry is some 600 octets.
+@lru_cache(maxsize=4096)
 def standing_names(client: IpAddress, client_name: str, sender_domain: str) -> tuple[str, ...]:
     """Return every name that mail from this client counts under; names that are "" are left out."""
     network = neighbourhood_key(client)

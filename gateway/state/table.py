@@ -19,9 +19,9 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -41,6 +41,8 @@ _NAME_OCTETS = 8
 _NOBODY = bytes(_NAME_OCTETS)
 _PLACES = 8
 _BUCKET_OCTETS = _PLACES * _RECORD.size
+# The names of a busy minute; an entry is some 300 octets.
+_REMEMBERED_NAMES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +66,21 @@ class SharedTable:
     ) -> None:
         self._clock = clock
         self._buckets = places // _PLACES
-        self._file, self._map, self._hash_key = _open(path, self._buckets, random_octets)
+        self._file, self._map, hash_key = _open(path, self._buckets, random_octets)
+        self._place = lru_cache(maxsize=_REMEMBERED_NAMES)(partial(_place, hash_key, self._buckets))
 
     def get(self, name: str) -> Record | None:
         """Return the record of ``name``, None when there is none or it has expired."""
-        key = self._key(name)
-        start = self._bucket(key)
+        key, start = self._place(name)
         at = self._map.find(key, start, start + _BUCKET_OCTETS)
         return self._read(at, self._clock.stamp().utc) if at >= 0 else None
 
     def update(self, name: str, change: Callable[[Record | None], Record]) -> Record:
         """Put what ``change`` makes of the record of ``name`` (None: there is none) in its place, and return it."""
-        key = self._key(name)
-        start = self._bucket(key)
+        key, start = self._place(name)
         now = self._clock.stamp().utc
-        with self._locked(start):
+        fcntl.lockf(self._file, fcntl.LOCK_EX, _BUCKET_OCTETS, start)
+        try:
             at = self._map.find(key, start, start + _BUCKET_OCTETS)
             record = change(self._read(at, now) if at >= 0 else None)
             if at < 0:
@@ -86,6 +88,8 @@ class SharedTable:
                 self._map[at : at + _NAME_OCTETS] = _NOBODY
             _NUMBERS.pack_into(self._map, at + _NAME_OCTETS, record.until, record.first, record.second)
             self._map[at : at + _NAME_OCTETS] = key
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET_OCTETS, start)
         return record
 
     def __len__(self) -> int:
@@ -99,12 +103,6 @@ class SharedTable:
         if not self._map.closed:
             self._map.close()
             os.close(self._file)
-
-    def _key(self, name: str) -> bytes:
-        return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_NAME_OCTETS, key=self._hash_key).digest()
-
-    def _bucket(self, key: bytes) -> int:
-        return _HEADER_OCTETS + int.from_bytes(key, "little") % self._buckets * _BUCKET_OCTETS
 
     def _read(self, at: int, now: float) -> Record | None:
         until, first, second = _NUMBERS.unpack_from(self._map, at + _NAME_OCTETS)
@@ -123,13 +121,11 @@ class SharedTable:
         key, until, _, _ = _RECORD.unpack_from(self._map, at)
         return float("-inf") if key == _NOBODY else float(until)
 
-    @contextmanager
-    def _locked(self, start: int) -> Iterator[None]:
-        fcntl.lockf(self._file, fcntl.LOCK_EX, _BUCKET_OCTETS, start)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, _BUCKET_OCTETS, start)
+
+def _place(hash_key: bytes, buckets: int, name: str) -> tuple[bytes, int]:
+    """Return a name's key and where its bucket begins."""
+    key = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_NAME_OCTETS, key=hash_key).digest()
+    return key, _HEADER_OCTETS + int.from_bytes(key, "little") % buckets * _BUCKET_OCTETS
 
 
 def _open(path: Path, buckets: int, random_octets: Callable[[int], bytes]) -> tuple[int, mmap.mmap, bytes]:
