@@ -11,6 +11,7 @@ from gateway.mail.envelope import Recipient
 from gateway.mail.transaction import Transaction
 from gateway.policy.finding import Finding
 from gateway.rules import extraction
+from gateway.rules.pace import Deadline
 from gateway.rules.parts import Limits, Parts
 from gateway.rules.subjects import split
 from gateway.rules.values import AnyValue
@@ -18,8 +19,6 @@ from gateway.rules.values import AnyValue
 # Filter name → the words it said; a filter's name with a parameter (``dnsbl.zen.example``) where its finding has one.
 Results = Mapping[str, tuple[str, ...]]
 
-# What an 8 KB mail takes is 2 ms; this is reached by nothing but an attack or a machine that stands still.
-BUDGET_SECONDS = 2.0
 # Beyond it, judging leaves the loop: some milliseconds of decoding.
 LIGHT_OCTETS = 64 * 1024
 # So does a small one made of parts: a thousand take 30 ms, and people's mail has a dozen.
@@ -28,10 +27,6 @@ LIGHT_DELIMITERS = 100
 _ABOUT = frozenset({"zone", "list"})
 # Details that say the result more exactly.
 _WORDS = frozenset({"code", "codes", "address", "addresses", "answer", "answers"})
-
-
-class TimeIsUpError(Exception):
-    """The message has had its time. Never leaves this package."""
 
 
 def results_of(findings: Iterable[Finding]) -> Results:
@@ -50,31 +45,6 @@ def results_of(findings: Iterable[Finding]) -> Results:
                 said = dict.fromkeys([finding.result, *words])
                 found.setdefault(f"dnsbl.{about.lower()}", {}).update(said)
     return {name: tuple(words) for name, words in found.items()}
-
-
-class Deadline:
-    """The time a message has: what is spent judging it, not what passes while filters wait for their answers."""
-
-    __slots__ = ("_clock", "_end", "_left")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._left = BUDGET_SECONDS
-        self._end: float | None = None
-
-    def breathe(self) -> None:
-        """Raise ``TimeIsUpError`` when the message has had its time; the first call starts it."""
-        now = self._clock.monotonic()
-        if self._end is None:
-            self._end = now + self._left
-        elif now > self._end:
-            raise TimeIsUpError
-
-    def pause(self) -> None:
-        """Stop the time until the next ``breathe``."""
-        if self._end is not None:
-            self._left = self._end - self._clock.monotonic()
-            self._end = None
 
 
 class _Shared:
@@ -169,10 +139,11 @@ class MailFacts:
         kept[name] = found
         return found
 
+    @property
+    def pace(self) -> Deadline:
+        """The message's time."""
+        return self._shared.deadline
+
     def breathe(self) -> None:
         """Raise ``TimeIsUpError`` when the message has had its time, which begins with the first call."""
         self._shared.deadline.breathe()
-
-    def pause(self) -> None:
-        """Stop the message's time until somebody asks again."""
-        self._shared.deadline.pause()

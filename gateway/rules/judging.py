@@ -9,18 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.policy.rule import Rule
-from gateway.rules.facts import BUDGET_SECONDS, MailFacts, TimeIsUpError
+from gateway.rules.facts import MailFacts
 from gateway.rules.group import CompiledRule, RuleGroup
 from gateway.rules.moment import Moment
 from gateway.rules.nodes import Node
+from gateway.rules.pace import BUDGET_SECONDS, HurryError, TimeIsUpError
 from gateway.rules.values import AnyValue, Text
 
 # A matched text is shown to this length; evidence goes into events and headers.
 MAX_EVIDENCE_CHARACTERS = 80
 # Of one fired rule: three clauses tell why.
 MAX_EVIDENCE = 3
-# Rules judged between two looks at the clock.
-_RULES_A_BREATH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,31 @@ def judge(rules: RuleSet, facts: MailFacts, moment: Moment) -> Outcome:
     Rules that cannot be judged yet at ``moment`` are passed over, but one that could stop the rest ends the judging:
     what stands behind it may not count. So what fires early fires at the end too, and RESULTS has the last word.
     """
+    facts.pace.start(on_loop=False)
+    return _outcome(rules, facts, moment)
+
+
+async def judged(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
+    """Return the outcome for each policy, as the pipeline asks after the final dot.
+
+    A small message is judged at once; a large one, and a small one that takes long after all, in a thread, so that
+    the loop goes on. What is known by then is kept.
+    """
+    if facts.is_light or moment is Moment.ENVELOPE:
+        facts.pace.start(on_loop=True)
+        try:
+            return _each(rules, facts, moment)
+        except HurryError:
+            pass
+    facts.pace.start(on_loop=False)
+    return await asyncio.to_thread(_each, rules, facts, moment)
+
+
+def _each(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
+    return tuple(_outcome(each, facts, moment) for each in rules)
+
+
+def _outcome(rules: RuleSet, facts: MailFacts, moment: Moment) -> Outcome:
     fired: list[Fired] = []
     temperror = ""
     try:
@@ -83,19 +107,9 @@ def judge(rules: RuleSet, facts: MailFacts, moment: Moment) -> Outcome:
         # A spilled content that cannot be read: a broken disk, not a broken mail.
         temperror = f"the content cannot be read: {error.strerror or error}"
     finally:
-        facts.pause()
+        facts.pace.pause()
     stopped = not temperror and bool(fired) and fired[-1].rule.stop
     return Outcome(fired=tuple(fired), stopped=stopped, temperror=temperror, limits=facts.limits)
-
-
-async def judged(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
-    """Return the outcome for each policy, as the pipeline asks after the final dot.
-
-    A small message is judged at once, a large one in a thread, so that the loop goes on.
-    """
-    if facts.is_light or moment is Moment.ENVELOPE:
-        return _each(rules, facts, moment)
-    return await asyncio.to_thread(_each, rules, facts, moment)
 
 
 def evidence_of(node: Node, facts: MailFacts) -> tuple[Evidence, ...]:
@@ -121,19 +135,14 @@ def place_of(value: AnyValue, at: int) -> str:
     return f"{value.place}, character {at + 1}" if at >= 0 and isinstance(value, Text) else value.place
 
 
-def _each(rules: Sequence[RuleSet], facts: MailFacts, moment: Moment) -> tuple[Outcome, ...]:
-    return tuple(judge(each, facts, moment) for each in rules)
-
-
 def _firing(rules: RuleSet, facts: MailFacts, moment: Moment) -> Iterator[CompiledRule]:
     now_utc = facts.clock.stamp().utc
     for group in rules.groups:
         barrier = group.barrier(moment, rules.off, now_utc)
-        for place, number in enumerate(group.candidates(facts, moment)):
+        for number in group.candidates(facts, moment):
             if number > barrier:
                 return
-            if place % _RULES_A_BREATH == 0:
-                facts.breathe()
+            facts.breathe()
             one = group.rules[number]
             if one.counts(rules.off, now_utc) and one.node.holds(facts):
                 yield one

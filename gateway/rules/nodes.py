@@ -74,8 +74,8 @@ class ClauseNode:
         values = facts.values(self.clause.subject)
         if self.check is None:
             return bool(values) is self.clause.values[0]
-        holds = self.check.holds
-        return any(holds(value) for value in values)
+        holds, pace = self.check.holds, facts.pace
+        return any(holds(value, pace) for value in values)
 
     def owners(self, facts: MailFacts) -> int:
         """Return the owners of the values that pass, a bit each."""
@@ -83,7 +83,7 @@ class ClauseNode:
             return -1 if self.holds(facts) else 0
         owners = 0
         for value in facts.values(self.clause.subject):
-            if not owners >> value.owner & 1 and self.check.holds(value):
+            if not owners >> value.owner & 1 and self.check.holds(value, facts.pace):
                 owners |= 1 << value.owner
         return owners
 
@@ -92,8 +92,8 @@ class ClauseNode:
         if self.check is None:
             return None
         for value in facts.values(self.clause.subject):
-            if self.check.holds(value):
-                return value, self.check.matched(value)
+            if self.check.holds(value, facts.pace):
+                return value, self.check.matched(value, facts.pace)
         return None
 
     def clauses(self) -> Iterator["ClauseNode"]:

@@ -13,6 +13,7 @@ from typing import Protocol
 from gateway.policy.rule import Clause, Value
 from gateway.rules.likeness import Domains, Names
 from gateway.rules.networks import NetworkSet
+from gateway.rules.pace import Pace
 from gateway.rules.patterns import Pattern
 from gateway.rules.subjects import TEXTS, Kind, Subject
 from gateway.rules.values import AnyValue, Text, Thing, address_key, domain_key, fold
@@ -70,11 +71,11 @@ Matched = tuple[str, int]
 class Check(Protocol):
     """One operator with its values."""
 
-    def holds(self, value: AnyValue, /) -> bool:
+    def holds(self, value: AnyValue, pace: Pace, /) -> bool:
         """Tell whether the value passes."""
         ...
 
-    def matched(self, value: AnyValue, /) -> Matched:
+    def matched(self, value: AnyValue, pace: Pace, /) -> Matched:
         """Return what made a value pass that passes."""
         ...
 
@@ -110,10 +111,10 @@ class _Member:
     def __init__(self, keys: frozenset[str]) -> None:
         self._keys = keys
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, _pace: Pace) -> bool:
         return not self._keys.isdisjoint(_text(value).keys)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, _pace: Pace) -> Matched:
         return _text(value).shown, -1
 
 
@@ -126,11 +127,11 @@ class _Literals:
     def find(self, folded: str, literal: str) -> int:
         return folded.find(literal)
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, _pace: Pace) -> bool:
         folded = _text(value).folded
         return any(self.find(folded, literal) >= 0 for literal in self._literals)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, _pace: Pace) -> Matched:
         text = _text(value)
         found = ((self.find(text.folded, literal), literal) for literal in self._literals)
         start, literal = next(pair for pair in found if pair[0] >= 0)
@@ -156,13 +157,13 @@ class _Matches:
     def __init__(self, clause: Clause) -> None:
         self._patterns = tuple(Pattern(text) for text in _texts(clause.values))
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, pace: Pace) -> bool:
         octets = _text(value).octets
-        return any(pattern.search(octets) is not None for pattern in self._patterns)
+        return any(pattern.search(octets, pace) is not None for pattern in self._patterns)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, pace: Pace) -> Matched:
         octets = _text(value).octets
-        start, end = next(found for pattern in self._patterns if (found := pattern.search(octets)) is not None)
+        start, end = next(found for pattern in self._patterns if (found := pattern.search(octets, pace)) is not None)
         return octets[start:end].decode("utf-8", "replace"), len(octets[:start].decode("utf-8", "replace"))
 
 
@@ -170,13 +171,13 @@ class _RawMatches:
     def __init__(self, clause: Clause) -> None:
         self._patterns = tuple(Pattern(text, octets=True) for text in _texts(clause.values))
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, pace: Pace) -> bool:
         raw = _text(value).raw
-        return raw is not None and any(pattern.search(raw) is not None for pattern in self._patterns)
+        return raw is not None and any(pattern.search(raw, pace) is not None for pattern in self._patterns)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, pace: Pace) -> Matched:
         raw = _text(value).raw or b""
-        start, end = next(found for pattern in self._patterns if (found := pattern.search(raw)) is not None)
+        start, end = next(found for pattern in self._patterns if (found := pattern.search(raw, pace)) is not None)
         return raw[start:end].decode("ascii", "backslashreplace"), start
 
 
@@ -185,10 +186,10 @@ class _Similar:
         wanted = _texts(clause.values)
         self._wanted: Names | Domains = Domains(wanted) if kind is Kind.DOMAIN else Names(wanted)
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, _pace: Pace) -> bool:
         return self._wanted.resemble(_text(value).shown)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, _pace: Pace) -> Matched:
         return _text(value).shown, -1
 
 
@@ -198,10 +199,10 @@ class _Thing:
     def test(self, value: object) -> bool:
         raise NotImplementedError
 
-    def holds(self, value: AnyValue) -> bool:
+    def holds(self, value: AnyValue, _pace: Pace) -> bool:
         return isinstance(value, Thing) and self.test(value.value)
 
-    def matched(self, value: AnyValue) -> Matched:
+    def matched(self, value: AnyValue, _pace: Pace) -> Matched:
         found = value.value if isinstance(value, Thing) else ""
         return (f"{found:g}" if isinstance(found, float) else str(found).lower()), -1
 

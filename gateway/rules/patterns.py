@@ -5,13 +5,17 @@ A pattern of ``matches`` runs on UTF-8 octets of the text as shown, one of ``raw
 rules a message makes a few dozen look, and the others cost neither time nor memory.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import re2
 
-# RE2's own default is 8 MiB for one pattern's program and state cache together; a tenth of it holds every pattern an
-# administrator writes by hand, and ten thousand hostile ones at a time stay below a gigabyte.
-MAX_PATTERN_MEMORY = 1024 * 1024
+from gateway.rules.pace import MAX_STEPS, UNHURRIED, Pace
+
+# RE2's own default is 8 MiB for one pattern's program and state cache together. A sixteenth holds every pattern an
+# administrator writes by hand, as fast, and of three thousand in use none can grow far; what needs more is refused.
+MAX_PATTERN_MEMORY = 512 * 1024
+# Pieces of a text too long for one search overlap, so that a match of ordinary length lies in one.
+OVERLAP_OCTETS = 4096
 
 # Longer ones are generated; `in_list` is for those.
 MAX_PATTERN_CHARACTERS = 2_000
@@ -24,30 +28,49 @@ class PatternError(ValueError):
 class Pattern:
     """One pattern; equal in meaning wherever it is used, so that equal ones can share an object."""
 
-    __slots__ = ("_compiled", "octets", "source")
+    __slots__ = ("_compiled", "_steps", "octets", "source")
 
     def __init__(self, source: str, *, octets: bool = False) -> None:
         self.source = source
         self.octets = octets
         self._compiled: Any = None
+        self._steps = 1
 
-    def search(self, octets: bytes) -> tuple[int, int] | None:
-        """Return the range of the leftmost match, or None."""
+    def search(self, octets: bytes, pace: Pace = UNHURRIED) -> tuple[int, int] | None:
+        """Return the range of the leftmost match, or None.
+
+        A text that could take more than MAX_STEPS is searched in pieces; a match longer than their overlap may be
+        missed then.
+        """
         if self._compiled is None:
-            self._compiled = _compile(self.source, octets=self.octets)
-        found = self._compiled.search(octets)
-        return None if found is None else found.span()
+            self.compiled()
+        reach = MAX_STEPS // self._steps
+        pace.spend(min(len(octets), reach) * self._steps)
+        if len(octets) <= reach:
+            found = self._compiled.search(octets)
+            return None if found is None else found.span()
+        return self._search_pieces(octets, reach, pace)
+
+    def _search_pieces(self, octets: bytes, reach: int, pace: Pace) -> tuple[int, int] | None:
+        stride = reach - min(OVERLAP_OCTETS, reach // 2)
+        for start in range(0, len(octets), stride):
+            found = self._compiled.search(octets, start, start + reach)
+            if found is not None:
+                return cast("tuple[int, int]", found.span())
+            pace.breathe()
+        return None
 
     def compiled(self) -> "Pattern":
         """Return this pattern, compiled now; raise ``PatternError``."""
         self._compiled = _compile(self.source, octets=self.octets)
+        self._steps = max(1, int(self._compiled.programsize))
         return self
 
     @property
     def is_empty_set(self) -> bool:
         r"""Whether RE2 reduced the pattern to nothing at all (``[^\s\S]``)."""
         # Its program is then the one instruction "fail".
-        return int(self._compiled.programsize) <= 1
+        return self._steps <= 1
 
 
 def _compile(source: str, *, octets: bool) -> Any:

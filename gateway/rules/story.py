@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gateway.policy.rule import Clause, Rule
-from gateway.rules.facts import BUDGET_SECONDS, MailFacts, TimeIsUpError
+from gateway.rules.facts import MailFacts
 from gateway.rules.group import CompiledRule
 from gateway.rules.judging import RuleSet, place_of, shortened
 from gateway.rules.nodes import AllNode, AnyNode, ClauseNode, Node, NotNode, SameNode
+from gateway.rules.pace import BUDGET_SECONDS, TimeIsUpError
 from gateway.rules.values import AnyValue, Text
 
 # Values shown of a clause that did not hold.
@@ -54,6 +55,7 @@ def explain(
     rules: RuleSet, facts: MailFacts, monotonic: Callable[[], float] = time.perf_counter
 ) -> tuple[RuleStory, ...]:
     """Return the story of every rule in order, each condition judged in full, whatever stopped before it."""
+    facts.pace.start(on_loop=False)
     told: list[RuleStory] = []
     stopped = False
     for group in rules.groups:

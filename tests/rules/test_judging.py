@@ -14,11 +14,12 @@ from gateway.mail.content import Content
 from gateway.policy.finding import Finding
 from gateway.policy.rule import Clause, RuleLayer
 from gateway.rules import parts
-from gateway.rules.facts import BUDGET_SECONDS, MailFacts, results_of
+from gateway.rules.facts import MailFacts, results_of
 from gateway.rules.group import compile_layer
 from gateway.rules.judging import MAX_EVIDENCE_CHARACTERS, RuleSet, judge, judged
 from gateway.rules.moment import Moment
 from gateway.rules.nodes import compile_condition
+from gateway.rules.pace import BUDGET_SECONDS, LOOP_SECONDS
 from tests.rules.conftest import group
 
 
@@ -231,6 +232,37 @@ async def test_large_and_small_messages_are_judged_alike(monkeypatch):
         assert mail.is_light is (size == 100)
         outcomes = await judged([rules, RuleSet(())], mail, Moment.RESULTS)
         assert [names(outcome) for outcome in outcomes] == [["a"], []]
+
+
+@pytest.mark.parametrize(("pattern", "leaves"), [("needle.{0,9}", False), ("((a{1,9}){1,9}){1,9}zneedle", True)])
+async def test_a_search_that_may_take_long_leaves_the_loop(pattern, leaves, monkeypatch):
+    threads = []
+
+    async def to_thread(function, *arguments):
+        threads.append(function)
+        return function(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    rules = RuleSet((group(rule("first", "size = { '>' = 1 }") + rule("a", f"text = {{ matches = '{pattern}' }}")),))
+    mail = facts(b"\r\n" + b"a" * 8_000 + b"zneedle")
+    assert mail.is_light
+    (outcome,) = await judged([rules], mail, Moment.RESULTS)
+    assert names(outcome) == ["first", "a"]
+    assert outcome.temperror == ""
+    assert bool(threads) is leaves
+
+
+async def test_a_message_that_takes_long_on_the_loop_goes_on_in_a_thread():
+    class Slow(FakeClock):
+        def monotonic(self):
+            self.advance(LOOP_SECONDS / 3)
+            return super().monotonic()
+
+    toml = "".join(rule(f"r{n}", "not = { subject = 'x' }") for n in range(20))
+    mail = MailFacts(transaction(ENGLISH), {}, Slow(RECEIVED_UTC))
+    (outcome,) = await judged([RuleSet((group(toml),))], mail, Moment.RESULTS)
+    assert len(outcome.fired) == 20
+    assert outcome.temperror == ""
 
 
 def test_a_small_message_of_many_parts_leaves_the_loop():

@@ -3,6 +3,7 @@
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,19 @@ def test_folding_agrees_with_re2_wherever_one_character_folds_to_one():
             match = together[at + found[0] : at + found[1]].decode()
             assert match.casefold() == character.casefold(), (character, match)
             at += found[1]
+
+
+@given(
+    st.sampled_from(["needle", "^a", "b$", r"\bcd\b", "代开.{0,3}发票"]), st.text("abcd needle代开发票", max_size=200)
+)
+def test_a_long_text_in_pieces_has_the_matches_of_the_whole(source, text):
+    octets = text.encode()
+    whole = Pattern(source).search(octets)
+    with pytest.MonkeyPatch.context() as patch:
+        pieces = Pattern(source).compiled()
+        # Some sixty octets a piece.
+        patch.setattr("gateway.rules.patterns.MAX_STEPS", 60 * pieces._steps)
+        assert pieces.search(octets) == whole
 
 
 def test_atoms_are_the_strongest_text_there_is():
