@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.clock import Clock
-from gateway.state.table import Record, SharedTable
+from gateway.state.table import Record, Table
 
 # 262,144 records are 8 MiB: two days of 65,000 new triplets a day beside as many known ones. Those that wait expire
 # first, so a flood of new triplets crowds out its own like before any that has passed.
@@ -68,7 +68,7 @@ class GreylistAnswer:
 class Greylist:
     """The triplets of all workers; a record's numbers are when it was first seen and how often it passed."""
 
-    def __init__(self, table: SharedTable, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
         self._clock = clock
 

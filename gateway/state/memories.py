@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.state.greylist import Greylist
 from gateway.state.penpals import Penpals
 from gateway.state.rates import Rates
 from gateway.state.reputation import Reputation
-from gateway.state.table import SharedTable
+from gateway.state.table import LateTable, SharedTable
 
 
 class Memories:
@@ -29,7 +30,8 @@ class Memories:
 
         try:
             self.rates = Rates(table("rates", rates.PLACES), clock)
-            self.greylist = Greylist(table("greylist", greylist.PLACES), clock)
+            # Most gateways never greylist.
+            self.greylist = Greylist(LateTable(partial(table, "greylist", greylist.PLACES)), clock)
             self.reputation = Reputation(table("reputation", reputation.PLACES), clock)
             self.penpals = Penpals(table("penpals", penpals.PLACES), clock)
             self.deferrals = Deferrals(table("deferrals", deferrals.PLACES), clock)

@@ -4,7 +4,7 @@ One record for each pair of our mailbox and a foreign one, renewed by each mail,
 """
 
 from gateway.clock import Clock
-from gateway.state.table import Record, SharedTable
+from gateway.state.table import Record, Table
 
 # 131,072 records are 4 MiB: the correspondence of some thousand mailboxes over three months; the oldest go first.
 PLACES = 131_072
@@ -15,7 +15,7 @@ LIFETIME_SECONDS = 90 * 86_400.0
 class Penpals:
     """Pairs of addresses in comparison form."""
 
-    def __init__(self, table: SharedTable, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
         self._clock = clock
 

@@ -12,7 +12,7 @@ algorithm can write and counts as none.
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.state.table import Record, SharedTable
+from gateway.state.table import Record, Table
 
 # Clients, networks and names within one rate's period: 65,536 records are 2 MiB, and 32,768 of them fit with next to
 # no eviction; a botnet beyond that has its records of hours ago replaced first.
@@ -30,7 +30,7 @@ class Allowance:
 class Rates:
     """Counts by name; what the names mean is the caller's (``address 192.0.2.1``, ``network 192.0.2.0/24``)."""
 
-    def __init__(self, table: SharedTable, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
         self._clock = clock
 

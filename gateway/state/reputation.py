@@ -7,7 +7,7 @@ records are kept, and what is good or bad, is the observer's (``gateway.app``); 
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.state.table import Record, SharedTable
+from gateway.state.table import Record, Table
 
 # 131,072 records are 4 MiB: the networks and domains of two months at a busy gateway; of those crowded out, the ones
 # not heard of for longest go first.
@@ -41,7 +41,7 @@ class Standing:
 class Reputation:
     """Standings by name; the names are the caller's (``network 192.0.2.0/24``, ``domain example.com``)."""
 
-    def __init__(self, table: SharedTable, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
         self._clock = clock
 

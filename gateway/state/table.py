@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.storage import StorageFull, StorageUnavailable
@@ -52,6 +53,18 @@ class Record:
     until: float
     first: float = 0.0
     second: float = 0.0
+
+
+class Table(Protocol):
+    """Records by name."""
+
+    def get(self, name: str) -> Record | None:
+        """Return the record of ``name``, None when there is none."""
+        ...
+
+    def update(self, name: str, change: Callable[[Record | None], Record]) -> Record:
+        """Put what ``change`` makes of the record of ``name`` in its place, and return it."""
+        ...
 
 
 class SharedTable:
@@ -120,6 +133,27 @@ class SharedTable:
     def _until(self, at: int) -> float:
         key, until, _, _ = _RECORD.unpack_from(self._map, at)
         return float("-inf") if key == _NOBODY else float(until)
+
+
+class LateTable:
+    """A table that is opened, and takes its room on disk, when it is first used; then it may raise StorageError."""
+
+    def __init__(self, opened: Callable[[], SharedTable]) -> None:
+        self._open = opened
+        self._table: SharedTable | None = None
+
+    def get(self, name: str) -> Record | None:
+        """Return the record of ``name``, None when there is none."""
+        return self._opened().get(name)
+
+    def update(self, name: str, change: Callable[[Record | None], Record]) -> Record:
+        """Put what ``change`` makes of the record of ``name`` in its place, and return it."""
+        return self._opened().update(name, change)
+
+    def _opened(self) -> SharedTable:
+        if self._table is None:
+            self._table = self._open()
+        return self._table
 
 
 def _place(hash_key: bytes, buckets: int, name: str) -> tuple[bytes, int]:
