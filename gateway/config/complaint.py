@@ -22,7 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # Keys that configuration.md names and this version does not act on: refused, since a setting without effect is a
 # false promise.
-LATER = frozenset({"antivirus", "clamd"})
+LATER: frozenset[str] = frozenset()
 NOT_YET = "not supported by this version yet; remove it"
 
 MAX_SHOWN_CHARACTERS = 40

@@ -56,6 +56,22 @@ def endpoint(text: str, default_port: int | None = None) -> str:
     return f"{host}:{port}"
 
 
+def scanner_address(text: str) -> str:
+    """Return ``unix:PATH`` or ``host:port`` of a virus scanner as written; ValueError."""
+    if text.startswith("unix:/") and "\0" not in text:
+        return text
+    host, _, port = text.rpartition(":")
+    named = (host.startswith("[") and host.endswith("]")) or (host and ":" not in host)
+    if text.startswith("unix:") or not named or not port_number(port):
+        raise ValueError('a scanner such as "unix:/run/clamav/clamd.ctl" or "127.0.0.1:3310" is wanted')
+    return text
+
+
+def several(value: Any) -> Any:
+    """Return one value as a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 def port_number(text: str) -> int:
     """Return a port from 0 to 65535; ValueError says so."""
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_PORT):
@@ -163,3 +179,4 @@ Endpoint = Annotated[str, AfterValidator(_listening)]
 OptionalEndpoint = Annotated[str, AfterValidator(_listening_or_off)]
 DnsServer = Annotated[str, AfterValidator(_server)]
 Wait = Annotated[str, AfterValidator(_wait)]
+ScannerField = Annotated[str, AfterValidator(scanner_address)]

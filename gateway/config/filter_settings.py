@@ -23,6 +23,9 @@ from gateway.policy.filter import Filter
 from gateway.policy.finding import PERMERROR, TEMPERROR
 
 IGNORE = "ignore"
+# The filter whose options have a table of their own (configuration.md).
+ANTIVIRUS = "antivirus"
+_COMMON = frozenset({"enabled", "on"})
 ACTION_WORDS = tuple(action.word for action in Action)
 # Named in configuration.md and built later: "unknown" would send an administrator looking for a typing error.
 LATER_FILTERS = frozenset({"arc", "dkim", "dmarc", "iprev", "spf"})
@@ -45,9 +48,11 @@ class FilterReader:
         self._catalogue = catalogue
         self._read: dict[Hashable, tuple[FilterSetting, tuple[Complaint, ...]]] = {}
 
-    def read(self, tables: Mapping[str, Any]) -> FilterTable:
-        """Return the settings of a merged ``filters`` table."""
+    def read(self, tables: Mapping[str, Any], antivirus: Mapping[str, Any]) -> FilterTable:
+        """Return the settings of a merged ``filters`` table, and of the ``antivirus`` table beside it."""
         complaints = [self._unknown(name) for name in tables if name not in self._catalogue]
+        tables, wrong = _with_antivirus(tables, antivirus)
+        complaints += wrong
         settings: dict[str, FilterSetting] = {}
         for name, kind in self._catalogue.items():
             table = tables.get(name, {})
@@ -55,7 +60,7 @@ class FilterReader:
                 complaints.append(Complaint(("filters", name), f"a table is wanted, not {shown(table)}"))
                 continue
             settings[name], found = self._setting(name, kind, table)
-            complaints.extend(found)
+            complaints.extend(map(_as_written, found))
         return FilterTable(MappingProxyType(settings), tuple(complaints))
 
     def _unknown(self, name: str) -> Complaint:
@@ -70,6 +75,28 @@ class FilterReader:
         if key not in self._read:
             self._read[key] = _read_filter(name, kind, table)
         return self._read[key]
+
+
+def _with_antivirus(
+    tables: Mapping[str, Any], antivirus: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], list[Complaint]]:
+    """Return the filters' tables with the options that ``[antivirus]`` has, which are written nowhere else."""
+    own = tables.get(ANTIVIRUS, {})
+    if not isinstance(own, Mapping):
+        return tables, []
+    misplaced = [Complaint(("filters", ANTIVIRUS, key), "belongs in [antivirus]") for key in own if key not in _COMMON]
+    common = {key: value for key, value in own.items() if key in _COMMON}
+    options = {key: value for key, value in antivirus.items() if key not in _COMMON}
+    misplaced += [Complaint((ANTIVIRUS, key), "belongs in [filters.antivirus]") for key in antivirus if key in _COMMON]
+    return {**tables, ANTIVIRUS: options | common}, misplaced
+
+
+def _as_written(complaint: Complaint) -> Complaint:
+    """Return a complaint about the antivirus's options at the place where they are written."""
+    path = complaint.path
+    if path[:2] == ("filters", ANTIVIRUS) and len(path) > 2 and path[2] not in _COMMON:  # noqa: PLR2004 - a key of it
+        return Complaint(path[1:], complaint.text)
+    return complaint
 
 
 def frozen(value: Any) -> Hashable:
@@ -110,6 +137,8 @@ def _read_filter(
     given = {key: value for key, value in table.items() if key not in {"enabled", "on"}}
     options, wrong = _read_options(kind.Options, given)
     complaints += [Complaint((*here, *c.path), c.text) for c in wrong]
+    if options is not None and (reactions := kind(options).reactions):
+        on = MappingProxyType({**on, **reactions})
     return FilterSetting(name=name, enabled=enabled is True, options=options, on=on), tuple(complaints)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.config.filter_settings import on_words, options_table
+from gateway.config.filter_settings import ANTIVIRUS, on_words, options_table
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import Path
 from gateway.config.units import format_size
@@ -36,8 +36,13 @@ def policy_table(policy: DomainPolicy) -> dict[str, Any]:
             **off,
             "subject_tag": policy.subject_tag,
         },
+        **({ANTIVIRUS: options_table(policy.filters[ANTIVIRUS].options)} if ANTIVIRUS in policy.filters else {}),
         "filters": {
-            name: {"enabled": setting.enabled, **options_table(setting.options), "on": on_words(setting.on)}
+            name: {
+                "enabled": setting.enabled,
+                **(options_table(setting.options) if name != ANTIVIRUS else {}),
+                "on": on_words(setting.on),
+            }
             for name, setting in policy.filters.items()
         },
     }

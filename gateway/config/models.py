@@ -8,9 +8,9 @@ builds itself is taken as it is.
 import ssl
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.config.fields import (
     Address,
@@ -20,9 +20,11 @@ from gateway.config.fields import (
     Network,
     OptionalEndpoint,
     PathField,
+    ScannerField,
     Text,
     Wait,
     folder_of,
+    several,
     wrong_at,
 )
 from gateway.config.units import Duration, Rate, RateField, Size
@@ -174,6 +176,27 @@ class Dns(Section):
     cache: int = Field(default=50_000, ge=0)
 
 
+class Clamd(Section):
+    """``[clamd]``: the virus scanners; without an address nothing is scanned."""
+
+    address: Annotated[tuple[ScannerField, ...], BeforeValidator(several)] = ()
+    # To a message of no size; each MiB adds a second.
+    timeout: Duration = 30.0
+    # Of one worker with one scanner: clamd has ten threads (MaxThreads), shared by the workers.
+    sessions: int = Field(default=8, ge=1, le=1000)
+    # Results remembered for ten minutes, about 300 octets each; 0 remembers none.
+    cache: int = Field(default=20_000, ge=0)
+    # contract.md §5: signatures are updated at least weekly.
+    signatures_old: Duration = 3 * 86_400.0
+    signatures_breach: Duration = 7 * 86_400.0
+
+    @model_validator(mode="after")
+    def _old_before_breach(self) -> "Clamd":
+        if self.signatures_old > self.signatures_breach:
+            raise wrong_at(("signatures_old",), "at most signatures_breach is allowed")
+        return self
+
+
 class OwnListings(Section):
     """``[own_listings]``: our sending addresses and the domains of the policies, looked up on lists in the DNS."""
 
@@ -274,6 +297,7 @@ class GatewayConfig(Section):
     smtp: Smtp = Smtp()
     limits: Limits = Limits()
     dns: Dns = Dns()
+    clamd: Clamd = Clamd()
     own_listings: OwnListings = OwnListings()
     queue: Queue = Queue()
     callout: Callout = Callout()

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.config.complaint import Complaint, read_model, shown
 from gateway.config.fields import Folder, domain_name, mailbox
-from gateway.config.filter_settings import FilterReader, frozen
+from gateway.config.filter_settings import ANTIVIRUS, FilterReader, frozen
 from gateway.config.layers import Layered, Table
 from gateway.config.next_hop import MX
 from gateway.config.policy_files import (
@@ -76,7 +76,7 @@ class PolicyReader:
                     )
         policy = self._policy(SharedTable, layered.merged(), layered) if layered.layers else None
         self._rules.check(layered)
-        built_in = DomainPolicy(name=DEFAULT_NAME, filters=self._filters.read({}).settings)
+        built_in = DomainPolicy(name=DEFAULT_NAME, filters=self._filters.read({}, {}).settings)
         # Foreign mail follows the recipient's MX, whatever next hop the configured domains share.
         return replace(policy or built_in, name=DEFAULT_NAME, next_hop=(MX,))
 
@@ -143,7 +143,7 @@ class PolicyReader:
 
     def _policy(self, kind: type[MailboxTable], merged: Table, layered: Layered) -> DomainPolicy | None:
         table = read_model(kind, merged, self._folder)
-        filters = self._filters.read(_table(merged.get("filters")))
+        filters = self._filters.read(_table(merged.get("filters")), _table(merged.get(ANTIVIRUS)))
         wrong: Iterable[Complaint] = self._cross_check(table) if isinstance(table, MailboxTable) else table
         for complaint in (*wrong, *_without_next_hop(kind, merged), *filters.complaints):
             self._add(layered, complaint)

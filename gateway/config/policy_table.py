@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.config.fields import Domain, Folder, Text, wrong_at
+from gateway.config.fields import Domain, Folder, Text, several, wrong_at
 from gateway.config.models import Section
 from gateway.config.next_hop import parse_next_hop
 from gateway.config.units import Size
@@ -47,12 +47,6 @@ def _url(hop: NextHop) -> str:
     return hop.url
 
 
-def _several(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _recipients(text: str) -> str:
     if text in {"any", "callout"} or (text.startswith("list:") and len(text) > len("list:")):
         return text
@@ -82,12 +76,14 @@ class Scores(Section):
 class MailboxTable(Section):
     """The keys of a ``[mailbox."…"]`` table, and the part of a policy that a mailbox may change."""
 
-    next_hop: Annotated[tuple[HopField, ...], BeforeValidator(_several)] = ()
+    next_hop: Annotated[tuple[HopField, ...], BeforeValidator(several)] = ()
     recipients: Recipients = "any"
     max_message: Size | None = None
     scores: Scores = Scores()
     # Read by gateway.config.filter_settings, which knows the filters.
     filters: dict[str, Any] = Field(default_factory=dict)
+    # The options of the filter of that name, read there too.
+    antivirus: dict[str, Any] = Field(default_factory=dict)
     # Read by gateway.config.rule_layers, layer by layer; never here (policy_files.RULES).
     rule: Any = None
     rules_off: tuple[str, ...] = ()
