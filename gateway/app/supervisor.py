@@ -24,6 +24,7 @@ from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
+from gateway.blocklist.local.watch import ListWatch
 from gateway.clock import SystemClock
 from gateway.config.difference import diff, needs_restart
 from gateway.config.loader import load
@@ -60,6 +61,9 @@ class Supervisor:
         self.count = config.workers or len(os.sched_getaffinity(0))
         self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
         self.events = FanOut([self.journal, self.log, self.metrics])
+        self.lists = ListWatch(
+            lambda: self.snapshot.config.blocklists, config.data, clock=self.clock, events=self.events
+        )
         self.workers = Workers([])
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
@@ -77,6 +81,8 @@ class Supervisor:
         if self.http is not None:
             await self._start_http(self.http)
         self._handle_signals()
+        await self._unless_stopped(self.lists.begin())
+        lists = asyncio.create_task(self.lists.run())
         self.workers = Workers(self._slots(bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
@@ -84,7 +90,9 @@ class Supervisor:
         for socks in bound:
             for sock in socks:
                 sock.close()
+        lists.cancel()
         await self._drain(keeping)
+        await asyncio.gather(lists, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
@@ -136,13 +144,16 @@ class Supervisor:
 
     async def _any_ready(self) -> bool:
         """Wait until every worker serves or has failed once; False when none serves, or when we are told to stop."""
-        stop = asyncio.create_task(self._stop.wait())
-        tried = asyncio.create_task(_all_of([slot.tried.wait() for slot in self.workers.slots]))
-        await asyncio.wait({stop, tried}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for task in (stop, tried):
-            task.cancel()
-        await asyncio.gather(stop, tried, return_exceptions=True)
+        await self._unless_stopped(_all_of([slot.tried.wait() for slot in self.workers.slots]))
         return self.workers.any_ready and not self._stop.is_set()
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, until we are told to stop, START_SECONDS at most."""
+        stop, waited = asyncio.create_task(self._stop.wait()), asyncio.create_task(waiting)
+        await asyncio.wait({stop, waited}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stop, waited):
+            task.cancel()
+        await asyncio.gather(stop, waited, return_exceptions=True)
 
     def _greeting(self, bound: Sequence[Sequence[socket.socket]]) -> list[str]:
         config = self.snapshot.config

@@ -25,10 +25,12 @@ from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
 from gateway.app.lists import DnsLists
+from gateway.app.local_lists import keep_fresh
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
 from gateway.blocklist.dns.health import Health
+from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import SystemClock
 from gateway.config.loader import load
 from gateway.config.models import GatewayConfig
@@ -84,7 +86,13 @@ class Worker:
             events=self.events,
         )
         # What filters may ask beside DNS; a room that has more for them adds it here.
-        self.services: dict[type[Any], Any] = {**self.stores.memories.services, Health: self.dns_lists.health}
+        self.local_lists = LocalLists(config.data)
+        self.local_lists.refresh()
+        self.services: dict[type[Any], Any] = {
+            **self.stores.memories.services,
+            Health: self.dns_lists.health,
+            LocalLists: self.local_lists,
+        }
         self.gate = self._compile(snapshot)
         records = dropped_rows(self.clock)
         memories = self.stores.memories
@@ -280,7 +288,12 @@ async def serve(order: WorkerOrder) -> int:
     served.add_done_callback(lambda _: stop.set())
     await worker.start()
     _collect_seldom()
-    beside = [asyncio.create_task(loop) for loop in (worker.housekeeping.run(), worker.dns_lists.run())]
+    loops = (
+        worker.housekeeping.run(),
+        worker.dns_lists.run(),
+        keep_fresh(worker.local_lists, clock=worker.clock, events=worker.events),
+    )
+    beside = [asyncio.create_task(each) for each in loops]
     try:
         await channel.call("ready")
         await stop.wait()

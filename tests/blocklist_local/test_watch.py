@@ -17,7 +17,7 @@ from gateway.journal.sinks import Recorded
 @pytest.fixture
 def watching(place):
     events = Recorded()
-    return place, ListWatch(place.folder, place.data, clock=FakeClock(), events=events), events
+    return place, ListWatch(lambda: place.folder, place.data, clock=FakeClock(), events=events), events
 
 
 async def test_a_change_is_noticed_and_told_and_rest_costs_no_child(watching):
@@ -58,7 +58,7 @@ async def test_mistakes_are_told_with_their_place(watching):
 async def test_a_data_folder_that_cannot_be_written_is_told(watching, tmp_path: Path):
     place, _, events = watching
     (tmp_path / "file").write_text("")
-    found = ListWatch(place.folder, tmp_path / "file", clock=FakeClock(), events=events)
+    found = ListWatch(lambda: place.folder, tmp_path / "file", clock=FakeClock(), events=events)
     place.declare('[[list]]\nname = "local"\n')
     await found.round()
     (event,) = events.events
@@ -86,3 +86,14 @@ async def test_a_child_that_cannot_be_started_is_told(watching, monkeypatch):
 def test_lines_that_are_no_events_are_passed_over():
     lines = [b"warning: something", json.dumps(["no_such_event", 1.0, "[]"]).encode(), b"[1]", b"\xff"]
     assert list(watch._events(b"\n".join(lines))) == []
+
+
+async def test_only_a_first_start_waits_for_lists(watching, monkeypatch):
+    place, found, _ = watching
+    place.declare('[[list]]\nname = "local"\nfile = "local.txt"\n')
+    place.write("local.txt", "192.0.2.7\n")
+    await found.begin()
+    place.lists.refresh()
+    assert place.entries("192.0.2.7") == [("local", "192.0.2.7")]
+    monkeypatch.setattr(found, "round", lambda _: pytest.fail("waited"))
+    await found.begin()

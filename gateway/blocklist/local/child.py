@@ -1,8 +1,8 @@
-"""One round of keeping lists, in a process of its own: ``python -m gateway.blocklist.local.child FOLDER DATA``.
+"""One round of keeping lists, in a process of its own: ``python -m gateway.blocklist.local.child FOLDER DATA [here]``.
 
 Reading a million entries takes seconds of processor time and hundreds of megabytes; here neither is the gateway's, and
-a stranger's list that breaks something breaks this. Prints each event as a line of JSON: [kind, at, data]; exit 75
-when the data folder cannot be written.
+a stranger's list that breaks something breaks this. With ``here`` no source on the web is asked. Prints each event as
+a line of JSON: [kind, at, data]; exit 75 when the data folder cannot be written.
 """
 
 import gc
@@ -15,17 +15,18 @@ from gateway.clock import SystemClock
 from gateway.journal.codec import encode
 from gateway.storage import StorageError
 
+HERE = "here"
 # sysexits.h EX_TEMPFAIL
 _TRY_AGAIN = 75
 
 
-def main(folder: str, data: str) -> int:
+def main(folder: str, data: str, extent: str = "") -> int:
     """Keep once; return the exit status."""
     # Millions of small objects, none of them in a cycle: collecting would take as long as the work.
     gc.disable()
     keeper = ListKeeper(Path(folder), Path(data), clock=SystemClock())
     try:
-        events = keeper.update()
+        events = keeper.update(fetching=extent != HERE)
     except StorageError as error:
         sys.stderr.write(f"{error}\n")
         return _TRY_AGAIN
@@ -35,4 +36,4 @@ def main(folder: str, data: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:4]))

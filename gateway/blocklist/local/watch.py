@@ -7,14 +7,16 @@ Runs in the supervisor, which never touches mail. The workers look for themselve
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gateway.blocklist.local.keeping import ListKeeper
 from gateway.blocklist.local.lists import FOLDER
+from gateway.blocklist.local.manifest import FILE as MANIFEST
 from gateway.clock import Clock
 from gateway.journal.codec import decode
 from gateway.journal.events import Event, EventSink, StorageFailed
+from gateway.storage import StorageError
 
 # How soon a changed file is noticed.
 LOOK_SECONDS = 5.0
@@ -23,23 +25,31 @@ ROUND_SECONDS = 900.0
 # All sources of a round, each with its own time-out, and the compiling.
 CHILD_SECONDS = 900.0
 _ENTRY = "gateway.blocklist.local.child"
+_HERE = "here"
 
 Signature = tuple[tuple[str, int, int], ...]
 
 
 class ListWatch:
-    """``run`` until cancelled; ``folder`` is where lists are declared, ``data`` the gateway's data folder."""
+    """``run`` until cancelled; ``folder`` gives where lists are declared, ``data`` is the gateway's data folder."""
 
-    def __init__(self, folder: Path, data: Path, *, clock: Clock, events: EventSink) -> None:
+    def __init__(self, folder: Callable[[], Path], data: Path, *, clock: Clock, events: EventSink) -> None:
         self._folder, self._data, self._clock, self._events = folder, data, clock, events
-        self._keeper = ListKeeper(folder, data, clock=clock)
         self._seen: Signature | None = None
         self._last = float("-inf")
+
+    async def begin(self) -> None:
+        """Have lists kept before the first mail, where none ever were; else what was kept serves meanwhile."""
+        if not (self._data / FOLDER / MANIFEST).exists():
+            await self.round(_HERE)
 
     async def run(self) -> None:
         """Look for changes, and work when there are any."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except (OSError, StorageError) as error:
+                self._failed(str(error))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> bool:
@@ -54,11 +64,11 @@ class ListWatch:
         self._seen = seen
         return True
 
-    async def round(self) -> None:
+    async def round(self, *extent: str) -> None:
         """Have a child bring every list up to date, and tell what it did."""
         try:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _ENTRY, str(self._folder), str(self._data)),
+                *(sys.executable, "-m", _ENTRY, str(self._folder()), str(self._data), *extent),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -85,12 +95,13 @@ class ListWatch:
         self._events.emit(StorageFailed(at=self._clock.stamp().utc, store=FOLDER, operation="keep", error=why))
 
     def _situation(self) -> tuple[Signature, float | None]:
-        return signature(self._folder), self._keeper.next_due()
+        folder = self._folder()
+        return signature(folder), ListKeeper(folder, self._data, clock=self._clock).next_due()
 
 
 def signature(folder: Path) -> Signature:
     """Return what changes when a file of the folder does."""
-    found = []
+    found = [(str(folder), 0, 0)]
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             status = path.stat()

@@ -1,0 +1,29 @@
+"""The worker's half of local lists: it takes over what the keeper wrote, within seconds and off the loop."""
+
+import asyncio
+import traceback
+
+from gateway.blocklist.local.lists import LocalLists
+from gateway.clock import Clock
+from gateway.journal.events import EventSink, InternalError
+
+# A stat a round; an operator who adds an entry sees it at work before he has typed the next command.
+LOOK_SECONDS = 2.0
+
+
+async def keep_fresh(lists: LocalLists, *, clock: Clock, events: EventSink) -> None:
+    """Refresh until cancelled."""
+    while True:
+        try:
+            # Verifying a list of a million entries takes some milliseconds.
+            await asyncio.to_thread(lists.refresh)
+        except Exception as bug:  # noqa: BLE001 - the loop must survive; the lists as they are serve on
+            events.emit(
+                InternalError(
+                    at=clock.stamp().utc,
+                    where="local lists",
+                    error=f"{type(bug).__name__}: {bug}",
+                    traceback="".join(traceback.format_exception(bug)),
+                )
+            )
+        await asyncio.sleep(LOOK_SECONDS)
