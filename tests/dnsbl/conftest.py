@@ -33,6 +33,8 @@ server:
   do-not-query-localhost: no
   local-zone: "test." nodefault
   local-zone: "refused.test." always_refuse
+  local-data: "mail.good.test. 60 IN A 203.0.113.99"
+  local-data-ptr: "203.0.113.99 60 mail.good.test"
 stub-zone:
   name: "dnsbl.test"
   stub-addr: 127.0.0.1@{rbldnsd}

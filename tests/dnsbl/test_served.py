@@ -80,6 +80,25 @@ def test_the_recipients_policy_decides_about_a_listed_client(gateway, unbound):
     assert not gateway.lines("dns_list_changed", "zone=dnsbl.test")
 
 
+def test_a_clients_verified_name_is_in_received_and_in_its_reputation(gateway, unbound):
+    listener = 'role = "mx"\nproxy_protocol_from = ["127.0.0.1/32"]'
+    policy = to_maildir("named.test", more="[filters.iprev]\nenabled = true\n[filters.reputation]\nleast = 1.0\n")
+    gateway.configure(settings(listener, more=f'[dns]\nservers = ["{unbound}"]\n'), {"named": policy})
+    gateway.start()
+
+    def mail() -> bytes:
+        with Wire(gateway.port()) as wire:
+            wire.send(b"PROXY TCP4 203.0.113.99 127.0.0.1 40000 25\r\n")
+            wire.reply()
+            wire.hello()
+            assert wire.mail("a@named.test", content=message()).startswith("250")
+        return gateway.await_maildir("a@named.test", len(gateway.maildir("a@named.test")) or 1)[-1]
+
+    assert "(mail.good.test [203.0.113.99])" in received(mail())["Received"]
+    # Two mails, and a second for them to be written down: from then on its name is good.
+    until(lambda: b"reputation.good=-1" in mail(), what="a good reputation")
+
+
 def test_links_to_listed_domains_count(gateway, unbound):
     serve(gateway, unbound, {"strict": to_maildir("strict.test", more=DNSBL)})
     assert gateway.mail("a@strict.test", content=message(body="see https://www.spam-domain.test/now")).startswith("250")
