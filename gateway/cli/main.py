@@ -8,6 +8,7 @@ from gateway.cli import (
     audit,
     blocklist,
     config,
+    dkim,
     dnsbl,
     explain,
     init,
@@ -62,3 +63,4 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dnsbl.app, name="dnsbl")
+app.add_typer(dkim.app, name="dkim")

@@ -29,7 +29,7 @@ async def store(
 ) -> SpoolMessage | Reply:
     """Make an accepted transaction durable and return the message, or the reply that says why not."""
     try:
-        message = await listener.custody.store(gate.entry(tx, verdict, filtered))
+        message = await listener.custody.store(await gate.signed(tx, gate.entry(tx, verdict, filtered)))
     except StorageError as error:
         listener.storage_failed("store", error, tx.trace_id)
         return replies.INSUFFICIENT_STORAGE if isinstance(error, StorageFull) else replies.INTERNAL_ERROR

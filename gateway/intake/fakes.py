@@ -86,6 +86,10 @@ class FakeGate:
         ]
         return Verdict(dispositions=tuple(dispositions), reply=self.verdict_reply)
 
+    async def signed(self, tx: Transaction, message: SpoolMessage) -> SpoolMessage:  # noqa: ARG002 - the protocol's
+        """Return the entry as it is."""
+        return message
+
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return the transaction as the spool would keep it."""
         received = tx.received or filtered

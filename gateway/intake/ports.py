@@ -61,6 +61,10 @@ class Gate(Protocol):
         """Return what the spool is to keep of an accepted transaction."""
         ...
 
+    async def signed(self, tx: Transaction, message: SpoolMessage) -> SpoolMessage:
+        """Return an entry with the signatures and seals wanted on what leaves."""
+        ...
+
 
 class Custody(Protocol):
     """The spool, as far as the door uses it."""

@@ -10,12 +10,14 @@ it.
 from collections.abc import Sequence
 
 from gateway.clock import Stamp
+from gateway.dns.resolver import Resolver
 from gateway.mail import trace_fields
 from gateway.mail.connection import Role
 from gateway.mail.envelope import Recipient
 from gateway.mail.rendition import Edit, Rendition
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.admission import Admission, Destination
+from gateway.pipeline.authentication import authentication_fields, with_client_name
 from gateway.pipeline.plan import Plan, Plans
 from gateway.pipeline.weighing import tests, undetermined
 from gateway.policy.action import Action
@@ -39,8 +41,9 @@ _MAX_MESSAGE_ID = 998
 class EntryWriter:
     """Writes entries for one snapshot."""
 
-    def __init__(self, hostname: str, admission: Admission, plans: Plans) -> None:
+    def __init__(self, hostname: str, resolver: Resolver, admission: Admission, plans: Plans) -> None:
         self._hostname = hostname
+        self._resolver = resolver
         self._admission = admission
         self._plans = plans
 
@@ -48,7 +51,7 @@ class EntryWriter:
         """Return the message as the spool is to keep it; ValueError for a verdict that refuses: that is not kept."""
         if verdict.reply is not None:
             raise ValueError("a refused transaction has no entry")
-        renditions = _Renditions(tx, verdict.dispositions, self._hostname)
+        renditions = self._renditions(tx, verdict)
         recipients = []
         for number, disposition in enumerate(verdict.dispositions):
             to = self._admission.destination(disposition.recipient.path.mailbox)
@@ -70,6 +73,11 @@ class EntryWriter:
                 ),
             )
         return _message(tx, verdict, filtered, tuple(recipients), renditions)
+
+    def _renditions(self, tx: Transaction, verdict: Verdict) -> "_Renditions":
+        found = authentication_fields(tx, self._resolver, self._hostname)
+        named = with_client_name(tx, self._resolver)
+        return _Renditions(named, verdict.dispositions, self._hostname, found)
 
     def _customer(self, tx: Transaction, to: Destination) -> str:
         # Mail to a foreign domain is counted for whoever sends it.
@@ -142,12 +150,14 @@ def _route(plan: Plan, to: Destination) -> str:
 class _Renditions:
     """The distinct renditions of one message, in the order in which recipients need them."""
 
-    def __init__(self, tx: Transaction, dispositions: Sequence[Disposition], hostname: str) -> None:
+    def __init__(self, tx: Transaction, dispositions: Sequence[Disposition], hostname: str, found: bytes) -> None:
         self._tx = tx
         self._header = tx.content.header
         self._removals = trace_fields.forged_fields(self._header, hostname)
         only = dispositions[0].recipient.path.mailbox if len(dispositions) == 1 else None
-        self._trace = trace_fields.received_field(tx, only) + f"X-Tidegate-Id: {tx.trace_id}\r\n".encode("ascii")
+        self._trace = (
+            found + trace_fields.received_field(tx, only) + f"X-Tidegate-Id: {tx.trace_id}\r\n".encode("ascii")
+        )
         if tx.connection.role is Role.MX:
             self._trace += _UNSCANNED
         self._known: dict[tuple[bytes, str], int] = {}

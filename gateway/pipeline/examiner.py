@@ -45,6 +45,7 @@ class Examiner:
 
     async def ask_waiting(self, filters: Sequence[AnyFilter], tx: Transaction, found: Found, timings: Timings) -> None:
         """As ``ask``, for filters that wait: all at once, none longer than the budget."""
+        filters = [question for question in filters if question.concerns(tx)]
         if not filters:
             return
         tasks = {question: asyncio.ensure_future(self._timed(question, tx)) for question in filters}

@@ -31,6 +31,7 @@ from gateway.pipeline.inquiry import Heard, Inquiry, Party
 from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
+from gateway.pipeline.signing import Signer
 from gateway.pipeline.verifier import RecipientVerifier
 from gateway.pipeline.weighing import Opinion, weigh
 from gateway.policy.action import Action
@@ -69,7 +70,8 @@ class Gate:
         self._events = events
         self._admission = Admission(config, snapshot.policies, verifier)
         self._plans = Plans(snapshot.policies, filters)
-        self._entries = EntryWriter(config.hostname, self._admission, self._plans)
+        self._entries = EntryWriter(config.hostname, resolver, self._admission, self._plans)
+        self._signer = Signer(snapshot.policies, resolver, config.hostname)
         limits = LoopLimits(
             received_fields=config.limits.received_fields,
             own_received_fields=config.limits.own_received_fields,
@@ -198,6 +200,10 @@ class Gate:
         if not rules.groups:
             return ()
         return story.explain(rules, MailFacts(tx, results_of(findings), self._clock).about(recipient))
+
+    async def signed(self, tx: Transaction, message: SpoolMessage) -> SpoolMessage:
+        """Return an entry with the signatures and seals that its policies want on what leaves."""
+        return message if self._signer.is_idle else await self._signer.signed(tx, message)
 
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""

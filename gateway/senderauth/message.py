@@ -105,6 +105,18 @@ class MessageAuth:
         """Return what has been evaluated, for ``Authentication-Results``."""
         return tuple(_method_results(self._known, str(self._question.client)))
 
+    @property
+    def known_spf(self) -> SpfResult | None:
+        """SPF's result for MAIL FROM where it has been evaluated."""
+        known = self._known.get("spf")
+        return known if isinstance(known, SpfResult) else None
+
+    @property
+    def known_client_name(self) -> str:
+        """The client's name where iprev has been evaluated and passes, else ""."""
+        known = self._known.get("iprev")
+        return known.name if isinstance(known, IprevResult) else ""
+
     async def _dmarc(self) -> DmarcResult:
         author = self.author
         if not author.domain:

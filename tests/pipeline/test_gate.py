@@ -54,10 +54,18 @@ async def test_ordinary_mail_is_taken_and_says_so(bench, tools):
     assert [(d.action, d.score, d.reason) for d in verdict.dispositions] == [(Action.ACCEPT, 0.0, "")]
     ready = {name: kind for name, kind in catalogue().items() if kind.enabled and not kind(kind.Options()).is_idle}
     # Those that wait are asked at their own stage, once.
-    asked = {name for name, kind in ready.items() if not kind.io or kind.stage is Stage.DATA}
+    asked = {
+        name
+        for name, kind in ready.items()
+        if not kind.per_recipient and (not kind.io or (kind.stage is Stage.DATA and kind(kind.Options()).concerns(tx)))
+    }
     assert {name for name, _ in verdict.filter_seconds} == asked
     message = b.gate.entry(tx, verdict, b.clock.stamp())
-    assert rendered(message).split(b"\r\n\t")[0] == (b"Received: from mail.sender.test (unknown [198.51.100.7])")
+    # RFC 8601 §2.1: what was found about the sender stands before our own Received.
+    results, received, rest = rendered(message).partition(b"Received: from ")
+    assert results.startswith(b"Authentication-Results: mx.ours.test;\r\n\tspf=")
+    assert rest.startswith(b"mail.sender.test (unknown [198.51.100.7])\r\n\t")
+    assert received
     assert b"X-Tidegate-Id: 01J8Z3Q4R5S6T7V8W9X0Y1Z2A3\r\n" in rendered(message)
     assert b"X-Virus-Status: Unscanned (no scanner configured)\r\n" in rendered(message)
     assert b"X-Spam" not in rendered(message)
@@ -87,7 +95,8 @@ async def test_invariant_5_content_leaves_identical_below_our_own_fields(bench, 
     message = b.gate.entry(tx, await b.gate.judge_content(tx), b.clock.stamp())
     assert rendered(message).endswith(content)
     ours = rendered(message).removesuffix(content)
-    assert all(line.startswith((b"Received:", b"X-", b"\t")) or not line for line in ours.split(b"\r\n"))
+    names = (b"Authentication-Results:", b"Received-SPF:", b"Received:", b"X-", b"\t")
+    assert all(line.startswith(names) or not line for line in ours.split(b"\r\n"))
     assert message.content.octets is content
 
 
@@ -99,7 +108,8 @@ async def test_invariant_6_forged_copies_are_gone_before_ours_are_written(bench,
     assert out.endswith(tools.MAIL)
     assert (out.count(b"X-Tidegate-Id:"), out.count(b"X-Virus-Status:")) == (1, 1)
     assert b"forged" not in out
-    assert b"Authentication-Results" not in out
+    assert out.count(b"Authentication-Results") == 1
+    assert b"spf=pass" not in out
 
 
 async def test_a_refused_transaction_has_no_entry(bench, tools):

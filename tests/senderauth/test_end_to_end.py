@@ -1,0 +1,353 @@
+"""Over SMTP with a real DNS server: what a sender hears, and what the mailbox's owner can read of it.
+
+The client's address comes by XCLIENT; Unbound has the zones, and is stopped for what happens without it.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import dkim
+import pytest
+
+from gateway.mail.content import Content
+from gateway.policy.signing import SigningKey, generate_key, read_signing_key
+from gateway.senderauth.arc.validate import validate_arc
+from gateway.senderauth.dkim.canonical import SignedMessage
+from gateway.senderauth.dkim.signing import sign_dkim
+from tests.senderauth.material import TextZone
+from tests.system.parts import Gateway, free_port, message, received, settings, to_maildir, trace_id
+
+pytestmark = pytest.mark.real
+
+CLIENT = "198.51.100.7"
+CONFIGURATION = """\
+server:
+  directory: "{folder}"
+  chroot: ""
+  username: ""
+  pidfile: ""
+  use-syslog: no
+  do-daemonize: no
+  interface: 127.0.0.1@{port}
+  do-ip6: no
+  num-threads: 1
+  module-config: "iterator"
+  local-zone: "." static
+{data}
+remote-control:
+  control-enable: no
+"""
+
+
+class Unbound:
+    """A name server that knows the records given and says NXDOMAIN to the rest."""
+
+    def __init__(self, folder: Path, records: Sequence[tuple[str, str, str]]) -> None:
+        self.port = free_port()
+        lines = [f"  local-data: '{name}. 60 IN {kind} {_value(kind, value)}'" for name, kind, value in records]
+        self._file = folder / "unbound.conf"
+        self._file.write_text(CONFIGURATION.format(folder=folder, port=self.port, data="\n".join(lines)))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Unbound":
+        program = shutil.which("unbound", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+        if program is None:
+            pytest.skip("unbound (package unbound) is not installed")
+        self._process = subprocess.Popen([program, "-d", "-c", self._file], stderr=subprocess.PIPE)
+        said = []
+        for line in self._process.stderr:
+            said.append(line.decode(errors="replace"))
+            if "start of service" in said[-1]:
+                return self
+        pytest.fail(f"unbound ended: {''.join(said)}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate(timeout=10)
+            self._process = None
+
+
+def _value(kind: str, value: str) -> str:
+    if kind != "TXT":
+        return value
+    return " ".join(f'"{value[at : at + 200]}"' for at in range(0, len(value), 200))
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[str, SigningKey]:
+    """Return the senders' keys and ours, by domain."""
+    return {
+        domain: read_signing_key(generate_key("rsa"), domain, "s1")
+        for domain in ("honest.test", "box.test", "tag.test", "out.test")
+    }
+
+
+@pytest.fixture(scope="module")
+def records(keys) -> list[tuple[str, str, str]]:
+    return [
+        ("honest.test", "TXT", f"v=spf1 ip4:{CLIENT} -all"),
+        ("_dmarc.honest.test", "TXT", "v=DMARC1; p=reject"),
+        ("strict.test", "TXT", "v=spf1 ip4:192.0.2.1 exp=why.strict.test -all"),
+        ("why.strict.test", "TXT", "%{i} is none of ours"),
+        ("_dmarc.forged.test", "TXT", "v=DMARC1; p=reject"),
+        ("7.100.51.198.in-addr.arpa", "PTR", "mail.honest.test."),
+        ("mail.honest.test", "A", CLIENT),
+        *((key.name, "TXT", key.record) for key in keys.values()),
+    ]
+
+
+@pytest.fixture(scope="module")
+def dns(tmp_path_factory, records) -> Iterator[Unbound]:
+    server = Unbound(tmp_path_factory.mktemp("unbound"), records).start()
+    yield server
+    server.stop()
+
+
+STRICT = '[filters.spf]\non = { fail = "reject" }\n[filters.dmarc]\nhonour = true\n[filters.iprev]\nenabled = true\n'
+
+
+def signing(domain: str, seal: str) -> str:
+    key = f'{{ selector = "s1", file = "../{domain}.pem" }}'
+    return f'[signing]\nkeys = [{key}]\nseal = "{seal}"\n'
+
+
+@pytest.fixture(scope="module")
+def make_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
+    with ExitStack() as stack:
+
+        def make(port: int, keys: dict[str, SigningKey]) -> Gateway:
+            gateway = Gateway(tmp_path_factory.mktemp("gateway"))
+            stack.callback(gateway.destroy)
+            for domain, key in keys.items():
+                (gateway.folder / f"{domain}.pem").write_bytes(_pem(key))
+            subject = '[scores]\nsubject_tag = "[list]"\ntag = 0.1\n[[rule]]\nname = "all"\nscore = 1.0\n'
+            everything = 'when = { subject = { contains = "message" } }\n'
+            gateway.configure(
+                settings(
+                    'role = "mx"\nxclient_from = ["127.0.0.1"]',
+                    'role = "relay"\nnetworks = ["127.0.0.0/8"]',
+                    more=f'[dns]\nservers = ["127.0.0.1:{port}"]\ntimeout = "1s"\n',
+                ),
+                {
+                    "box": to_maildir("box.test", more=STRICT + signing("box.test", "always")),
+                    "tag": to_maildir("tag.test", more=signing("tag.test", "altered") + subject + everything),
+                    "plain": to_maildir("plain.test"),
+                    "out": to_maildir("out.test", more=signing("out.test", "never")),
+                },
+            )
+            return gateway.start()
+
+        yield make
+
+
+def _pem(key: SigningKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - for this line
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    return key.material.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.fixture(scope="module")
+def gateway(make_gateway, dns, keys) -> Gateway:
+    return make_gateway(dns.port, keys)
+
+
+def send(gateway: Gateway, to: str, content: bytes, sender: str = "anna@honest.test", client: str = CLIENT) -> str:
+    """Send one mail from ``client``; return the last reply."""
+    with gateway.connect() as wire:
+        wire.hello()
+        assert wire.say(f"XCLIENT ADDR={client}").startswith("220")
+        wire.hello("mail.honest.test")
+        return wire.mail(to, sender=sender, content=content)
+
+
+def results(stored: bytes) -> str:
+    """Return our Authentication-Results, unfolded."""
+    fields = [str(value) for value in received(stored).get_all("Authentication-Results", [])]
+    ours = [" ".join(value.split()) for value in fields if value.startswith("mx.gate.test;")]
+    assert len(ours) == 1, fields
+    return ours[0]
+
+
+def words(stored: bytes) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\w+)(?= reason| smtp| header| policy|;|$)", results(stored)))
+
+
+async def honest(keys, **more) -> bytes:
+    content = message(author="anna@honest.test", **more)
+    return await sign_dkim(SignedMessage.of(Content(content)), keys["honest.test"], 1_750_000_000) + content
+
+
+async def test_honest_mail_passes_and_says_so(gateway, keys):
+    assert send(gateway, "honest@box.test", await honest(keys)).startswith("250")
+    [stored] = gateway.await_maildir("honest@box.test")
+    said = results(stored)
+    for part in (
+        "iprev=pass",
+        "spf=pass",
+        "smtp.mailfrom=anna@honest.test",
+        "dkim=pass",
+        "header.d=honest.test",
+        "dmarc=pass",
+        "header.from=honest.test",
+    ):
+        assert part in said, said
+    assert stored.index(b"Authentication-Results:") < stored.index(b"Received: from")
+    assert b"Received-SPF: pass" in stored
+
+
+async def test_a_client_that_spf_denies_hears_why(gateway):
+    reply = send(gateway, "denied@box.test", message(), sender="anna@strict.test")
+    assert reply.startswith("550 5.7.23 "), reply
+    assert "strict.test explains: 198.51.100.7 is none of ours" in reply
+
+
+async def test_a_forged_author_is_refused_where_its_domain_wants_that(gateway):
+    forged = message(author="ceo@forged.test")
+    assert send(gateway, "forged@box.test", forged).startswith("550 5.7.26 ")
+    # Where honour is off it is a score.
+    assert send(gateway, "forged@plain.test", forged).startswith("250")
+    [stored] = gateway.await_maildir("forged@plain.test")
+    assert "dmarc=fail" in results(stored)
+    assert "dmarc.reject=6" in str(received(stored)["X-Spam-Status"]).replace("\n", " ")
+
+
+async def test_mail_of_domains_that_publish_nothing_says_none(gateway):
+    assert send(gateway, "none@plain.test", message(author="a@nothing.test"), sender="a@nothing.test").startswith("250")
+    [stored] = gateway.await_maildir("none@plain.test")
+    assert words(stored)["spf"] == "none"
+    assert words(stored)["dmarc"] == "none"
+
+
+async def test_forged_results_of_ours_are_gone_and_others_stay(gateway, keys):
+    forged = b"Authentication-Results: mx.gate.test; spf=pass\r\nAuthentication-Results: other.test; spf=fail\r\n"
+    assert send(gateway, "trace@plain.test", forged + message(author="a@nothing.test")).startswith("250")
+    [stored] = gateway.await_maildir("trace@plain.test")
+    assert "spf=pass smtp.mailfrom" not in results(stored).replace("reason", "")[:40]
+    assert b"Authentication-Results: other.test; spf=fail" in stored
+
+
+FROM_TRICKS = {
+    "two fields": b"From: anna@honest.test\r\nFrom: ceo@forged.test\r\n",
+    "two authors": b"From: anna@honest.test, ceo@forged.test\r\n",
+    "two brackets": b"From: <anna@honest.test> <ceo@forged.test>\r\n",
+    "an address for a name": b"From: ceo@forged.test <anna@honest.test>\r\n",
+    "no end": b'From: "ceo@forged.test <anna@honest.test>\r\n',
+}
+
+
+@pytest.mark.parametrize("trick", FROM_TRICKS)
+async def test_five_from_tricks_never_pass(gateway, trick):
+    content = FROM_TRICKS[trick] + b"Date: Sun, 22 Nov 2026 17:00:00 +0000\r\nMessage-ID: <1@x>\r\n\r\nHello.\r\n"
+    address = f"{trick.replace(' ', '')}@plain.test"
+    assert send(gateway, address, content).startswith("250")
+    [stored] = gateway.await_maildir(address)
+    assert words(stored)["dmarc"] == "permerror"
+
+
+def dns_of(records):
+    texts = {name: value for name, kind, value in records if kind == "TXT"}
+    return lambda name, **_: texts[name.decode().rstrip(".")].encode()
+
+
+async def test_mail_that_our_tag_broke_is_sealed_with_what_we_found(gateway, keys, records):
+    assert send(gateway, "tagged@tag.test", await honest(keys)).startswith("250")
+    [stored] = gateway.await_maildir("tagged@tag.test")
+    stored = stored[stored.index(b"ARC-Seal:") :]
+    assert b"Subject: [list]" in stored
+    look_up = dns_of(records)
+    assert not dkim.verify(stored, dnsfunc=look_up)
+    status, _, reason = dkim.arc_verify(stored, dnsfunc=look_up)
+    assert status == dkim.CV_Pass, reason
+    ours = await validate_arc(
+        TextZone({k: v for k, kind, v in records if kind == "TXT"}), SignedMessage.of(Content(stored))
+    )
+    assert ours.result == "pass"
+    assert "dkim=pass" in ours.sealers[0].results
+    assert ours.sealers[0].domain == "tag.test"
+
+
+async def test_what_is_sealed_always_is_sealed_unaltered(gateway, keys, records):
+    assert send(gateway, "sealed@box.test", await honest(keys)).startswith("250")
+    [stored] = gateway.await_maildir("sealed@box.test")
+    stored = stored[stored.index(b"ARC-Seal:") :]
+    assert dkim.arc_verify(stored, dnsfunc=dns_of(records))[0] == dkim.CV_Pass
+    assert dkim.verify(stored, dnsfunc=dns_of(records))
+
+
+async def test_our_users_mail_is_signed_on_its_way_out(gateway, records):
+    with gateway.connect("relay") as wire:
+        wire.hello()
+        content = message(author="bob@out.test")
+        assert wire.mail("friend@plain.test", sender="bob@out.test", content=content).startswith("250")
+    [stored] = gateway.await_maildir("friend@plain.test")
+    stored = stored[stored.index(b"DKIM-Signature:") :]
+    assert dkim.verify(stored, dnsfunc=dns_of(records))
+    assert b"d=out.test" in stored
+
+
+async def test_authors_that_are_not_ours_are_not_signed_for(gateway):
+    with gateway.connect("relay") as wire:
+        wire.hello()
+        assert wire.mail("stranger@plain.test", content=message(author="x@elsewhere.test")).startswith("250")
+    [stored] = gateway.await_maildir("stranger@plain.test")
+    assert b"DKIM-Signature:" not in stored
+
+
+def test_debians_verifier_agrees(gateway, keys, records, tmp_path):
+    """The seal, by a verifier in another language."""
+    probe = subprocess.run(["perl", "-MMail::DKIM::ARC::Verifier", "-e1"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip("Mail::DKIM (package libmail-dkim-perl) is not installed")
+    assert send(gateway, "perl@tag.test", asyncio.run(honest(keys))).startswith("250")
+    [stored] = gateway.await_maildir("perl@tag.test")
+    texts = tmp_path / "dns.json"
+    texts.write_text(json.dumps({name: value for name, kind, value in records if kind == "TXT"}))
+    script = r"""
+use JSON::PP; use Mail::DKIM::ARC::Verifier; use Mail::DKIM::DNS; use Net::DNS;
+open my $f, '<', $ARGV[0]; local $/; my $dns = decode_json(<$f>);
+no warnings 'redefine';
+*Mail::DKIM::DNS::query = sub {
+  my ($name, $type) = @_; my $text = $dns->{$name}; return unless defined $text;
+  return map { Net::DNS::RR->new(name => $name, type => 'TXT', txtdata => [unpack('(a200)*', $text)]) } 1;
+};
+my $arc = Mail::DKIM::ARC::Verifier->new(); $arc->PRINT(<STDIN>); $arc->CLOSE; print $arc->result_detail;
+"""
+    done = subprocess.run(
+        ["perl", "-e", script, str(texts)],
+        input=stored[stored.index(b"ARC-Seal:") :],
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.startswith(b"pass"), done.stdout + done.stderr
+
+
+async def test_without_dns_nothing_is_called_clean_or_forged(make_gateway, tmp_path, records, keys):
+    server = Unbound(tmp_path, records).start()
+    gateway = make_gateway(server.port, keys)
+    server.stop()
+    reply = send(gateway, "blind@box.test", await honest(keys))
+    assert reply.startswith("250"), reply
+    [stored] = gateway.await_maildir("blind@box.test")
+    said = words(stored)
+    assert {said["spf"], said["dkim"], said["dmarc"]} == {"temperror"}
+    told = str(received(stored)["X-Tidegate-Reason"])
+    assert "undetermined" in told
+    assert "dkim honest.test" in told
+    gateway.await_line("message_judged", trace_id(reply))
+
+
+def test_a_gateway_that_is_asked_prints_what_dns_lacks(gateway, dns, keys):
+    answer = gateway.ask("dkim", "check", "out.test", "--json")
+    assert answer.status == 0, answer
+    assert [one["state"] for one in answer.json()["keys"]] == ["published"]
