@@ -86,7 +86,7 @@ def test_replies_are_read_alike_however_they_are_split(octets, expected):
         b"099 a\r\n",
         b"HTTP/1.1 400 Bad Request\r\n",
         b"\x15\x03\x01\x00\x02\x02\x46\n",
-        "２50 a\r\n".encode(),  # noqa: RUF001 - a digit that is not ASCII
+        "２50 a\r\n".encode(),
         b"250-a\r\nb\r\n",
         b"250-a\r\n550 b\r\n",
         b"250-a\r\n\r\n",
