@@ -21,13 +21,15 @@ from gateway.config.policy_files import (
     mailbox_layers,
 )
 from gateway.config.policy_set import PolicyFile, PolicySet
-from gateway.config.policy_table import MailboxTable, PolicyTable, SharedTable
+from gateway.config.policy_table import MailboxTable, PolicyTable, SharedTable, SigningTable
 from gateway.config.problem import ConfigError, Problem, dotted
 from gateway.config.recipient_list import ListReader
 from gateway.config.rule_layers import PolicyRules, RuleReader
+from gateway.config.signing_keys import read_signing
 from gateway.config.source import Source
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
+from gateway.policy.signing import NO_SIGNING, Signing
 from gateway.policy.verdict import Thresholds
 from gateway.smtp.address import Mailbox
 
@@ -137,7 +139,15 @@ class PolicyReader:
         if key not in seen:
             own = self._policy(MailboxTable, merged, layers)
             seen[key] = (
-                own and domain and replace(own, name=domain.name, domains=domain.domains, customer=domain.customer)
+                own
+                and domain
+                and replace(
+                    own,
+                    name=domain.name,
+                    domains=domain.domains,
+                    customer=domain.customer,
+                    signing=domain.signing,
+                )
             )
         return seen[key]
 
@@ -151,6 +161,7 @@ class PolicyReader:
         rules = self._rules.read(layered)
         if not isinstance(table, MailboxTable):
             return None
+        signing = self._signing(table.signing, layered) if isinstance(table, PolicyTable) else NO_SIGNING
         return DomainPolicy(
             name="",
             domains=table.domains if isinstance(table, PolicyTable) else (),
@@ -163,7 +174,15 @@ class PolicyReader:
             filters=filters.settings,
             rules=rules.layers,
             rules_off=rules.off,
+            signing=signing,
         )
+
+    def _signing(self, table: SigningTable, layered: Layered) -> Signing:
+        written = [(key.selector, key.file, key.since) for key in table.keys]
+        signing, complaints = read_signing(written, table.seal, layered, self._lists)
+        for complaint in complaints:
+            self._add(layered, complaint)
+        return signing
 
     def _cross_check(self, table: MailboxTable) -> Iterator[Complaint]:
         if table.max_message and self._max_message and table.max_message > self._max_message:

@@ -18,7 +18,7 @@ RULES = frozenset({"rule"})
 MAILBOX = frozenset({"mailbox"}) | RULES
 # What default.toml cannot say for others, and what a policy says once for all its mailboxes.
 PER_FILE = frozenset({"domains", "mailbox"}) | RULES
-PER_POLICY = frozenset({"customer", "domains", "mailbox"}) | RULES
+PER_POLICY = frozenset({"customer", "domains", "mailbox", "signing"}) | RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Defaults here are the built-in layer.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,11 +13,13 @@ from pydantic import (
     PlainValidator,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from gateway.config.fields import Domain, Folder, Text, several, wrong_at
 from gateway.config.models import Section
 from gateway.config.next_hop import parse_next_hop
+from gateway.config.signing_keys import day, selector
 from gateway.config.units import Size
 from gateway.policy.domain_policy import NextHop
 
@@ -95,10 +97,32 @@ class SharedTable(MailboxTable):
     customer: Text = ""
 
 
+class KeyTable(Section):
+    """One of ``[signing] keys``; ``file`` is read by gateway.config.signing_keys."""
+
+    selector: Annotated[str, AfterValidator(selector)]
+    file: Text
+    since: Annotated[str, AfterValidator(day)] = ""
+
+
+class SigningTable(Section):
+    """``[signing]``: keys for DKIM signatures and ARC seals, and when mail to these domains is sealed."""
+
+    keys: tuple[KeyTable, ...] = ()
+    seal: Literal["never", "altered", "always"] = "never"
+
+    @model_validator(mode="after")
+    def _with_a_key(self) -> Self:
+        if self.seal != "never" and not self.keys:
+            raise wrong_at(("seal",), 'needs a key in keys; "never" is allowed without')
+        return self
+
+
 class PolicyTable(SharedTable):
     """The keys of a policy file, but ``mailbox``."""
 
     domains: tuple[Domain, ...]
+    signing: SigningTable = SigningTable()
 
     @field_validator("domains", mode="after")
     @classmethod
