@@ -32,10 +32,10 @@ def unmount(folder: Path) -> None:
 
 @pytest.fixture
 def gateway(new_gateway: Callable[[], Gateway]) -> Iterator[Gateway]:
-    """A gateway whose data are on a file system of 24 MiB of their own; dead.test's server is not there."""
+    """A gateway whose data are on a file system of 48 MiB of their own; dead.test's server is not there."""
     found = new_gateway()
     found.data.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(found.data))
+    run("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(found.data))
     try:
         yield found
     finally:
