@@ -38,11 +38,19 @@ class Rates:
         """Book one event and return True, or False (and book nothing) when there is no room for it."""
         if not allowance.count:
             return True
-        # Most are within their rate, and looking is cheaper than locking.
-        if self._owed(name, allowance) + _interval(allowance) > allowance.seconds:
-            return False
-        self._book(name, allowance, _interval(allowance), allowance.seconds)
-        return True
+        now = self._clock.stamp()
+        interval = allowance.seconds / allowance.count
+        allowed = False
+
+        def booked(record: Record | None) -> Record:
+            nonlocal allowed
+            owed = _owed(record, now.monotonic, allowance) + interval
+            allowed = owed <= allowance.seconds
+            # What is over the limit costs nothing: the record stays as it is.
+            return Record(now.utc + owed, now.monotonic + owed) if allowed or record is None else record
+
+        self._table.update(name, booked)
+        return allowed
 
     def charge(self, name: str, allowance: Allowance, cost: float) -> None:
         """Book ``cost`` events' worth whatever is owed already."""
