@@ -13,7 +13,7 @@ from gateway.antivirus.address import ScannerAddress
 from gateway.antivirus.archive.report import ArchiveLimits
 from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.breaker import Health
-from gateway.antivirus.cache import ResultCache
+from gateway.antivirus.cache import MAX_ENTRIES, ResultCache
 from gateway.antivirus.history import SignatureHistory
 from gateway.antivirus.message import MessageScan, MessageScanner
 from gateway.antivirus.scanner import Scanner, ScannerLimits
@@ -38,6 +38,7 @@ class AntivirusSettings:
     ages: AgeLimits = field(default_factory=AgeLimits)
     most_octets: int = 50 * 1024 * 1024
     contact: str = "postmaster"
+    cache_entries: int = MAX_ENTRIES
     history: Path | None = None
 
 
@@ -53,7 +54,9 @@ class _InUse:
     """Everything that one set of settings needs."""
 
     def __init__(self, settings: AntivirusSettings, walker: ArchiveWalker, clock: Clock, events: EventSink) -> None:
-        self.scanners = Scanners([Scanner(a, settings.limits) for a in settings.scanners], ResultCache(clock))
+        self.scanners = Scanners(
+            [Scanner(a, settings.limits) for a in settings.scanners], ResultCache(clock, settings.cache_entries)
+        )
         self.messages = MessageScanner(self.scanners, walker)
         self.history = SignatureHistory(settings.history, clock) if settings.history else None
         watch = WatchSettings(ages=settings.ages, most_octets=settings.most_octets)

@@ -3,24 +3,29 @@
 Recipients whose fields are the same share a rendition, so one transfer serves them. Every rendition removes what was
 forged and puts ours in front; content that begins with white space gets an empty line between
 (``trace_fields.separator``). ``X-Spam-*`` stand where something scored or the mail is marked, ``X-Tidegate-Reason``
-where it is no plain accept or something could not be determined, and mail from outside says that no scanner looked at
-it.
+where it is no plain accept or something could not be determined, ``X-Virus-Status`` says what is known of viruses
+(``pipeline.virus``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gateway.clock import Stamp
+from gateway.config.filter_settings import ANTIVIRUS
 from gateway.dns.resolver import Resolver
 from gateway.mail import trace_fields
 from gateway.mail.connection import Role
 from gateway.mail.envelope import Recipient
 from gateway.mail.rendition import Edit, Rendition
 from gateway.mail.transaction import Transaction
+from gateway.pipeline import virus
 from gateway.pipeline.admission import Admission, Destination
 from gateway.pipeline.authentication import authentication_fields, with_client_name
 from gateway.pipeline.plan import Plan, Plans
+from gateway.pipeline.virus import Host
 from gateway.pipeline.weighing import tests, undetermined
 from gateway.policy.action import Action
+from gateway.policy.finding import Finding
 from gateway.policy.verdict import Disposition, Verdict
 from gateway.smtp.address import ForwardPath
 from gateway.spool.message import MessageStamps, Origin, RecipientState, SpoolMessage, SpoolRecipient
@@ -31,7 +36,6 @@ _STATES = {
     Action.QUARANTINE: RecipientState.QUARANTINED,
     Action.DISCARD: RecipientState.DISCARDED,
 }
-_UNSCANNED = b"X-Virus-Status: Unscanned (no scanner configured)\r\n"
 # The detail by which a filter says how long it had put a recipient off.
 GREYLISTED_SECONDS = "greylisted_seconds"
 # RFC 5322 §2.1.1: no line, and so no Message-ID in one, is longer.
@@ -41,8 +45,8 @@ _MAX_MESSAGE_ID = 998
 class EntryWriter:
     """Writes entries for one snapshot."""
 
-    def __init__(self, hostname: str, resolver: Resolver, admission: Admission, plans: Plans) -> None:
-        self._hostname = hostname
+    def __init__(self, host: Host, resolver: Resolver, admission: Admission, plans: Plans) -> None:
+        self._host = host
         self._resolver = resolver
         self._admission = admission
         self._plans = plans
@@ -52,32 +56,52 @@ class EntryWriter:
         if verdict.reply is not None:
             raise ValueError("a refused transaction has no entry")
         renditions = self._renditions(tx, verdict)
-        recipients = []
+        recipients: list[SpoolRecipient] = []
+        beside: list[SpoolRecipient] = []
         for number, disposition in enumerate(verdict.dispositions):
             to = self._admission.destination(disposition.recipient.path.mailbox)
             plan = self._plans.of(to.policy)
-            recipients.append(
-                SpoolRecipient(
-                    number=number,
-                    recipient=_addressed(disposition.recipient, to),
-                    route=_route(plan, to),
-                    customer=self._customer(tx, to),
-                    state=_STATES[disposition.action],
-                    rendition=renditions.index(disposition, plan),
-                    action=disposition.action.word,
-                    score=disposition.score,
-                    reason=disposition.reason,
-                    due=filtered.utc,
-                    held_since=filtered.utc if disposition.action is Action.QUARANTINE else 0.0,
-                    greylisted_seconds=_greylisted_seconds(disposition),
-                ),
+            copy = SpoolRecipient(
+                number=number,
+                recipient=_addressed(disposition.recipient, to),
+                route=_route(plan, to),
+                customer=self._customer(tx, to),
+                state=_STATES[disposition.action],
+                rendition=renditions.index(disposition, plan),
+                action=disposition.action.word,
+                score=disposition.score,
+                reason=disposition.reason,
+                due=filtered.utc,
+                held_since=filtered.utc if disposition.action is Action.QUARANTINE else 0.0,
+                greylisted_seconds=_greylisted_seconds(disposition),
             )
-        return _message(tx, verdict, filtered, tuple(recipients), renditions)
+            recipients.append(copy)
+            beside += self._beside(copy, disposition, plan, renditions)
+        copies = (*recipients, *(replace(c, number=n) for n, c in enumerate(beside, len(recipients))))
+        return _message(tx, verdict, filtered, copies, renditions)
+
+    def _beside(
+        self, copy: SpoolRecipient, disposition: Disposition, plan: Plan, renditions: "_Renditions"
+    ) -> Iterator[SpoolRecipient]:
+        """Yield what a recipient gets or has kept beside its copy because of a virus."""
+        if virus.keeps_original(disposition, plan):
+            yield replace(
+                copy,
+                state=RecipientState.QUARANTINED,
+                rendition=renditions.original(disposition),
+                action=Action.QUARANTINE.word,
+                reason=f"{virus.ORIGINAL_KEPT}: {disposition.reason}".removesuffix(": "),
+                held_since=copy.due,
+            )
+        elif virus.wants_notice(disposition, plan):
+            octets = virus.notice(renditions.tx, disposition, plan, self._host, copy.due)
+            index = renditions.instead(octets)
+            yield replace(copy, state=RecipientState.QUEUED, rendition=index, action=Action.ACCEPT.word, held_since=0.0)
 
     def _renditions(self, tx: Transaction, verdict: Verdict) -> "_Renditions":
-        found = authentication_fields(tx, self._resolver, self._hostname)
+        found = authentication_fields(tx, self._resolver, self._host.name)
         named = with_client_name(tx, self._resolver)
-        return _Renditions(named, verdict.dispositions, self._hostname, found)
+        return _Renditions(named, verdict.dispositions, self._host, found)
 
     def _customer(self, tx: Transaction, to: Destination) -> str:
         # Mail to a foreign domain is counted for whoever sends it.
@@ -108,6 +132,7 @@ def _message(
             received=received,
             filtered=filtered,
             filter_seconds=verdict.filter_seconds,
+            antivirus_seconds=dict(verdict.filter_seconds).get(ANTIVIRUS, 0.0),
         ),
         content=tx.content,
         octets=tx.content.size,
@@ -117,7 +142,9 @@ def _message(
         role=connection.role.value,
         message_id=message_id.text[:_MAX_MESSAGE_ID] if message_id else "",
         # Never a delivery status notification about content that a policy would not let pass (invariant 4).
-        hostile=any(d.action in (Action.QUARANTINE, Action.DISCARD) for d in verdict.dispositions),
+        hostile=any(
+            d.action in (Action.QUARANTINE, Action.DISCARD) or virus.is_infected(d) for d in verdict.dispositions
+        ),
     )
 
 
@@ -150,17 +177,16 @@ def _route(plan: Plan, to: Destination) -> str:
 class _Renditions:
     """The distinct renditions of one message, in the order in which recipients need them."""
 
-    def __init__(self, tx: Transaction, dispositions: Sequence[Disposition], hostname: str, found: bytes) -> None:
-        self._tx = tx
+    def __init__(self, tx: Transaction, dispositions: Sequence[Disposition], host: Host, found: bytes) -> None:
+        self.tx = tx
+        self._host = host
         self._header = tx.content.header
-        self._removals = trace_fields.forged_fields(self._header, hostname)
+        self._removals = trace_fields.forged_fields(self._header, host.name)
         only = dispositions[0].recipient.path.mailbox if len(dispositions) == 1 else None
         self._trace = (
             found + trace_fields.received_field(tx, only) + f"X-Tidegate-Id: {tx.trace_id}\r\n".encode("ascii")
         )
-        if tx.connection.role is Role.MX:
-            self._trace += _UNSCANNED
-        self._known: dict[tuple[bytes, str], int] = {}
+        self._known: dict[tuple[bytes, str, tuple[Edit, ...]], int] = {}
         self._list: list[Rendition] = []
 
     @property
@@ -171,21 +197,40 @@ class _Renditions:
     def index(self, disposition: Disposition, plan: Plan) -> int:
         """Return the index of the rendition for one recipient."""
         marked = disposition.action is not Action.ACCEPT
-        fields = _verdict_fields(disposition, plan) if disposition.judgements or marked else b""
-        tag = plan.policy.subject_tag if marked else ""
-        key = (fields, tag)
+        fields = self._virus_fields(virus.finding_of(disposition))
+        fields += _verdict_fields(disposition, plan) if disposition.judgements or marked else b""
+        tag = plan.policy.subject_tag if marked else virus.subject_tag(disposition, plan)
+        return self._index(fields, tag, virus.edits(disposition))
+
+    def original(self, disposition: Disposition) -> int:
+        """Return the index of the rendition of a mail before it was cleaned."""
+        finding = virus.finding_of(disposition)
+        return self._index(self._virus_fields(finding and virus.original(finding)), "", ())
+
+    def instead(self, octets: bytes) -> int:
+        """Return the index of a rendition that has ``octets``, a message of ours, in the place of the content."""
+        self._list.append(Rendition.of([Edit(0, 0, self._trace), Edit(0, self.tx.content.size, octets)]))
+        return len(self._list) - 1
+
+    def _virus_fields(self, finding: Finding | None) -> bytes:
+        # Of mail from inside, which nobody expects to be scanned, only what is known is told.
+        told = finding is not None or self.tx.connection.role is Role.MX
+        return virus.status_fields(finding, self._host) if told else b""
+
+    def _index(self, fields: bytes, tag: str, cut: tuple[Edit, ...]) -> int:
+        key = (fields, tag, cut)
         if key not in self._known:
             self._known[key] = len(self._list)
-            self._list.append(self._rendition(fields, tag))
+            self._list.append(self._rendition(fields, tag, cut))
         return self._known[key]
 
-    def _rendition(self, fields: bytes, tag: str) -> Rendition:
-        edits = list(self._removals)
+    def _rendition(self, fields: bytes, tag: str, cut: tuple[Edit, ...]) -> Rendition:
+        edits = [*self._removals, *cut]
         if tag:
             edits += trace_fields.subject_edits(self._header, tag)
             if not self._header.count("subject"):
                 fields += trace_fields.new_subject(tag)
-        edits.append(Edit(0, 0, self._trace + fields + trace_fields.separator(self._tx.content)))
+        edits.append(Edit(0, 0, self._trace + fields + trace_fields.separator(self.tx.content)))
         return Rendition.of(edits)
 
 

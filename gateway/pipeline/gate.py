@@ -18,6 +18,8 @@ from operator import or_
 from typing import Any
 
 from gateway.clock import Clock, Stamp
+from gateway.config.filter_settings import ANTIVIRUS
+from gateway.config.models import GatewayConfig
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import Resolver
 from gateway.journal.events import EventSink, InternalError
@@ -33,6 +35,7 @@ from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.signing import Signer
 from gateway.pipeline.verifier import RecipientVerifier
+from gateway.pipeline.virus import Host
 from gateway.pipeline.weighing import Opinion, weigh
 from gateway.policy.action import Action
 from gateway.policy.catalogue import Catalogue
@@ -69,8 +72,8 @@ class Gate:
         self._clock = clock
         self._events = events
         self._admission = Admission(config, snapshot.policies, verifier)
-        self._plans = Plans(snapshot.policies, filters)
-        self._entries = EntryWriter(config.hostname, resolver, self._admission, self._plans)
+        self._plans = Plans(snapshot.policies, _asked(filters, config))
+        self._entries = EntryWriter(_host(config), resolver, self._admission, self._plans)
         self._signer = Signer(snapshot.policies, resolver, config.hostname)
         limits = LoopLimits(
             received_fields=config.limits.received_fields,
@@ -208,3 +211,15 @@ class Gate:
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""
         return self._entries.write(tx, verdict, filtered)
+
+
+def _asked(filters: Catalogue, config: GatewayConfig) -> Catalogue:
+    """Return the filters that this node can ask: without a scanner there is no antivirus, for no policy."""
+    if config.clamd.address:
+        return filters
+    return {name: kind for name, kind in filters.items() if name != ANTIVIRUS}
+
+
+def _host(config: GatewayConfig) -> Host:
+    contact = config.contact.postmaster or f"postmaster@{config.hostname}"
+    return Host(name=config.hostname, contact=contact, scans=bool(config.clamd.address))

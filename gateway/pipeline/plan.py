@@ -107,7 +107,7 @@ class Plans:
         return self._rules.every(policy)
 
     def _compiled(self, policy: DomainPolicy) -> Plan:
-        enabled = [setting for setting in policy.filters.values() if setting.enabled]
+        enabled = [s for s in policy.filters.values() if s.enabled and s.name in self._catalogue]
         steps = {}
         for order, setting in enumerate(enabled):
             instance = self._instance(setting.name, _options(setting, policy))

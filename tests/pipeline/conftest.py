@@ -116,6 +116,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
         known: Mapping[str, str | Exception] | None = None,
         filters: Mapping[str, type] | None = None,
         asker: Any = None,
+        services: Mapping[type[Any], Any] | None = None,
     ) -> Bench:
         folder = tmp_path / "policies"
         folder.mkdir(exist_ok=True)
@@ -131,6 +132,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
             clock=clock,
             verifier=asker or verifier,
             events=events,
+            services=services,
         )
         return Bench(gate, clock, events, verifier)
 
