@@ -61,6 +61,7 @@ def explain(
 
 async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Explanation":
     from gateway.app.resolving import CurrentResolver
+    from gateway.blocklist.local.lists import LocalLists
     from gateway.clock import SystemClock
     from gateway.filters import catalogue
     from gateway.journal.sinks import Recorded
@@ -70,7 +71,17 @@ async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Ex
 
     clock, verifier = SystemClock(), NotAsked()
     resolver = CurrentResolver(snapshot.config.dns, clock)
-    gate = Gate(snapshot, filters=catalogue(), resolver=resolver, clock=clock, verifier=verifier, events=Recorded())
+    lists = LocalLists(snapshot.config.data)
+    lists.refresh()
+    gate = Gate(
+        snapshot,
+        filters=catalogue(),
+        resolver=resolver,
+        clock=clock,
+        verifier=verifier,
+        events=Recorded(),
+        services={LocalLists: lists},
+    )
     try:
         return await explained(gate, tx, verifier, rules=rules)
     finally:
