@@ -9,11 +9,10 @@ not been changed since the first.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.dns.resolver import Resolver
-from gateway.mail.header import HeaderField
 from gateway.senderauth.arc.sets import ArcSet, collect
 from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.key import MIN_RSA_BITS, KeyFault, PublicKey
@@ -63,12 +62,6 @@ async def validate_arc(resolver: Resolver, message: SignedMessage) -> ArcResult:
     return _failed(fault) if fault else _passed(message, sets, keys)
 
 
-def seal_octets(message: SignedMessage, sets: Iterable[Sequence[HeaderField]], seal: Signature) -> bytes:
-    """Return what a seal is over: the sets' fields, relaxed, and its own with b= empty (RFC 8617 §5.1.1)."""
-    octets = [message.canonical(field, "relaxed") for fields in sets for field in fields]
-    return b"".join(octets) + own_octets(seal)
-
-
 def _failed(reason: str) -> ArcResult:
     return ArcResult(result=Word.FAIL, reason=reason)
 
@@ -89,10 +82,11 @@ def _chain_fault(message: SignedMessage, sets: Sequence[ArcSet], keys: Mapping[s
     fault = _signature_fault(message, newest.message_signature, keys)
     if fault:
         return f"message signature {newest.instance}: {fault}"
-    for count in range(len(sets), 0, -1):
-        fault = _seal_fault(message, sets[:count], keys)
+    digests = _seal_digests(message, sets)
+    for arc_set, digest in zip(reversed(sets), reversed(digests), strict=True):
+        fault = _seal_fault(arc_set.seal, digest, keys)
         if fault:
-            return f"seal {count}: {fault}"
+            return f"seal {arc_set.instance}: {fault}"
     return ""
 
 
@@ -128,14 +122,24 @@ def _signature_fault(message: SignedMessage, signature: Signature, keys: Mapping
     return ""
 
 
-def _seal_fault(message: SignedMessage, sets: Sequence[ArcSet], keys: Mapping[str, Key]) -> str:
-    seal = sets[-1].seal
+def _seal_digests(message: SignedMessage, sets: Sequence[ArcSet]) -> list[bytes]:
+    """Return what each seal is over (RFC 8617 §5.1.1), in one pass: each covers all sets before it."""
+    digests = []
+    before = hashlib.sha256()
+    for arc_set in sets:
+        for field in (arc_set.results, arc_set.message_signature.field):
+            before.update(message.canonical(field, "relaxed"))
+        own = before.copy()
+        own.update(own_octets(arc_set.seal))
+        digests.append(own.digest())
+        before.update(message.canonical(arc_set.seal.field, "relaxed"))
+    return digests
+
+
+def _seal_fault(seal: Signature, digest: bytes, keys: Mapping[str, Key]) -> str:
     key = _key(seal, keys)
     if isinstance(key, KeyFault):
         return key.reason
-    covered = [(s.results, s.message_signature.field, s.seal.field) for s in sets[:-1]]
-    last = (sets[-1].results, sets[-1].message_signature.field)
-    digest = hashlib.sha256(seal_octets(message, [*covered, last], seal)).digest()
     return "" if key.holds(seal.value, digest) else "it does not hold"
 
 

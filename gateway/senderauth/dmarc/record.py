@@ -13,7 +13,9 @@ from urllib.parse import unquote
 
 # RFC 9989 §4.8: dmarc-version = "v" equals %s"DMARC1", first, case-sensitive.
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
-_TAG = re.compile(r"[ \t]*([A-Za-z]+)[ \t]*=[ \t]*([ -:<-~]*?)[ \t]*")
+# RFC 9989 §4.8: dmarc-tag = 1*ALPHA equals 1*dmarc-value
+_NAME = re.compile(r"[A-Za-z]+")
+_VALUE = re.compile(r"[ -:<-~]*")
 # RFC 9989 §4.8: obs-dmarc-report-size is ignored.
 _REPORT_SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
 # A record with more asks us to write to half the world.
@@ -92,10 +94,10 @@ def parse_dmarc(text: str) -> DmarcRecord | None:
 def _tags(text: str) -> Mapping[str, str]:
     tags: dict[str, str] = {}
     for part in text.split(";")[1:]:
-        found = _TAG.fullmatch(part)
+        name, equals, value = (piece.strip(" \t") for piece in part.partition("="))
         # RFC 6376 §3.2, whose syntax this is: no tag twice; here the first counts.
-        if found is not None:
-            tags.setdefault(found[1].lower(), found[2])
+        if equals and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+            tags.setdefault(name.lower(), value)
     return tags
 
 
