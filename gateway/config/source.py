@@ -95,6 +95,9 @@ def read_text(path: FilePath) -> str:
     """Return the file's text (UTF-8, a byte order mark is ignored); raise ``ConfigError``."""
     name = str(path)
     try:
+        # Reading a named pipe or a terminal may wait for ever.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError([Problem(name, 0, "", "is no ordinary file")])
         with path.open("rb") as file:
             octets = file.read(MAX_OCTETS + 1)
     except OSError as error:

@@ -1,5 +1,6 @@
 """What the files say is what holds, for whom, and where it came from."""
 
+import os
 import time
 from pathlib import Path
 
@@ -236,6 +237,13 @@ def test_a_byte_order_mark_is_ignored(tmp_path, catalogue, write_files):
 def test_a_missing_file_is_named(tmp_path, catalogue):
     with pytest.raises(ConfigError, match=r"none.toml: cannot be read: No such file or directory"):
         load(tmp_path / "none.toml", catalogue)
+
+
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path, catalogue, write_files):
+    path = write_files(tmp_path, {"policies/a.toml": POLICY + 'recipients = "list:people.txt"\n'})
+    os.mkfifo(tmp_path / "policies/people.txt")
+    with pytest.raises(ConfigError, match=r"people.txt: is no ordinary file"):
+        load(path, catalogue)
 
 
 def test_the_file_is_found_in_the_documented_order(tmp_path):
