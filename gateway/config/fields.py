@@ -5,7 +5,9 @@ comes in as pydantic's validation context and is absent when the program itself 
 taken as they are.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,7 @@ MAX_REPEATS = 9_999
 # Long enough for any name or telephone number; these texts go into header fields and replies.
 MAX_TEXT_CHARACTERS = 200
 MAX_PORT = 65_535
+_CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 WANTED_ADDRESS = "an address such as anna@example.com is wanted"
 
 
@@ -170,8 +173,29 @@ def _wait(text: str) -> str:
     return text
 
 
+def _clock_time(value: Any) -> time:
+    if isinstance(value, time):
+        return value
+    match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a time of day such as "03:00" is wanted (UTC)')
+    return time(int(match[1]), int(match[2]))
+
+
+def _clock_text(value: time) -> str:
+    return f"{value:%H:%M}"
+
+
+ClockTime = Annotated[
+    time, PlainValidator(_clock_time), PlainSerializer(_clock_text, return_type=str, when_used="json")
+]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network), PlainSerializer(str, when_used="json")]
 PathField = Annotated[Path, PlainValidator(_resolved), PlainSerializer(str, when_used="json")]
+OptionalPath = Annotated[
+    Path | None,
+    PlainValidator(lambda value, info: _resolved(value, info) if value else None),
+    PlainSerializer(str, when_used="json-unless-none"),
+]
 Address = Annotated[str, AfterValidator(_address)]
 Text = Annotated[str, AfterValidator(_printable)]
 Domain = Annotated[str, AfterValidator(domain_name)]

@@ -6,6 +6,7 @@ builds itself is taken as it is.
 """
 
 import ssl
+from datetime import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,11 +15,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from gateway.config.fields import (
     Address,
+    ClockTime,
     DnsServer,
     Domain,
     Endpoint,
     Network,
     OptionalEndpoint,
+    OptionalPath,
     PathField,
     ScannerField,
     Text,
@@ -282,6 +285,37 @@ class Retention(Section):
     quarantine: Duration = 30 * 86_400.0
 
 
+class Backup(Section):
+    """``[backup]``: everything saved, and when (contract.md §7); without a folder nothing is."""
+
+    # A disk of its own, or one of another machine: what lies beside the data goes with it.
+    folder: OptionalPath = None
+    # `tidegate backup key FILE` makes it; without one nothing is encrypted and keys are not saved.
+    key: OptionalPath = None
+    # contract.md §7: incremental daily, full every three days, kept for one month.
+    increment: Duration = Field(default=86_400.0, ge=600.0)
+    full: Duration = Field(default=3 * 86_400.0, ge=600.0)
+    keep: Duration = Field(default=31 * 86_400.0, ge=600.0)
+    # UTC; of no account where increments are less than a day apart.
+    at: ClockTime = time(3, 0)
+    # From a run's beginning: the night is over then.
+    deadline: Duration = Field(default=6 * 3_600.0, ge=1.0)
+    # Octets a second read and copied; 0: as fast as it goes. The mail beside hardly feels 100 MiB.
+    rate: Size = 100 * 1024**2
+    # How often a restore is tried; 0: only by command.
+    drill: Duration = 91 * 86_400.0
+    # A program and its arguments, run after each run, to carry the folder elsewhere.
+    send: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Backup":
+        if self.full < self.increment:
+            raise wrong_at(("full",), "less than increment; a full run would come before every increment")
+        if self.keep < self.full:
+            raise wrong_at(("keep",), "less than full; what is older than keep goes, and nothing would be left")
+        return self
+
+
 class GatewayConfig(Section):
     """The whole of ``tidegate.toml``; relative paths are already resolved against the file's folder."""
 
@@ -304,6 +338,7 @@ class GatewayConfig(Section):
     metrics: Metrics = Metrics()
     log: Log = Log()
     retention: Retention = Retention()
+    backup: Backup = Backup()
 
     @field_validator("max_message", mode="after")
     @classmethod
