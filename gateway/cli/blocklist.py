@@ -4,13 +4,21 @@ import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from gateway.cli.auditing import put_on_record
+from gateway.cli.blocklist_showing import (
+    deadline_text,
+    listing_row,
+    print_additions,
+    print_editions,
+    print_listings,
+    print_lists,
+    say_alarms,
+)
 from gateway.cli.options import (
     EXIT_NEGATIVE,
     ConfigOption,
@@ -20,14 +28,12 @@ from gateway.cli.options import (
     print_json,
     print_problems,
 )
-from gateway.cli.reach import EXIT_UNAVAILABLE, data_folder, on_terminal
+from gateway.cli.reach import EXIT_UNAVAILABLE, data_folder
 
 if TYPE_CHECKING:
-    from gateway.blocklist.listing import Listing
     from gateway.blocklist.local.editions import Edition
     from gateway.blocklist.local.keeping import ListKeeper
     from gateway.blocklist.local.lists import LocalLists
-    from gateway.blocklist.local.manifest import Served
     from gateway.blocklist.local.workdays import WorkingCalendar
     from gateway.journal.events import Event
 
@@ -56,7 +62,7 @@ def list_lists(config: ConfigOption = None, as_json: JsonOption = False) -> None
         rows = [asdict(each) | {"fault": faults.get(each.name, "")} for each in lists.served]
         print_json({"lists": rows, "undeclared": lists.undeclared})
         return
-    _print_lists(lists)
+    print_lists(lists)
 
 
 @app.command()
@@ -78,13 +84,13 @@ def check(
         print_json(
             {
                 "identity": question.text,
-                "listings": [_listing_row(each) for each in answer.listings],
+                "listings": [listing_row(each) for each in answer.listings],
                 "allowed": bool(answer.allowed),
                 "unusable": unusable,
             }
         )
     else:
-        _print_listings(answer.listings)
+        print_listings(answer.listings)
         for name, why in answer.unusable:
             typer.echo(f"{name} cannot answer: {why}", err=True)
     if not answer.listings:
@@ -109,8 +115,8 @@ def history(
         rows = [asdict(each) | {"met": each.met(now)} for each in editions]
         print_json({"editions": rows, "additions": [asdict(each) for each in additions]})
         return
-    _print_editions(editions, now, _calendar(keeper))
-    _print_additions([_addition_row(each) for each in additions])
+    print_editions(editions, now, _calendar(keeper))
+    print_additions(additions)
     if not editions and not additions:
         fail(f"nothing is on record{f' for {name}' if name else ''}")
 
@@ -131,7 +137,7 @@ def add(
     """Put an entry on a list, beside what its source says; it serves within seconds."""
     ends = _until(until)
     keeper = _keeper(config)
-    _say(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))))
+    say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))))
     typer.echo(f"{entry} is on {name} now{f' until {until}' if until else ''}")
     put_on_record(
         data_folder(config), "blocklist add", name, [f"{entry}: {reason}{f', until {until}' if until else ''}"]
@@ -153,7 +159,7 @@ def remove(
     keeper = _keeper(config)
     added = [each for each in _done(lambda: keeper.store.additions(name)) if each.entry == entry and not each.excluded]
     if added:
-        _say(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
+        say_alarms(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
         typer.echo(f"what was added to {name} by command is gone: {entry}")
         put_on_record(data_folder(config), "blocklist remove", name, [entry])
         if not _still_listed(entry, name, config):
@@ -161,7 +167,7 @@ def remove(
         typer.echo(f"the source of {name} says {entry} too", err=True)
     if not reason:
         fail("an entry of the list's source is excluded by --reason REASON", 2)
-    _say(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))))
+    say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))))
     typer.echo(f"{entry} is excluded from {name} now{f' until {until}' if until else ''}")
     put_on_record(data_folder(config), "blocklist remove", name, [f"{entry} excluded: {reason}"])
 
@@ -224,9 +230,9 @@ def update(config: ConfigOption = None) -> None:
 
     keeper = _keeper(config)
     events = _done(keeper.update)
-    _say(events)
+    say_alarms(events)
     lists = _lists(config)
-    _print_lists(lists)
+    print_lists(lists)
     if any(isinstance(event, ListWithheld | ListOverdue) for event in events):
         raise typer.Exit(_EXIT_DATA)
 
@@ -369,125 +375,18 @@ def _who() -> str:
     return user_name(os.getuid())
 
 
-# Printing -------------------------------------------------------------------------------------------------------------
-
-
 def _report(
     keeper: "ListKeeper", edition: "Edition", events: Sequence["Event"], what: str, config: Path | None
 ) -> None:
     from gateway.blocklist.local.editions import State
     from gateway.clock import SystemClock
 
-    _say(events)
+    say_alarms(events)
     told = f"edition {edition.number} of {edition.list}: {edition.state}, {edition.entries} entries"
     if edition.state is State.APPLIED:
         told += f", {edition.added} added, {edition.removed} removed"
-    told += _deadline(edition, SystemClock().stamp().utc, _calendar(keeper))
+    told += deadline_text(edition, SystemClock().stamp().utc, _calendar(keeper))
     typer.echo(told)
     put_on_record(data_folder(config), f"blocklist {what}", edition.list, [told])
     if edition.state is not State.APPLIED:
         raise typer.Exit(_EXIT_DATA)
-
-
-def _deadline(edition: "Edition", now: float, calendar: "WorkingCalendar") -> str:
-    if edition.deadline is None:
-        return ""
-    supposed = "" if edition.deadline_official else " (calendar not official yet: Monday to Friday supposed)"
-    return f"; deadline {calendar.shown(edition.deadline)} {edition.met(now)}{supposed}"
-
-
-def _say(events: Sequence["Event"]) -> None:
-    """Print alarms and bad lines to standard error."""
-    from gateway.journal.events import ListApplied, ListOverdue, ListWithheld
-
-    for event in events:
-        if isinstance(event, ListWithheld):
-            typer.echo(f"{event.list or 'lists.toml'}: {event.state}: {event.reason}", err=True)
-        if isinstance(event, ListWithheld | ListApplied):
-            for problem in event.problems:
-                typer.echo(problem, err=True)
-        if isinstance(event, ListApplied) and event.bad_lines:
-            typer.echo(f"{event.list}: {event.bad_lines} bad lines were skipped", err=True)
-        elif isinstance(event, ListOverdue):
-            typer.echo(f"{event.list}: edition {event.edition} is overdue: {event.reason}", err=True)
-
-
-def _print_lists(lists: "LocalLists") -> None:
-    from gateway.cli.table import print_table
-
-    faults = dict(lists.faults)
-    columns = ("list", "kind", "entries", "added", "edition", "applied", "state", "source", "owner")
-    print_table(columns, [_list_row(each, faults.get(each.name, "")) for each in lists.served])
-    for name in lists.undeclared:
-        typer.echo(f"{name}: not used; neither lists.toml nor a head of its own says what it is", err=True)
-    if not lists.served and on_terminal():
-        typer.echo("no list is declared; see blocklists/README.md")
-
-
-def _list_row(each: "Served", fault: str) -> tuple[str, ...]:
-    state = f"{each.state}: {each.message}" if each.message else each.state
-    bad = f" ({each.bad_lines} bad lines)" if each.bad_lines else ""
-    return (
-        each.name,
-        each.kind,
-        f"{each.entries}{bad}",
-        str(each.added_entries),
-        str(each.edition or "-"),
-        _when(each.applied),
-        f"{state}; unusable: {fault}" if fault else state,
-        each.source or "-",
-        each.owner or "-",
-    )
-
-
-def _listing_row(each: "Listing") -> dict[str, Any]:
-    row = asdict(each)
-    return row | {"action": each.action.word if each.action is not None else None}
-
-
-def _print_listings(listings: Sequence["Listing"]) -> None:
-    from gateway.cli.table import print_table
-
-    rows = [
-        (each.list, each.kind, each.entry, each.value or "-", each.reason or "-", _when(each.since), _when(each.until))
-        for each in listings
-    ]
-    print_table(("list", "kind", "entry", "value", "reason", "since", "until"), rows)
-
-
-def _print_editions(editions: Sequence["Edition"], now: float, calendar: "WorkingCalendar") -> None:
-    from gateway.cli.table import print_table
-
-    rows = [
-        (
-            each.list,
-            str(each.number),
-            each.state,
-            calendar.shown(each.published) + ("" if each.published_known else " (supposed)"),
-            calendar.shown(each.applied) if each.applied is not None else "-",
-            _deadline(each, now, calendar).removeprefix("; deadline ") or "-",
-            f"{each.entries} (+{each.added} -{each.removed})",
-            each.sha256[:12],
-            f"{each.how} {each.who}",
-            each.note or "-",
-        )
-        for each in editions
-    ]
-    columns = ("list", "edition", "state", "published", "applied", "deadline", "entries", "sha256", "by", "note")
-    print_table(columns, rows)
-
-
-def _addition_row(each: Any) -> tuple[str, ...]:
-    ended = f"removed {_when(each.removed_at)} by {each.removed_by}" if each.removed_at is not None else "-"
-    what = "excluded" if each.excluded else "added"
-    return each.list, what, each.entry, _when(each.since), each.who, each.owner, each.reason, _when(each.until), ended
-
-
-def _print_additions(rows: Sequence[tuple[str, ...]]) -> None:
-    from gateway.cli.table import print_table
-
-    print_table(("list", "what", "entry", "since", "by", "owner", "reason", "until", "ended"), rows)
-
-
-def _when(at: float | None) -> str:
-    return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}Z"

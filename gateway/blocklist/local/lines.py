@@ -14,7 +14,7 @@ _COMMENTS = ("#", ";", "//")
 _COMMENT = re.compile(r"\s(?:[#;]|//)\s*")
 _RANGE = re.compile(r"(?<=[0-9a-fA-F:])\s+-\s+(?=[0-9a-fA-F:])")
 _HOSTS = {"0.0.0.0", "127.0.0.1", "::", "::1"}  # noqa: S104 - an address that hosts files block with, not one to bind
-# RFC 2606 §2 has no name for it: what every hosts file maps to itself.
+# What every hosts file maps to this machine.
 _OWN_NAMES = {"localhost", "localhost.localdomain", "local", "broadcasthost", "ip6-localhost", "ip6-loopback", *_HOSTS}
 
 

@@ -67,10 +67,15 @@ class _List:
     compiled: MappedList | None
     additions: MappedList | None
     fault: str = ""
+    torn: bool = False
 
     @property
     def is_empty(self) -> bool:
         return all(part is None or part.is_empty for part in (self.compiled, self.additions))
+
+
+# The keeper writes a manifest, then removes what only the one before it named; more than twice in a row is a bug.
+_ATTEMPTS = 5
 
 
 class LocalLists:
@@ -82,6 +87,8 @@ class LocalLists:
         self._wanted: frozenset[Identity] = frozenset()
         self._stamp: tuple[int, int, int] | None = None
         self.undeclared: tuple[str, ...] = ()
+        # Whether there is nothing to look up, and nothing that fails to be looked up.
+        self.is_empty = True
 
     @property
     def served(self) -> tuple[Served, ...]:
@@ -93,44 +100,52 @@ class LocalLists:
         """The lists whose compiled files cannot be used, and why."""
         return tuple((each.served.name, each.fault) for each in self._lists if each.fault)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to look up and nothing that fails to be looked up."""
-        return not self._wanted and not any(each.fault for each in self._lists)
-
     def wants(self, *identities: Identity) -> bool:
         """Whether a list has entries and is asked about one of these identities."""
         return not self._wanted.isdisjoint(identities)
 
     def refresh(self) -> bool:
         """Take over what the keeper wrote; return whether anything did change."""
-        stamp = _stamp(self.folder / manifest.FILE)
-        if stamp == self._stamp:
-            return False
-        try:
-            served, self.undeclared = read_manifest(self.folder)
-        except ManifestError:
-            # Nothing was ever kept here, or what was is gone: those that are mapped serve on.
-            return False
+        changed = False
+        for _ in range(_ATTEMPTS):
+            stamp = _stamp(self.folder / manifest.FILE)
+            if stamp == self._stamp:
+                break
+            try:
+                served, undeclared = read_manifest(self.folder)
+            except ManifestError:
+                # Nothing was ever kept here, or what was is gone: those that are mapped serve on.
+                break
+            lists = self._all_opened(served)
+            if any(each.torn for each in lists) and _stamp(self.folder / manifest.FILE) != stamp:
+                # The keeper went on meanwhile, and took away what this manifest names.
+                continue
+            self._take_over(lists)
+            self._stamp, self.undeclared, changed = stamp, undeclared, True
+            break
+        return changed
+
+    def _take_over(self, lists: tuple[_List, ...]) -> None:
+        self._wanted = frozenset(of for each in lists if not each.is_empty for of in each.identities)
+        self.is_empty = not self._wanted and not any(each.fault for each in lists)
+        self._lists = lists
+
+    def _all_opened(self, served: tuple[Served, ...]) -> tuple[_List, ...]:
         before = {each.served.compiled: each.compiled for each in self._lists if each.compiled is not None}
         before |= {each.served.additions: each.additions for each in self._lists if each.additions is not None}
-        lists = tuple(self._opened(each, before) for each in served)
-        self._wanted = frozenset(of for each in lists if not each.is_empty for of in each.identities)
-        self._lists = lists
-        self._stamp = stamp
-        return True
+        return tuple(self._opened(each, before) for each in served)
 
     def _opened(self, served: Served, before: dict[str, MappedList]) -> _List:
-        fault = "" if served.usable else served.message or served.state
+        fault, torn = "" if served.usable else served.message or served.state, False
         mapped: dict[str, MappedList | None] = {"": None}
         for name in (served.compiled, served.additions):
             try:
                 mapped[name] = mapped.get(name) or (before.get(name) or self._open(name) if name else None)
             except (TornListError, OSError) as error:
-                mapped[name], fault = None, str(error)
+                mapped[name], fault, torn = None, str(error), True
         action = Action[served.action.upper()] if served.action else None
         identities = frozenset(served.identities) or USUAL_IDENTITIES
-        return _List(served, action, identities, mapped[served.compiled], mapped[served.additions], fault)
+        return _List(served, action, identities, mapped[served.compiled], mapped[served.additions], fault, torn)
 
     def _open(self, name: str) -> MappedList:
         return MappedList.open(self.folder / name)
