@@ -89,6 +89,9 @@ def _lexemes(text: str) -> Iterator[str]:
             depth = 1
         elif lexeme in {")", '"', "[", "]"}:
             raise _FieldError(f"unbalanced {lexeme}")
+        elif lexeme.startswith("[") and "@" in lexeme:
+            # No name has brackets, but "[Shop] Anna" is common; about an address in them readers differ.
+            raise _FieldError("an address in brackets")
         elif not lexeme.isspace():
             yield lexeme
     if depth:
@@ -107,7 +110,7 @@ def _addresses(lexemes: Iterator[str]) -> Iterator[list[str]]:
             continue
         if lexeme == ":":
             # What stood before is the group's name.
-            if "@" in address:
+            if "@" in address or ">" in address:
                 raise _FieldError("an address for a group's name")
             address = []
             continue
