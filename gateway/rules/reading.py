@@ -11,11 +11,11 @@ from math import isfinite
 from typing import Any
 
 from gateway.policy.action import Action, Ground
-from gateway.policy.rule import AllOf, Clause, Condition, NotOf, Rule, SameValue
+from gateway.policy.rule import AllOf, Condition, Rule
 from gateway.rules import units
 from gateway.rules.complaint import Complaint, KeyPath, choices, shown
 from gateway.rules.conditions import ConditionReader
-from gateway.rules.vouching import AUTHORS, PATHS
+from gateway.rules.vouching import AUTHORS, PATHS, claimed
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import EnhancedStatus, Reply
 
@@ -216,19 +216,9 @@ def _contradictions(rule: Rule, surroundings: Surroundings) -> Iterator[Complain
     if rule.unauthenticated and not rule.is_allow:
         yield Complaint(("unauthenticated",), 'only for action = "accept" with stop = true')
     if rule.is_allow and not rule.unauthenticated:
-        names = {clause.subject for clause in _positive(rule.when)}
+        names = claimed(rule.when)
         for subjects, check in ((AUTHORS, "dmarc"), (PATHS, "spf")):
             if names & subjects and check not in surroundings.filters:
                 subject = min(names & subjects)
                 text = f"{subject} counts only with {check} = pass, and this version has no filter {check}; "
                 yield Complaint(("when",), text + "unauthenticated = true trusts what nobody vouches for")
-
-
-def _positive(condition: Condition) -> Iterator[Clause]:
-    if isinstance(condition, Clause):
-        yield condition
-    elif isinstance(condition, SameValue):
-        yield from condition.clauses
-    elif not isinstance(condition, NotOf):
-        for part in condition.parts:
-            yield from _positive(part)

@@ -166,6 +166,24 @@ def test_an_allow_rule_by_reverse_path_needs_spf():
     assert names(judge(rules, facts(results={"spf": ("pass",)}), Moment.RESULTS)) == ["a"]
 
 
+def test_an_allow_rule_is_not_fooled_through_two_nots():
+    when = "not = { not = { from_domain = '.sender.example' } }"
+    rules = RuleSet((group(rule("a", when, ALLOW)),))
+    assert names(judge(rules, facts(), Moment.RESULTS)) == []
+    assert names(judge(rules, facts(results={"dmarc": ("pass",)}), Moment.RESULTS)) == ["a"]
+
+
+@pytest.mark.parametrize("asked", ["helo = 'mail.sender.example'", "helo = { starts = 'mail.', ends = '.example' }"])
+def test_an_allow_rule_by_helo_needs_the_clients_name(asked):
+    # Anybody can say any name in EHLO.
+    rules = RuleSet((group(rule("a", asked, ALLOW)),))
+    assert names(judge(rules, facts(), Moment.ENVELOPE)) == []
+    assert names(judge(rules, facts(client_name="host.dialup.example"), Moment.ENVELOPE)) == []
+    assert names(judge(rules, facts(client_name="mail.sender.example"), Moment.ENVELOPE)) == ["a"]
+    trusting = RuleSet((group(rule("a", asked, ALLOW) + "unauthenticated = true\n"),))
+    assert names(judge(trusting, facts(), Moment.ENVELOPE)) == ["a"]
+
+
 def test_evidence_is_short_and_tells_the_place():
     rules = RuleSet((group(rule("a", "text = { matches = '(?s)Buy.*' }, from_domain = 'other.example'")),))
     fired = judge(rules, facts(ENGLISH + b"long " * 100), Moment.RESULTS).fired[0]
