@@ -121,6 +121,10 @@ class _Children(dict[tuple[str, ...], Any]):
         return child
 
 
+_ANTIVIRUS = "antivirus"
+_SCANNER_STATES = ("well", "suspect", "open")
+
+
 class Metrics:
     """The registry of one process and the event sink that feeds it.
 
@@ -151,6 +155,7 @@ class Metrics:
             InternalError: self._internal_error,
         }
         self._register_intake()
+        self._register_antivirus()
         self._register_delivery()
         self._register_gateway()
 
@@ -183,6 +188,13 @@ class Metrics:
         """Set how many events the journal and how many lines the log had to drop."""
         self._journal_dropped.set(journal)
         self._log_dropped.set(log)
+
+    def observe_antivirus(self, *, under_way: int, scanners: Mapping[str, int], signatures_age_seconds: float) -> None:
+        """Set how many messages are being scanned, how the scanners are (by state), and their signatures' age."""
+        self._scans.set(under_way)
+        for state in _SCANNER_STATES:
+            self._scanners[(state,)].set(scanners.get(state, 0))
+        self._signatures_age.set(signatures_age_seconds)
 
     def _counter(self, name: str, text: str) -> _Tally:
         return self._tally(Counter(name, text, registry=self._registry))
@@ -237,6 +249,16 @@ class Metrics:
         )
         self._durable = self._histogram(
             "tidegate_durable_seconds", "From the verdict to the message being durable.", _DURABLE_SECONDS
+        )
+
+    def _register_antivirus(self) -> None:
+        self._scans = self._gauge("tidegate_antivirus_scans", "Messages being scanned or waiting for a scanner.")
+        self._scanning = self._histogram(
+            "tidegate_antivirus_seconds", "Time a message's scan took, waiting included.", _DURABLE_SECONDS
+        )
+        self._scanners = self._gauges("tidegate_antivirus_scanners", "Virus scanners, by how they are.", "state")
+        self._signatures_age = self._gauge(
+            "tidegate_antivirus_signatures_age_seconds", "Age of the oldest signatures in use, 0 while not known."
         )
 
     def _register_delivery(self) -> None:
@@ -313,6 +335,8 @@ class Metrics:
             self._findings[_labels(finding)].inc()
         for name, seconds in event.filter_seconds:
             self._filter_seconds[(name,)].inc(seconds)
+            if name == _ANTIVIRUS:
+                self._scanning.observe(seconds)
         self._received.inc(event.octets)
         self._size.observe(event.octets)
         self._filtering.observe(event.filtered_seconds)
@@ -360,6 +384,9 @@ class Metrics:
 # Gauges of which the sum over processes says nothing.
 _JOIN: Mapping[str, Callable[[float, float], float]] = {
     "tidegate_queue_oldest_seconds": max,
+    # Each worker sees the same scanners.
+    "tidegate_antivirus_scanners": max,
+    "tidegate_antivirus_signatures_age_seconds": max,
     "tidegate_build_info": max,
     "tidegate_start_time_seconds": min,
 }

@@ -21,8 +21,9 @@ from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.signatures import AgeLimits
 from gateway.antivirus.watch import Watch, WatchSettings
 from gateway.clock import Clock
-from gateway.journal.events import EventSink
+from gateway.journal.events import EventSink, StorageFailed
 from gateway.mail.content import Content
+from gateway.storage import StorageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class _InUse:
             [Scanner(a, settings.limits) for a in settings.scanners], ResultCache(clock, settings.cache_entries)
         )
         self.messages = MessageScanner(self.scanners, walker)
-        self.history = SignatureHistory(settings.history, clock) if settings.history else None
+        self.history = _history(settings, clock, events)
         watch = WatchSettings(ages=settings.ages, most_octets=settings.most_octets)
         self.watch = Watch(self.scanners, watch, clock=clock, events=events, history=self.history)
 
@@ -67,6 +68,18 @@ class _InUse:
         await self.watch.stop()
         if self.history is not None:
             await self.history.close()
+
+
+def _history(settings: AntivirusSettings, clock: Clock, events: EventSink) -> SignatureHistory | None:
+    """Open the history; mail is scanned without it too, and the event says that nothing is proved meanwhile."""
+    if settings.history is None:
+        return None
+    try:
+        return SignatureHistory(settings.history, clock)
+    except StorageError as error:
+        now = clock.stamp().utc
+        events.emit(StorageFailed(at=now, store="signatures", operation="open", error=str(error)))
+        return None
 
 
 class Antivirus:
@@ -101,17 +114,23 @@ class Antivirus:
         return len(self._scans)
 
     @property
+    def signatures_age_seconds(self) -> float:
+        """The age of the oldest signatures in use, 0 while not known."""
+        watched = self._in_use.watch.watched if self._in_use else ()
+        return max((w.age_seconds for w in watched if w.age_seconds is not None), default=0.0)
+
+    @property
     def is_well(self) -> bool:
         """Whether some scanner answers, or none is asked for."""
         return not self.scanners or any(scanner.health is not Health.OPEN for scanner in self.scanners)
 
     async def start(self) -> None:
-        """Look at the scanners once, then watch them; raises StorageError."""
+        """Look at the scanners once, then watch them."""
         self._in_use = _InUse(self._settings, self._walker, self._clock, self._events)
         await self._in_use.watch.start()
 
     async def use(self, settings: AntivirusSettings) -> None:
-        """Go over to other settings; what is under way ends as it began. Raises StorageError."""
+        """Go over to other settings; what is under way ends as it began."""
         if settings == self._settings:
             return
         before, self._settings = self._in_use, settings

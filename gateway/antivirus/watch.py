@@ -52,6 +52,7 @@ class Watched:
     told: Health | None = None
     tested_at: float | None = None
     test: SelfTest | None = None
+    age_seconds: float | None = None
     freshness: Freshness = Freshness.UNKNOWN
 
 
@@ -175,6 +176,7 @@ class Watch:
             self._scanners.cache.clear()
         if self._history is not None:
             await self._record(watched, self._history)
+        self._judge_age(watched)
 
     async def _record(self, watched: Watched, history: SignatureHistory) -> None:
         scanner = watched.scanner
@@ -188,14 +190,14 @@ class Watch:
             self._emit(
                 SignaturesChanged, scanner=scanner.name, before=change.before, after=change.after, built_at=built
             )
-        self._judge_age(watched, history)
 
-    def _judge_age(self, watched: Watched, history: SignatureHistory) -> None:
-        """Say so when signatures have become too old, or are fresh again; once a change."""
+    def _judge_age(self, watched: Watched) -> None:
+        """Say so when signatures have become too old, or are fresh again; once a change, by who keeps the history."""
         name, now = watched.scanner.name, self._clock.stamp().utc
-        age = signature_age(SignatureVersion.parse(watched.scanner.version), history, name, now)
+        age = signature_age(SignatureVersion.parse(watched.scanner.version), self._history, name, now)
+        watched.age_seconds = age
         freshness = self._settings.ages.judge(age)
-        if freshness is not watched.freshness:
+        if freshness is not watched.freshness and self._history is not None:
             was, watched.freshness = watched.freshness, freshness
             if {freshness, was} & {Freshness.OLD, Freshness.BREACH}:
                 self._emit(
@@ -217,9 +219,12 @@ class Watch:
         self._events.emit(kind(at=self._clock.stamp().utc, **fields))
 
 
-def signature_age(version: SignatureVersion, history: SignatureHistory, scanner: str, now_utc: float) -> float | None:
+def signature_age(
+    version: SignatureVersion, history: SignatureHistory | None, scanner: str, now_utc: float
+) -> float | None:
     """Return the age of a scanner's signatures: since they were built, else since this version was first seen."""
     age = version.age_seconds(now_utc)
-    if age is None and (state := history.state(scanner)) is not None and state.version == version.text:
+    state = history.state(scanner) if history is not None else None
+    if age is None and state is not None and state.version == version.text:
         return max(0.0, now_utc - state.first_seen_at)
     return age

@@ -163,7 +163,7 @@ class Supervisor:
         lines = [
             f"tidegate {__version__} serves {where} with {workers}; data in {config.data}",
             f"configuration {source} ({self.snapshot.digest}), mail for {_few(self.snapshot.policies.domains)}",
-            "no antivirus is configured: nothing is scanned, mail is marked X-Virus-Status: Unscanned",
+            _scanning(config.clamd.address),
         ]
         if self.http is not None:
             metrics = ", ".join(f"http://{sockets.format_address(address)}" for address in self.http.addresses)
@@ -315,6 +315,12 @@ class Supervisor:
         answers = await self.workers.ask_all("metrics")
         self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
+
+
+def _scanning(scanners: Sequence[str]) -> str:
+    if scanners:
+        return f"viruses are looked for by {', '.join(scanners)}"
+    return "no antivirus is configured: nothing is scanned, mail is marked X-Virus-Status: Unscanned"
 
 
 def _few(domains: Sequence[str]) -> str:

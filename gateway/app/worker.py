@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from gateway import __version__
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.queue import QueueDesk
+from gateway.antivirus.desk import Antivirus, AntivirusSettings
+from gateway.app.antivirus import antivirus_settings, history_folder
 from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
@@ -88,10 +91,12 @@ class Worker:
         # What filters may ask beside DNS; a room that has more for them adds it here.
         self.local_lists = LocalLists(config.data)
         self.local_lists.refresh()
+        self.antivirus = Antivirus(self._antivirus_settings(), clock=self.clock, events=self.events)
         self.services: dict[type[Any], Any] = {
             **self.stores.memories.services,
             Health: self.dns_lists.health,
             LocalLists: self.local_lists,
+            Antivirus: self.antivirus,
         }
         self.gate = self._compile(snapshot)
         records = dropped_rows(self.clock)
@@ -116,6 +121,11 @@ class Worker:
         )
         self._prepared: tuple[Snapshot, Gate] | None = None
         self._sockets: list[socket.socket] = []
+
+    def _antivirus_settings(self) -> AntivirusSettings:
+        # One worker writes the history of signatures.
+        config = self.snapshot.config
+        return antivirus_settings(config, None if self.order.index else history_folder(config))
 
     def _config(self) -> GatewayConfig:
         return self.snapshot.config
@@ -144,8 +154,9 @@ class Worker:
         )
 
     async def start(self) -> None:
-        """Begin to deliver, then to listen."""
+        """Begin to deliver, look at the scanners, then listen."""
         await self.runner.start()
+        await self.antivirus.start()
         for server, descriptor in zip(self.servers, self.order.listeners, strict=True):
             sock = socket.socket(fileno=descriptor)
             self._sockets.append(sock)
@@ -158,6 +169,7 @@ class Worker:
         until = self.clock.monotonic() + seconds
         await asyncio.gather(*(server.drain(seconds) for server in self.servers))
         await self.runner.drain(max(DELIVERY_SECONDS, until - self.clock.monotonic()))
+        await self.antivirus.stop()
         await self.resolver.close()
         self._say("stopped")
         await self.stores.close()
@@ -219,6 +231,7 @@ class Worker:
             self._prepared = None
         self.guard.limits = self.snapshot.config.limits
         await self.resolver.use(self.snapshot.config.dns)
+        await self.antivirus.use(self._antivirus_settings())
         self.runner.wake()
         return {"digest": self.snapshot.digest, "refused": self._reload_certificates()}
 
@@ -252,6 +265,11 @@ class Worker:
         """Return this worker's metrics."""
         self.stores.metrics.observe_sessions(sum(server.sessions for server in self.servers))
         self.stores.metrics.observe_dropped(journal=self.stores.journal.dropped, log=self.stores.log.dropped)
+        self.stores.metrics.observe_antivirus(
+            under_way=self.antivirus.under_way,
+            scanners=Counter(scanner.health.name.lower() for scanner in self.antivirus.scanners),
+            signatures_age_seconds=self.antivirus.signatures_age_seconds,
+        )
         return {"families": self.stores.metrics.snapshot()}
 
 

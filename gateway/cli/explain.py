@@ -60,6 +60,8 @@ def explain(
 
 
 async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Explanation":
+    from gateway.antivirus.desk import Antivirus
+    from gateway.app.antivirus import antivirus_settings
     from gateway.app.resolving import CurrentResolver
     from gateway.blocklist.local.lists import LocalLists
     from gateway.clock import SystemClock
@@ -73,6 +75,7 @@ async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Ex
     resolver = CurrentResolver(snapshot.config.dns, clock)
     lists = LocalLists(snapshot.config.data)
     lists.refresh()
+    antivirus = Antivirus(antivirus_settings(snapshot.config), clock=clock, events=Recorded())
     gate = Gate(
         snapshot,
         filters=catalogue(),
@@ -80,11 +83,12 @@ async def _explained(snapshot: "Snapshot", tx: "Transaction", rules: str) -> "Ex
         clock=clock,
         verifier=verifier,
         events=Recorded(),
-        services={LocalLists: lists},
+        services={LocalLists: lists, Antivirus: antivirus},
     )
     try:
         return await explained(gate, tx, verifier, rules=rules)
     finally:
+        await antivirus.stop()
         await resolver.close()
 
 

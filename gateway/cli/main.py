@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli import (
     audit,
+    av,
     blocklist,
     config,
     dkim,
@@ -64,3 +65,4 @@ app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dnsbl.app, name="dnsbl")
 app.add_typer(dkim.app, name="dkim")
+app.add_typer(av.app, name="av")

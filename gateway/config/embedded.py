@@ -2,10 +2,13 @@
 
 The embedded default runs without any file, without root and without another server: 127.0.0.1:2525, role mx, data
 under ``./var``, the shipped policies, whose ``example.test`` (RFC 6761: never a real domain) goes to a Maildir under
-``./var/maildir``.
+``./var/maildir``. A clamd that listens on a usual socket is used.
 """
 
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.config.source import Source, parse_source
@@ -23,7 +26,9 @@ blocklists = {blocklists}
 [[listen]]
 address = "127.0.0.1:2525"
 role = "mx"
-"""
+{clamd}"""
+# Where Debian's and Fedora's clamd listen.
+_USUAL_SCANNERS = ("/run/clamav/clamd.ctl", "/run/clamd.scan/clamd.sock")
 
 
 class InitError(Exception):
@@ -39,9 +44,21 @@ def shipped(name: str) -> Path:
 def embedded_source(folder: Path) -> Source:
     """Return the embedded default with its data under ``folder``."""
     text = _TEXT.format(
-        policies=json.dumps(str(shipped("policies"))), blocklists=json.dumps(str(shipped("blocklists")))
+        policies=json.dumps(str(shipped("policies"))),
+        blocklists=json.dumps(str(shipped("blocklists"))),
+        clamd="".join(f'[clamd]\naddress = "unix:{path}"\n' for path in _usual_scanner()),
     )
     return parse_source(text, name=NAME, folder=folder)
+
+
+def _usual_scanner() -> Iterator[str]:
+    """Yield the first usual socket on which somebody listens."""
+    for path in _USUAL_SCANNERS:
+        with socket.socket(socket.AF_UNIX) as sock, suppress(OSError):
+            sock.settimeout(1.0)
+            sock.connect(path)
+            yield path
+            return
 
 
 def write_starting_configuration(folder: Path) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""From a mail with a virus to what each recipient gets: here a failure is somebody who gets the virus, or too little."""
+"""From a mail with a virus to what each recipient gets: a failure here is somebody who gets it, or gets too little."""
 
 import base64
 from email import message_from_bytes
