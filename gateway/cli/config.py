@@ -19,11 +19,13 @@ app = typer.Typer(no_args_is_help=True, help="Check and show the configuration."
 
 @app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Read every file of the configuration; print all errors as file:line and exit 78, or say ok."""
+    """Read every file of the configuration, the lists' declarations too; print all errors and exit 78, or say ok."""
+    from gateway.blocklist.local.declaration import read_declarations
     from gateway.config.problem import ConfigError
 
     try:
         snapshot = try_snapshot(config)
+        declarations = read_declarations(snapshot.config.blocklists)
     except ConfigError as error:
         if as_json:
             problems = [{"file": p.file, "line": p.line, "key": p.key, "text": p.text} for p in error.problems]
@@ -40,6 +42,10 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         counted = f"{domains} {'domain' if domains == 1 else 'domains'}"
         counted += f", {rules} {'rule' if rules == 1 else 'rules'}" if rules else ""
         typer.echo(f"ok: {name}, {counted}, digest {snapshot.digest}")
+    for undeclared in declarations.undeclared:
+        typer.echo(
+            f"{snapshot.config.blocklists / undeclared}: used for nothing: no declaration says what it is", err=True
+        )
 
 
 @app.command()

@@ -154,6 +154,19 @@ def test_a_mistake_in_the_declarations_is_told_with_exit_78(desk: Desk):
     assert "lists.toml:3" in desk.run("add", "192.0.2.1", "--list", "x", "--reason", "y", status=78).replace("\n", "")
 
 
+def test_config_check_reads_the_declarations_too(desk: Desk):
+    desk.file("tidegate.toml", 'hostname = "mx.test"\ndata = "data"\n[[listen]]\naddress = "127.0.0.1:0"\n')
+    desk.file("blocklists/dropped.txt", "192.0.2.7\n")
+    check = ["config", "check", "--config", str(desk.folder / "tidegate.toml")]
+    done = CliRunner().invoke(app, check)
+    assert done.exit_code == 0, done.output
+    assert "dropped.txt: used for nothing" in done.output
+    desk.file("blocklists/lists.toml", '[[list]]\nname = "x"\nkind = "grey"\n')
+    done = CliRunner().invoke(app, check)
+    assert done.exit_code == 78
+    assert "lists.toml:3: list[1].kind" in done.output
+
+
 def test_before_anything_was_kept_the_command_says_what_to_do(tmp_path: Path):
     found = Desk(tmp_path)
     assert "blocklist update" in found.run("list", status=69)

@@ -1,7 +1,9 @@
 """One list brought from a source's octets to the file that is served, or the reason why not."""
 
+import gc
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +78,10 @@ class Builder:
 
     def judge(self, declaration: ListDeclaration, edition: Edition, served: Edition | None, now: float) -> Judged:
         """Read an edition, compare it with the one served, and compile it when nothing speaks against it."""
+        with _uncollected():
+            return self._judge(declaration, edition, served, now)
+
+    def _judge(self, declaration: ListDeclaration, edition: Edition, served: Edition | None, now: float) -> Judged:
         collected = self._read(declaration, edition, now)
         if collected is None:
             return Judged(state=State.REFUSED, note="its content is not kept, or damaged")
@@ -99,10 +105,11 @@ class Builder:
         name = _compiled_name(declaration, edition.sha256)
         if (mapped := self._opened(name)) is not None:
             return name, mapped
-        collected = self._read(declaration, edition, now)
-        if collected is None:
-            return None
-        self._compile(collected, declaration, edition.sha256)
+        with _uncollected():
+            collected = self._read(declaration, edition, now)
+            if collected is None:
+                return None
+            self._compile(collected, declaration, edition.sha256)
         opened = self._opened(name)
         return (name, opened) if opened is not None else None
 
@@ -154,9 +161,22 @@ class Builder:
         self, declaration: ListDeclaration, collected: Collected, served: Edition | None, now: float
     ) -> tuple[int, int]:
         before = self._read(declaration, served, now) if served is not None else None
-        old = before.signatures() if before is not None else set()
-        new = collected.signatures()
+        if before is None:
+            return collected.count, 0
+        old, new = before.signatures(), collected.signatures()
         return len(new - old), len(old - new)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep garbage collection from going through millions of small objects, none of them in a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _compiled_name(declaration: ListDeclaration, digest: str) -> str:

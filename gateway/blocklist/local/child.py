@@ -5,7 +5,6 @@ a stranger's list that breaks something breaks this. With ``here`` no source on 
 a line of JSON: [kind, at, data]; exit 75 when the data folder cannot be written.
 """
 
-import gc
 import json
 import sys
 from pathlib import Path
@@ -22,8 +21,6 @@ _TRY_AGAIN = 75
 
 def main(folder: str, data: str, extent: str = "") -> int:
     """Keep once; return the exit status."""
-    # Millions of small objects, none of them in a cycle: collecting would take as long as the work.
-    gc.disable()
     keeper = ListKeeper(Path(folder), Path(data), clock=SystemClock())
     try:
         events = keeper.update(fetching=extent != HERE)
