@@ -151,8 +151,8 @@ class ArrivingSession(Session):
             # RFC 5321 §4.2.2: only 421 says "not now" in place of a greeting.
             raise SessionEnd("refused", replace(refusal, code=replies.CONNECTION_DEFERRED.code), reason)
         # RFC 5321 §3.1: 554 in place of the greeting, then 503 to everything until the client says QUIT.
-        greeting = replace(refusal, code=replies.CONNECTION_REFUSED.code)
-        self.say(greeting)
+        code = replies.CONNECTION_REFUSED.code
+        self.say(refusal if refusal.code == code else replace(refusal, code=code))
         self._patience = REFUSED_SECONDS
         for _ in range(REFUSED_COMMANDS):
             try:

@@ -21,8 +21,9 @@ from gateway.journal.events import EventSink
 
 # How often sessions look at the clock: no timeout of RFC 5321 §4.5.3.2 is finer than minutes.
 SWEEP_SECONDS = 1.0
-# Connections that wait to be accepted: as many as arrive while one loop is busy for a tenth of a second under attack.
-BACKLOG = 1024
+# Connections that wait to be accepted; as the kernel usually allows (net.core.somaxconn). Who finds no place believes
+# to be connected and waits for a greeting that never comes, so it is better to be late: two seconds of an attack.
+BACKLOG = 4096
 # Turns of the loop in which connections are still accepted: poll, accept, begin, on either event loop.
 ACCEPTING_TURNS = 5
 # A commit that has begun when time is up is a disk's flush away from its end.

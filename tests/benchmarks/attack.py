@@ -50,6 +50,7 @@ class Heard:
     codes: Counter[str] = field(default_factory=Counter)
     late_seconds: float = 0.0
     most_open: int = 0
+    seconds: float = 0.0
 
 
 class Attack:
@@ -70,6 +71,7 @@ class Attack:
             while self.heard.started < due and len(self._clients) < MOST_OPEN:
                 self._connect(begun)
             self._turn()
+        self.heard.seconds = time.perf_counter() - begun
         return self.heard
 
     def _connect(self, begun: float) -> None:
@@ -152,6 +154,8 @@ def main() -> None:
                 "codes": dict(heard.codes),
                 "late_seconds": heard.late_seconds,
                 "most_open": heard.most_open,
+                "seconds": heard.seconds,
+                "cpu_seconds": time.process_time(),
             }
         )
     )
