@@ -64,12 +64,13 @@ def _message(judged: MessageJudged, session: SessionClosed | None) -> Iterator[s
         grounds.setdefault(address, []).append(ground)
     scores = {(j[1], j[2]): f" → {j[4] or format(j[3], '+g')}" for j in judged.judgements}
     for name, result, reason in judged.findings:
-        yield _labelled(
-            "finding", f"{name} {result}{scores.get((name, result), '')}" + (f": {reason}" if reason else "")
-        )
+        # A custom rule's reason begins with its name, which is its result.
+        why = reason.removeprefix(f"{result}: ") if reason != result else ""
+        yield _labelled("finding", f"{name} {result}{scores.get((name, result), '')}" + (f": {why}" if why else ""))
     for address, action, score, name, reason in judged.dispositions[:MAX_RECIPIENTS]:
         ground = f"grounds {' '.join(grounds[address])}" if address in grounds else ""
-        why = ", ".join(filter(None, (name, reason, ground)))
+        # A reason begins with the deciding filter's name.
+        why = ", ".join(filter(None, (reason or name, ground)))
         yield _labelled("verdict", f"<{address}> {action}, score {score:g}" + (f" ({why})" if why else ""))
     yield _labelled("reply", judged.reply)
 

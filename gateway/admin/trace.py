@@ -146,7 +146,8 @@ class _Teller:
     def _of_id(self, trace_id: str) -> tuple[list[str], list[Event]]:
         """Return the id itself, and for a session's those of its transactions."""
         events = self._journal.mentioning(trace_id, _made(trace_id) - DAY_SECONDS, _MAX_EVENTS)
-        return [trace_id, *(e.trace_id for e in events if isinstance(e, MessageJudged))], []
+        # The first transaction of a session has the session's id.
+        return list(dict.fromkeys([trace_id, *(e.trace_id for e in events if isinstance(e, MessageJudged))])), []
 
     def _of_mention(self, what: str, since: float) -> tuple[list[str], list[Event]]:
         """Return the trace ids of what is mentioned, and the events that have none."""

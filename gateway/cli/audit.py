@@ -9,7 +9,12 @@ from gateway.cli.options import ConfigOption, JsonOption, fail, print_json
 from gateway.cli.reach import data_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.journal.events import Event
+
+# Changes shown of one act: a reload may bring thousands of rules.
+_MOST = 10
 
 
 def audit(
@@ -43,11 +48,16 @@ def _row(event: "Event") -> tuple[str, str, str, str, str]:
     when = f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%d %H:%M:%S}Z"
     match event:
         case OperatorActed():
-            return when, event.operator, event.operation, event.target, "; ".join(event.changes)
+            return when, event.operator, event.operation, event.target, _some(event.changes)
         case QueueChanged():
-            return when, event.operator, f"queue {event.operation}", event.trace_id, ", ".join(event.recipients)
+            return when, event.operator, f"queue {event.operation}", event.trace_id, _some(event.recipients)
         case ConfigurationChanged():
             done = "reload refused" if event.errors else "reload"
-            return when, "-", done, event.digest, "; ".join(event.errors or event.changed)
+            return when, "-", done, event.digest, _some(event.errors or event.changed)
         case _:
             return when, "-", event.kind, "", ""
+
+
+def _some(told: "Sequence[str]") -> str:
+    more = f"; and {len(told) - _MOST} more, --json has all that were kept" if len(told) > _MOST else ""
+    return "; ".join(told[:_MOST]) + more

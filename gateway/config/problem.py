@@ -8,6 +8,7 @@ from dataclasses import dataclass
 # A place in a TOML document: keys, and indexes of array elements from 0.
 Path = tuple[str | int, ...]
 
+_DIGITS = re.compile(r"(\d+)")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -29,8 +30,18 @@ class ConfigError(Exception):
     """The configuration does not load; ``problems`` holds every reason, by file and line, each once."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems)))
+        self.problems = tuple(sorted(set(problems), key=_place))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _place(problem: Problem) -> tuple[str, int, list[tuple[int, str]], str]:
+    # Numbers count as such: matches[2] stands before matches[10].
+    return (
+        problem.file,
+        problem.line,
+        [(len(part), part) if part.isdigit() else (0, part) for part in _DIGITS.split(problem.key)],
+        problem.text,
+    )
 
 
 def dotted(path: Path) -> str:

@@ -92,6 +92,24 @@ async def test_a_session_id_leads_to_its_mails(gateway, ids, judged):
     assert [s.trace_id for s in gateway.stories(SESSION)] == [SESSION, ids[1], ids[2]]
 
 
+async def test_a_sessions_first_mail_which_has_its_id_is_told_once(gateway, judged):
+    await gateway.tell(judged(trace_id=SESSION, session_id=SESSION), closed())
+    assert [s.trace_id for s in gateway.stories(SESSION)] == [SESSION]
+
+
+async def test_a_rule_is_named_once(gateway, ids, judged):
+    reason = 'rule 代开发票: subject "发票"'
+    event = judged(
+        trace_id=ids[1],
+        findings=(("rule", "代开发票", reason.removeprefix("rule ")),),
+        dispositions=(("b@example.com", "quarantine", 0.0, "rule", reason),),
+    )
+    await gateway.tell(event)
+    text = render(gateway.story(ids[1]))
+    assert 'finding   rule 代开发票: subject "发票"\n' in text
+    assert f"verdict   <b@example.com> quarantine, score 0 ({reason})\n" in text
+
+
 async def test_the_story_is_told_in_order_with_scores_stamps_attempts_and_delays(gateway, ids, judged, attempted):
     await gateway.tell(
         judged(

@@ -182,3 +182,12 @@ def test_each_rule_is_counted_once_however_many_inherit_it(configured):
         configured(dict.fromkeys(files, "") | {"policies/a.toml": DOMAIN, "policies/b.toml": OTHER}).policies.rule_count
         == 0
     )
+
+
+def test_mistakes_are_told_in_the_order_of_the_list(configured):
+    patterns = ", ".join(f'"({number}"' for number in range(11))
+    text = f'[[rule]]\nname = "a"\nwhen = {{ subject = {{ matches = [{patterns}] }} }}\nscore = 1\n'
+    with pytest.raises(ConfigError) as raised:
+        configured({"policies/a.toml": DOMAIN + text})
+    told = [problem.key.rpartition("[")[2] for problem in raised.value.problems]
+    assert told == [f"{number}]" for number in range(1, 12)]
