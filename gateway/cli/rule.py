@@ -1,6 +1,5 @@
 """``tidegate rule``: list custom rules, try them on stored mail, see what they did, and edit them in their files."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli import rule_trying
+from gateway.cli.auditing import put_on_record
 from gateway.cli.options import (
     EXIT_CONFIG,
     ConfigOption,
@@ -19,7 +19,7 @@ from gateway.cli.options import (
     print_json,
     print_problems,
 )
-from gateway.cli.reach import call, data_folder
+from gateway.cli.reach import data_folder
 from gateway.cli.rule_trying import ForOption, Name, layers_for, switched_off
 
 if TYPE_CHECKING:
@@ -155,42 +155,13 @@ def _edit(change: Callable[["RuleEditor"], "RuleChange"], config: Path | None, *
         fail(f"{error.filename or path}: cannot be written: {error.strerror}; nothing was changed")
     for line in done.changes or (f"{done.file}: no policy inherits what was changed",):
         typer.echo(line)
-    _record(done, config)
+    put_on_record(data_folder(config), f"rule {done.operation}", done.name, done.changes)
     if reload:
         from gateway.cli.reload import reload as reload_command
 
         reload_command(config=config)
     else:
         typer.echo("`tidegate reload` puts it into force")
-
-
-def _record(done: "RuleChange", config: Path | None) -> None:
-    """Put the change into the audit trail, or say that it could not be."""
-    import asyncio
-
-    from gateway.admin.audit import acted, record
-    from gateway.admin.control import user_name
-    from gateway.admin.protocol import Done
-    from gateway.app.lock import is_held
-    from gateway.clock import SystemClock
-    from gateway.storage import StorageError
-
-    data = data_folder(config)
-    said = {"operation": f"rule {done.operation}", "target": done.name, "changes": list(done.changes)}
-    outcome = call(data, "audit", said)
-    if isinstance(outcome, Done):
-        return
-    problem = outcome.message
-    if outcome.code == "unavailable" and not is_held(data):
-        clock = SystemClock()
-        event = acted(said | {"operator": user_name(os.getuid())}, clock.stamp().utc)
-        try:
-            asyncio.run(record(data, event, clock))
-        except (StorageError, OSError) as error:
-            problem = str(error)
-        else:
-            return
-    typer.echo(f"the change is not in the audit trail: {problem}", err=True)
 
 
 # Showing --------------------------------------------------------------------------------------------------------------
