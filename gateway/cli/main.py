@@ -10,6 +10,7 @@ from gateway.cli import (
     blocklist,
     config,
     dkim,
+    dmarc,
     dnsbl,
     explain,
     init,
@@ -65,4 +66,5 @@ app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dnsbl.app, name="dnsbl")
 app.add_typer(dkim.app, name="dkim")
+app.add_typer(dmarc.app, name="dmarc")
 app.add_typer(av.app, name="av")

@@ -73,6 +73,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         durable_seconds=filtered.until(durable) if durable else 0.0,
         judgements=tuple([told for d in verdict.dispositions if d.judgements for told in _judgements(d)]),
         grounds=tuple([(d.recipient.path.wire, g.value) for d in verdict.dispositions for g in d.grounds]),
+        dmarc=verdict.dmarc,
     )
 
 

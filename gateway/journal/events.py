@@ -108,7 +108,8 @@ class MessageJudged(Event):
     where they made something: ``(address, filter, result, score, action or "")``. Stamps are UTC seconds; seconds
     are monotonic durations: ``filtered_seconds`` from the final dot to the verdict, ``durable_seconds`` from there to
     the message being durable. ``durable_at`` is 0 when refused. ``grounds`` are ``(address, ground)``: the contract's
-    grounds of what speaks against the mail (contract.md §4), per recipient.
+    grounds of what speaks against the mail (contract.md §4), per recipient. ``dmarc`` is what an aggregate report needs
+    (RFC 9990), empty where the author's domain wants none.
     """
 
     session_id: str
@@ -133,6 +134,7 @@ class MessageJudged(Event):
     durable_seconds: float
     judgements: tuple[tuple[str, str, str, float, str], ...] = ()
     grounds: tuple[tuple[str, str], ...] = ()
+    dmarc: tuple[str, ...] = ()
 
 
 # Delivery -------------------------------------------------------------------------------------------------------------

@@ -31,3 +31,11 @@ def with_client_name(tx: Transaction, resolver: Resolver) -> Transaction:
         return tx
     name = MessageAuth.of(tx, resolver).known_client_name
     return replace(tx, connection=replace(tx.connection, client_name=name)) if name else tx
+
+
+def report_facts(tx: Transaction, resolver: Resolver) -> tuple[str, ...]:
+    """Return what a report to the author's domain needs (RFC 9990), () where it wants none or nothing was asked."""
+    if not is_from_outside(tx):
+        return ()
+    facts = MessageAuth.of(tx, resolver).report_facts
+    return facts.texts if facts else ()

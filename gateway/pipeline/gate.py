@@ -27,6 +27,7 @@ from gateway.mail.connection import Connection
 from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.admission import Admission, Destination
+from gateway.pipeline.authentication import report_facts
 from gateway.pipeline.entry import EntryWriter
 from gateway.pipeline.examiner import Examiner, Timings
 from gateway.pipeline.inquiry import Heard, Inquiry, Party
@@ -74,6 +75,7 @@ class Gate:
         self._admission = Admission(config, snapshot.policies, verifier)
         self._plans = Plans(snapshot.policies, _asked(filters, config))
         self._entries = EntryWriter(_host(config), resolver, self._admission, self._plans)
+        self._resolver = resolver
         self._signer = Signer(snapshot.policies, resolver, config.hostname)
         limits = LoopLimits(
             received_fields=config.limits.received_fields,
@@ -176,6 +178,7 @@ class Gate:
             reply=reply,
             findings=tuple(dict.fromkeys(j.finding for d in carried_out for j in d.judgements)),
             filter_seconds=tuple(timings),
+            dmarc=report_facts(tx, self._resolver),
         )
 
     async def _dispositions(

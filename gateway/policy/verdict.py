@@ -62,13 +62,15 @@ class Verdict:
     """All recipients' dispositions and the single reply to the final dot (invariant 4).
 
     ``reply`` is None when the message is to be taken (the 250 is given after it is durable), else the refusal for
-    every recipient. ``filter_seconds`` is what each filter took after the final dot.
+    every recipient. ``filter_seconds`` is what each filter took after the final dot. ``dmarc`` is what a report to the
+    author's domain needs (``gateway.senderauth.dmarc.facts``), empty where that domain wants none.
     """
 
     dispositions: tuple[Disposition, ...]
     reply: Reply | None
     findings: tuple[Finding, ...] = ()
     filter_seconds: tuple[tuple[str, float], ...] = ()
+    dmarc: tuple[str, ...] = ()
 
     @property
     def grounds(self) -> tuple[Ground, ...]:

@@ -18,6 +18,7 @@ from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.verify import DkimResult, verify_dkim
 from gateway.senderauth.dmarc.author import Author, author_domain
 from gateway.senderauth.dmarc.evaluate import DmarcResult, check_dmarc
+from gateway.senderauth.dmarc.facts import DmarcFacts
 from gateway.senderauth.earlier import earlier
 from gateway.senderauth.iprev import IprevResult, check_iprev
 from gateway.senderauth.lookups import SharedLookups
@@ -116,6 +117,14 @@ class MessageAuth:
         """The client's name where iprev has been evaluated and passes, else ""."""
         known = self._known.get("iprev")
         return known.name if isinstance(known, IprevResult) else ""
+
+    @property
+    def report_facts(self) -> DmarcFacts | None:
+        """What a report to the author's domain needs, None where it wants none or DMARC was not evaluated."""
+        dmarc, dkim = self._known.get("dmarc"), self._known.get("dkim")
+        if not isinstance(dmarc, DmarcResult):
+            return None
+        return DmarcFacts.of(dmarc, self.known_spf, dkim if isinstance(dkim, tuple) else ())
 
     async def _dmarc(self) -> DmarcResult:
         author = self.author

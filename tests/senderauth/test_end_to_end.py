@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dkim
@@ -20,8 +21,9 @@ from gateway.policy.signing import SigningKey, generate_key, read_signing_key
 from gateway.senderauth.arc.validate import validate_arc
 from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.signing import sign_dkim
+from gateway.senderauth.dmarc.ingest import read_reports
 from tests.senderauth.material import TextZone
-from tests.system.parts import Gateway, free_port, message, received, settings, to_maildir, trace_id
+from tests.system.parts import Gateway, free_port, message, received, settings, to_maildir, trace_id, until
 
 pytestmark = pytest.mark.real
 
@@ -93,7 +95,7 @@ def keys() -> dict[str, SigningKey]:
 def records(keys) -> list[tuple[str, str, str]]:
     return [
         ("honest.test", "TXT", f"v=spf1 ip4:{CLIENT} -all"),
-        ("_dmarc.honest.test", "TXT", "v=DMARC1; p=reject"),
+        ("_dmarc.honest.test", "TXT", "v=DMARC1; p=reject; rua=mailto:reports@honest.test"),
         ("strict.test", "TXT", "v=spf1 ip4:192.0.2.1 exp=why.strict.test -all"),
         ("why.strict.test", "TXT", "%{i} is none of ours"),
         ("_dmarc.forged.test", "TXT", "v=DMARC1; p=reject"),
@@ -345,6 +347,14 @@ async def test_without_dns_nothing_is_called_clean_or_forged(make_gateway, tmp_p
     assert "undetermined" in told
     assert "dkim honest.test" in told
     gateway.await_line("message_judged", trace_id(reply))
+
+
+async def test_a_days_report_can_be_written(gateway, keys):
+    assert send(gateway, "reported@box.test", await honest(keys)).startswith("250")
+    command = ("dmarc", "report", "--domain", "honest.test", "--date", f"{datetime.now(UTC):%Y-%m-%d}")
+    xml = until(lambda: (answer := gateway.ask(*command)).status == 0 and answer.out, what="a report")
+    rows = read_reports(xml.encode())
+    assert {(row.policy_domain, row.client, row.passes) for row in rows} == {("honest.test", CLIENT, True)}
 
 
 def test_a_gateway_that_is_asked_prints_what_dns_lacks(gateway, dns, keys):
