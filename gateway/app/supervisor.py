@@ -25,6 +25,7 @@ from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
 from gateway.blocklist.local.watch import ListWatch
+from gateway.backup import telling
 from gateway.clock import SystemClock
 from gateway.config.difference import diff, needs_restart
 from gateway.config.loader import load
@@ -199,6 +200,11 @@ class Supervisor:
             return await self.reload()
         if name == "audit":
             self.events.emit(acted(arguments, self.clock.stamp().utc))
+            await self.journal.flush()
+            return {}
+        if name == telling.COMMAND:
+            for event in telling.told(arguments):
+                self.events.emit(event)
             await self.journal.flush()
             return {}
         if name == "stop":

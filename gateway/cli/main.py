@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli import (
     audit,
+    backup,
     av,
     blocklist,
     config,
@@ -59,6 +60,7 @@ app.command()(trace.trace)
 app.command()(status.status)
 app.command()(audit.audit)
 app.command()(reload.reload)
+app.add_typer(backup.app, name="backup")
 app.add_typer(blocklist.app, name="blocklist")
 app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")

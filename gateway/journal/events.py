@@ -314,6 +314,54 @@ class OwnListingChanged(Event):
     reason: str
 
 
+# Backups --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupFinished(Event):
+    """Everything was saved (contract.md §7): ``type`` full or increment, ``octets`` what a restore writes.
+
+    ``complete_until`` is the UTC second from which on data are not in it; ``deadline`` met or missed; ``omitted`` how
+    many files were left out on purpose; ``problems`` what was wrong with the data saved, which is an alarm.
+    """
+
+    backup: str
+    type: str
+    octets: int
+    added_octets: int
+    messages: int
+    complete_until: float
+    seconds: float
+    deadline_at: float
+    deadline: str
+    omitted: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupFailed(Event):
+    """Alarm: ``state`` is failed (nothing was saved), overdue (a day without a backup) or trouble (after a run).
+
+    ``backup`` is the run it came after, "" for none.
+    """
+
+    backup: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupDrilled(Event):
+    """A backup was restored and tried (contract.md §7): ``result`` passed, or failed, which is an alarm."""
+
+    backup: str
+    result: str
+    seconds: float
+    messages: int
+    complete_until: float
+    problems: tuple[str, ...] = ()
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,154 @@
+"""What the schedule and the commands do with a configuration: save, remove what is too old, carry elsewhere; events.
+
+Each operation returns the events of what happened; whoever called tells them to the gateway (``telling``).
+"""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.backup.capture import capture
+from gateway.backup.drill import Drilled
+from gateway.backup.errors import BackupError
+from gateway.backup.frames import read_key
+from gateway.backup.manifest import Kind, Manifest
+from gateway.backup.repository import Repository, Run
+from gateway.backup.retention import Removal, prune
+from gateway.backup.saving import Job, Progress, silent
+from gateway.backup.schedule import History, Plan, kind_at
+from gateway.backup.sources import sources_of
+from gateway.clock import Clock
+from gateway.config.models import Backup
+from gateway.config.snapshot import Snapshot
+from gateway.journal.events import BackupDrilled, BackupFailed, BackupFinished, Event, OperatorActed
+
+# What a program that carries the folder elsewhere says last.
+_SAID_CHARACTERS = 300
+
+
+def repository_of(settings: Backup) -> Repository:
+    """Return the repository that a configuration names; BackupError when it names none or its key is none."""
+    if settings.folder is None:
+        raise BackupError("no backup folder is configured: [backup] folder in tidegate.toml, or --folder")
+    return Repository(settings.folder, read_key(settings.key))
+
+
+def plan_of(settings: Backup) -> Plan:
+    """Return the plan that a configuration asks for."""
+    return Plan(increment_seconds=settings.increment, full_seconds=settings.full, at=settings.at)
+
+
+def history_of(repository: Repository, failed: float | None = None) -> History:
+    """Return when the last runs were, from the folder alone: no key is needed. OSError."""
+    runs = repository.runs()
+    if not runs:
+        return History(failed=failed)
+    return History(
+        last=repository.manifest_path(runs[-1]).stat().st_mtime,
+        last_full=_began(runs[-1].chain),
+        failed=failed,
+    )
+
+
+def _began(chain: str) -> float:
+    return datetime.strptime(chain.split("-")[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A run that was finished, and what came after it; ``troubles`` are later steps that failed."""
+
+    manifest: Manifest
+    removals: tuple[Removal, ...]
+    troubles: tuple[str, ...]
+    events: tuple[Event, ...]
+
+
+def run_now(
+    snapshot: Snapshot, clock: Clock, *, kind: Kind | None = None, operator: str, progress: Progress = silent
+) -> Outcome:
+    """Save everything and look after what was saved before; ``kind`` None: as the plan says. BackupError, StorageError.
+
+    Once the run is finished nothing that fails afterwards makes it one that failed.
+    """
+    settings = snapshot.config.backup
+    repository = repository_of(settings)
+    repository.check()
+    wanted = kind or kind_at(plan_of(settings), history_of(repository), clock.stamp().utc)
+    job = Job(
+        sources=sources_of(snapshot),
+        clock=clock,
+        rate=settings.rate,
+        floor_octets=snapshot.config.limits.free_disk_floor,
+        deadline_seconds=settings.deadline,
+        progress=progress,
+    )
+    manifest = capture(repository, job, wanted)
+    events: list[Event] = [finished(manifest)]
+    troubles: list[str] = []
+    removals: list[Removal] = []
+    now = clock.stamp().utc
+    try:
+        removals = prune(repository, now, settings.keep)
+    except BackupError as error:
+        troubles.append(f"nothing was removed: {error}")
+    events += [removed(removal, now, operator) for removal in removals]
+    troubles += _send(settings.send)
+    events += [BackupFailed(at=now, backup=name(manifest), state="trouble", reason=trouble) for trouble in troubles]
+    return Outcome(manifest=manifest, removals=tuple(removals), troubles=tuple(troubles), events=tuple(events))
+
+
+def name(manifest: Manifest) -> str:
+    """Return a run's name."""
+    return str(Run(manifest.chain, manifest.number))
+
+
+def _send(command: Sequence[str]) -> list[str]:
+    """Run the program that carries the folder elsewhere; return what went wrong."""
+    if not command:
+        return []
+    try:
+        done = subprocess.run(list(command), capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - the administrator's
+    except OSError as error:
+        return [f"not sent: {command[0]}: {error.strerror or error}"]
+    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-_SAID_CHARACTERS:]
+    return [f"not sent: {command[0]} ended with {done.returncode}: {said}"] if done.returncode else []
+
+
+def finished(manifest: Manifest) -> BackupFinished:
+    """Return the event of a finished run."""
+    return BackupFinished(
+        at=manifest.finished_at,
+        backup=name(manifest),
+        type=manifest.kind,
+        octets=manifest.octets,
+        added_octets=manifest.added_octets,
+        messages=manifest.messages,
+        complete_until=manifest.complete_until,
+        seconds=manifest.finished_at - manifest.started_at,
+        deadline_at=manifest.deadline_at,
+        deadline="met" if manifest.finished_at <= manifest.deadline_at else "missed",
+        omitted=len(manifest.omitted),
+        problems=manifest.problems,
+    )
+
+
+def removed(removal: Removal, now: float, operator: str) -> OperatorActed:
+    """Return the audit event of a chain that was removed."""
+    return OperatorActed(
+        at=now, operation="backup remove", target=removal.chain, changes=(removal.why,), operator=operator
+    )
+
+
+def drilled(outcome: Drilled) -> BackupDrilled:
+    """Return the event of a drill."""
+    return BackupDrilled(
+        at=outcome.started_at + outcome.seconds,
+        backup=outcome.run,
+        result="passed" if outcome.passed else "failed",
+        seconds=outcome.seconds,
+        messages=outcome.messages,
+        complete_until=outcome.complete_until,
+        problems=outcome.problems,
+    )

@@ -1,0 +1,205 @@
+"""What a run saves, store by store and file by file: the inside of ``capture``."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from gateway.backup import databases
+from gateway.backup.frames import DIGEST_OCTETS
+from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
+from gateway.backup.pace import Pace
+from gateway.backup.packs import CHUNK_OCTETS, PackWriter
+from gateway.backup.sources import Source, Sources, is_shard, shard_name
+from gateway.clock import Clock
+from gateway.storage import StorageCorrupt, StorageUnavailable
+from gateway.storage.online import table_rows
+
+Progress = Callable[[str, int], None]
+"""Hears what is being saved, and the octets looked at so far."""
+
+# Lists are replaced file by file within milliseconds; what changes all the time is taken as it is.
+_ROUNDS = 5
+# Written through memory, so their times say nothing: small, and always read again.
+_ALWAYS_READ = ".table"
+
+
+def silent(_: str, __: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is saved and how: octets a second (0: no bound), octets always left free, seconds until the deadline."""
+
+    sources: Sources
+    clock: Clock
+    rate: int = 0
+    floor_octets: int = 0
+    deadline_seconds: float = 6 * 3600.0
+    progress: Progress = silent
+
+
+class Saver:
+    """Saves everything once; ``spool``, ``omitted`` and ``problems`` are complete after ``everything``."""
+
+    def __init__(
+        self, job: Job, writer: PackWriter, before: Manifest | None, *, staging: Path, keys: Literal["saved", "omitted"]
+    ) -> None:
+        self._job, self._writer, self._staging, self._keys = job, writer, staging, keys
+        self._pace = Pace(job.rate)
+        self._before = {file.path: file for file in before.files} if before else {}
+        self._before_spool = {shard.path: shard for shard in before.spool} if before else {}
+        self._octets = 0
+        self.spool: list[SpoolSummary] = []
+        self.omitted: list[tuple[str, str]] = []
+        self.problems: list[str] = []
+
+    def everything(self) -> list[SavedFile]:
+        """Save all there is."""
+        files: list[SavedFile] = []
+        for source in self._job.sources.databases():
+            files += self._database(source)
+        files += self._plain_files()
+        for source in self._job.sources.configuration:
+            if source.secret and self._keys == "omitted":
+                self.omitted.append((str(source.origin), "a key, and this backup is not encrypted"))
+            else:
+                files += self._optional(source)
+        return files
+
+    # Databases
+
+    def _database(self, source: Source) -> list[SavedFile]:
+        """Save a store with what belongs to it; nothing when retention has removed it meanwhile."""
+        try:
+            return self._store(source)
+        except (FileNotFoundError, StorageUnavailable):
+            if source.origin.exists():
+                raise
+            return []
+
+    def _store(self, source: Source) -> list[SavedFile]:
+        taken_at = self._job.clock.stamp().utc
+        known = self._unchanged(source) if databases.is_settled(source.origin) else None
+        if known is not None:
+            self._tell(source.path, known.octets)
+            return [known, *self._known_contents(source, taken_at)]
+        seen = _seen(source.origin) if databases.is_settled(source.origin) else ()
+        image = self._staging / "image.sqlite"
+        try:
+            databases.take(source.origin, image, self._pace, floor_octets=self._job.floor_octets)
+        except StorageCorrupt as error:
+            self.problems.append(f"{source.origin} is damaged and was saved as it lies there: {error}")
+            databases.discard(image)
+            return self._raw(source)
+        try:
+            saved = replace(self._save(source, image), kind="database", seen=seen, tables=table_rows(image))
+            contents = self._contents(source, image, taken_at) if is_shard(source.path) else []
+        finally:
+            databases.discard(image)
+        return [saved, *contents]
+
+    def _raw(self, source: Source) -> list[SavedFile]:
+        log = source.origin.with_name(source.origin.name + "-wal")
+        return [*self._optional(source), *self._optional(Source(f"{source.path}-wal", log))]
+
+    def _contents(self, source: Source, image: Path, taken_at: float) -> list[SavedFile]:
+        shard = shard_name(source.path)
+        files: list[SavedFile] = []
+        ended: list[str] = []
+        for trace_id in databases.filed_contents(image):
+            content = self._job.sources.content(shard, trace_id)
+            found = self._optional(content)
+            files += found
+            if found:
+                continue
+            if databases.still_there(source.origin, trace_id):
+                self.problems.append(f"{content.origin} is missing: the content of a message in custody")
+            else:
+                ended.append(trace_id)
+        self.spool.append(
+            databases.summary(image, path=source.path, shard=shard, taken_at=taken_at, ended=tuple(ended))
+        )
+        return files
+
+    def _known_contents(self, source: Source, taken_at: float) -> list[SavedFile]:
+        """Return the contents of a shard that has not changed since the run before."""
+        if not is_shard(source.path):
+            return []
+        self.spool.append(replace(self._before_spool[source.path], taken_at=taken_at))
+        prefix = f"data/spool/content/{shard_name(source.path)}/"
+        return [file for path, file in self._before.items() if path.startswith(prefix)]
+
+    # Files
+
+    def _plain_files(self) -> list[SavedFile]:
+        saved: dict[str, SavedFile] = {}
+        for _ in range(_ROUNDS):
+            sources = {source.path: source for source in self._job.sources.plain()}
+            fresh = [s for s in sources.values() if s.path not in saved or _changed(s, saved[s.path])]
+            if not fresh and saved.keys() <= sources.keys():
+                break
+            saved = {path: file for path, file in saved.items() if path in sources}
+            for source in fresh:
+                saved |= {file.path: file for file in self._optional(source)}
+        return [saved[path] for path in sorted(saved)]
+
+    def _optional(self, source: Source) -> list[SavedFile]:
+        """Save a file that may be gone by now."""
+        try:
+            return [self._unchanged(source) or self._save(source, source.origin)]
+        except FileNotFoundError:
+            return []
+
+    def _unchanged(self, source: Source) -> SavedFile | None:
+        known = self._before.get(source.path)
+        if known is None or not known.seen or known.seen != _seen(source.origin):
+            return None
+        return known
+
+    def _save(self, source: Source, at: Path) -> SavedFile:
+        """Save the octets of ``at`` under the path of ``source``."""
+        status = source.origin.stat()
+        digest = blake2b(digest_size=DIGEST_OCTETS)
+        chunks: list[int] = []
+        octets = 0
+        for piece in databases.pieces(at, CHUNK_OCTETS, self._pace):
+            digest.update(piece)
+            chunks.append(self._writer.put(piece))
+            octets += len(piece)
+            self._tell(source.path, len(piece))
+        return SavedFile(
+            path=source.path,
+            origin=str(source.origin),
+            kind="file",
+            octets=octets,
+            digest=digest.hexdigest(),
+            mode=status.st_mode & 0o7777,
+            owner=(status.st_uid, status.st_gid),
+            modified_ns=status.st_mtime_ns,
+            chunks=tuple(chunks),
+            seen=_seen_in(status) if at == source.origin and at.suffix != _ALWAYS_READ else (),
+            secret=source.secret,
+        )
+
+    def _tell(self, what: str, octets: int) -> None:
+        self._octets += octets
+        self._job.progress(what, self._octets)
+
+
+def _seen(path: Path) -> tuple[int, ...]:
+    return _seen_in(path.stat())
+
+
+def _seen_in(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _changed(source: Source, saved: SavedFile) -> bool:
+    try:
+        return saved.seen not in {(), _seen(source.origin)}
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,451 @@
+"""``tidegate backup``: save everything, look at what is saved, restore it, prove it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.backup.manifest import Manifest
+    from gateway.backup.parts import Wanted
+    from gateway.backup.repository import Repository, Run
+
+app = typer.Typer(no_args_is_help=True, help="Save everything, verify it, restore it.")
+
+# sysexits.h EX_DATAERR, EX_IOERR, EX_TEMPFAIL and EX_CONFIG
+_EXIT_DATA, _EXIT_IO, _EXIT_BUSY, _EXIT_CONFIG = 65, 74, 75, 78
+# A scheduled run gives way to the mail beside it.
+_NICE = 10
+_LOCKED_DAYS = 90
+
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="The backup folder, instead of the configuration's.")
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="Its key file, instead of the configuration's.")
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="[BACKUP]", help="A backup as `backup list` names it; default: the newest.")
+]
+IntoOption = Annotated[Path, typer.Option("--into", metavar="DIR", help="An empty folder.")]
+
+
+# Making ---------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(folder: FolderOption = None, config: ConfigOption = None) -> None:
+    """Make an empty folder a backup folder: only into such a one is anything saved."""
+    from gateway.backup.repository import Repository
+
+    where = folder or _settings_folder(config)
+    _done(lambda: Repository.make(where))
+    typer.echo(f"{where} is a backup folder now")
+
+
+@app.command()
+def key(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")]) -> None:
+    """Make a key, to encrypt backups with; whoever loses it has lost them."""
+    from gateway.backup.frames import new_key
+
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+        opened.write(new_key())
+    typer.echo(f"{file} has a new key; keep a copy where neither this machine's nor the backup's end reaches it")
+
+
+@app.command()
+def run(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Save everything anew, whatever the plan says.")] = False,
+    scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Save everything while mail flows; then remove what is older than is kept, and send the folder elsewhere."""
+    from gateway.backup.running import name, run_now
+    from gateway.cli.backup_telling import operator, tell
+    from gateway.cli.progress import showing
+    from gateway.clock import SystemClock
+
+    if scheduled:
+        os.nice(_NICE)
+    snapshot = load_snapshot(config)
+    who = "schedule" if scheduled else operator()
+    with showing("saving") as progress:
+        outcome = _done(
+            lambda: run_now(snapshot, SystemClock(), kind="full" if full else None, operator=who, progress=progress)
+        )
+    tell(snapshot.config.data, outcome.events)
+    if as_json:
+        print_json(_summary(outcome.manifest) | {"removed": [asdict(removal) for removal in outcome.removals]})
+    else:
+        typer.echo(f"{name(outcome.manifest)}: {_what(outcome.manifest)}")
+        for removal in outcome.removals:
+            typer.echo(f"removed {removal.chain}: {removal.why}")
+    for omitted, why in outcome.manifest.omitted:
+        typer.echo(f"left out: {omitted}: {why}", err=True)
+    for problem in (*outcome.manifest.problems, *outcome.troubles):
+        typer.echo(problem, err=True)
+    if outcome.manifest.problems or outcome.troubles:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+@app.command()
+def keep(
+    account: Annotated[str, typer.Argument(help="The mailbox or domain that was locked.")],
+    *,
+    locked: Annotated[str, typer.Option(metavar="DATE", help="When: 2026-11-22, or with a time; default: now.")] = "",
+    reason: Annotated[str, typer.Option(help="Why it was locked.")],
+    folder: FolderOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Keep a locked account's data: the backups that hold them stay until 90 days after the lock."""
+    from gateway.backup.retention import LOCKED_SECONDS, KeptAccount, keep_account
+    from gateway.cli.backup_telling import operator
+    from gateway.clock import SystemClock
+
+    at = _moment_of(locked) if locked else SystemClock().stamp().utc
+    repository = _repository(folder, None, config)
+    kept = KeptAccount(
+        account=account.strip().casefold(), locked_at=at, until=at + LOCKED_SECONDS, reason=reason, who=operator()
+    )
+    _done(lambda: keep_account(repository, kept))
+    typer.echo(f"backups with the data of {kept.account} stay until {_when(kept.until)}")
+    if folder is None:
+        from gateway.cli.auditing import put_on_record
+        from gateway.cli.reach import data_folder
+
+        changes = [f"locked {_when(at)}: {reason}", f"until {_when(kept.until)}"]
+        put_on_record(data_folder(config), "backup keep", kept.account, changes)
+
+
+# Looking --------------------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_backups(
+    folder: FolderOption = None, key: KeyOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Print every backup: what it would give back, its size, its deadline; drills and accounts kept longer."""
+    from gateway.backup.drill import drills
+    from gateway.backup.retention import kept_accounts
+
+    repository = _repository(folder, key, config)
+    runs = _done(repository.runs)
+    found: list[Manifest] = []
+    damaged: list[str] = []
+    for each in runs:
+        _read(repository, each, found, damaged)
+    tried, accounts = _done(lambda: drills(repository)), _done(lambda: kept_accounts(repository))
+    if as_json:
+        print_json(
+            {
+                "backups": [_summary(manifest) for manifest in found],
+                "damaged": damaged,
+                "drills": [asdict(each) | {"passed": each.passed} for each in tried],
+                "kept": [asdict(each) for each in accounts],
+            }
+        )
+    else:
+        _print_list(found)
+        for each_drill in tried[-1:]:
+            result = "passed" if each_drill.passed else f"failed: {'; '.join(each_drill.problems)}"
+            typer.echo(f"last drill {_when(each_drill.started_at)} on {each_drill.run}: {result}")
+        for account in accounts:
+            typer.echo(f"kept until {_when(account.until)}: {account.account}, locked {_when(account.locked_at)}")
+    for text in damaged:
+        typer.echo(text, err=True)
+    if damaged:
+        raise typer.Exit(_EXIT_DATA)
+    if not runs:
+        fail(f"{repository.folder} has no finished backup")
+
+
+@app.command()
+def verify(
+    backup: RunArgument = "",
+    *,
+    folder: FolderOption = None,
+    key: KeyOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every octet back, check digests and chains, open every database; exit 65 when anything is damaged."""
+    from gateway.backup.verify import Verification
+    from gateway.cli.progress import showing
+
+    repository = _repository(folder, key, config)
+    with showing("reading") as progress:
+        found = _done(lambda: Verification(repository, progress).run(backup))
+    if as_json:
+        print_json(
+            {
+                "backup": found.run,
+                "sound": found.sound,
+                "runs": found.runs,
+                "octets": found.octets,
+                "databases": found.databases,
+                "damages": [asdict(damage) for damage in found.damages],
+                "notes": list(found.notes),
+                "restores": _summary(found.manifest) if found.manifest else None,
+            }
+        )
+    else:
+        typer.echo(f"{found.runs} backups, {_size(found.octets)} read, {found.databases} databases opened")
+        if found.manifest is not None:
+            typer.echo(f"a restore of {found.run} gives {_gives(found.manifest)}")
+    for damage in found.damages:
+        needed = f"; needed by {', '.join(damage.needed_by)} in {', '.join(damage.runs)}" if damage.needed_by else ""
+        typer.echo(f"DAMAGED {damage.place}: {damage.why}{needed}", err=True)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    if not found.sound:
+        raise typer.Exit(_EXIT_DATA)
+
+
+# Restoring ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def restore(
+    backup: RunArgument = "",
+    *,
+    into: IntoOption,
+    message: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this message; repeatable.")] = None,
+    account: Annotated[str, typer.Option(metavar="ADDRESS", help="Only this account's mail and log.")] = "",
+    path: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only these saved files.")] = None,
+    surviving: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What is left of the old data folder: its ledger says what was delivered."),
+    ] = None,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Leave out what is damaged, and name it.")] = False,
+    folder: FolderOption = None,
+    key: KeyOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore everything into an empty folder, or a part of it."""
+    repository = _repository(folder, key, config)
+    chosen = _done(lambda: repository.find(backup))
+    if message or account or path:
+        from gateway.backup.parts import Wanted
+
+        wanted = Wanted(trace_ids=tuple(message or ()), account=account, paths=tuple(path or ()))
+        _restore_parts(repository, chosen, into, wanted, as_json)
+    else:
+        _restore_all(repository, chosen, into, surviving, salvage, as_json)
+
+
+def _restore_all(
+    repository: "Repository", chosen: "Run", into: Path, surviving: Path | None, salvage: bool, as_json: bool
+) -> None:
+    from gateway.backup.restore import Wishes, restore
+    from gateway.cli.progress import showing
+
+    with showing("restoring") as progress:
+        wishes = Wishes(surviving=surviving, salvage=salvage)
+        done = _done(lambda: restore(repository, chosen, into, progress, wishes))
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(f"{done.run} is in {into}: {done.files} files, {_size(done.octets)}")
+        if done.known:
+            typer.echo(f"{done.known} copies were taken out of the queue: they are known as ended")
+        typer.echo(f"what came after {_when(done.complete_until)} is not in it")
+        typer.echo("next: put data/ and configuration/ in their places and start `tidegate serve`")
+    for lost, why in done.lost:
+        typer.echo(f"LOST {lost}: {why}", err=True)
+    if done.lost:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _restore_parts(repository: "Repository", chosen: "Run", into: Path, wanted: "Wanted", as_json: bool) -> None:
+    from gateway.backup.parts import extract
+
+    done = _done(lambda: extract(repository, chosen, into, wanted))
+    if as_json:
+        print_json(asdict(done) | {"backup": str(chosen)})
+    else:
+        found = f"{done.messages} messages, {done.events} events, {done.delays} delays, {done.files} files"
+        typer.echo(f"from {chosen} into {into}: {found}")
+    if done.nothing:
+        fail(f"{chosen} has nothing of it")
+
+
+@app.command()
+def drill(
+    backup: RunArgument = "",
+    *,
+    scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
+    scratch: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to restore for the time of it.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a backup into a temporary folder and start a gateway on it that delivers nothing; put it on record."""
+    from gateway.backup import running
+    from gateway.backup.drill import drill as tried
+    from gateway.backup.drill import record
+    from gateway.cli.backup_telling import tell
+    from gateway.cli.progress import showing
+    from gateway.clock import SystemClock
+
+    if scheduled:
+        os.nice(_NICE)
+    snapshot = load_snapshot(config)
+    repository = _done(lambda: running.repository_of(snapshot.config.backup))
+    with showing("restoring") as progress:
+        found = _done(
+            lambda: tried(repository, repository.find(backup), clock=SystemClock(), progress=progress, scratch=scratch)
+        )
+    _done(lambda: record(repository, found))
+    tell(snapshot.config.data, [running.drilled(found)])
+    if as_json:
+        print_json(asdict(found) | {"passed": found.passed})
+    else:
+        copies = ", ".join(f"{count} {state}" for state, count in sorted(found.copies.items())) or "nothing"
+        result = "passed" if found.passed else "FAILED"
+        typer.echo(
+            f"{found.run} {result} in {found.seconds:.0f} s: a gateway started on it and has {copies} in custody"
+        )
+    for text in (*found.problems, *found.notes):
+        typer.echo(text, err=True)
+    if not found.passed:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+# What they share ------------------------------------------------------------------------------------------------------
+
+
+def _done(work: "Callable[[], Any]") -> Any:
+    """Return what ``work`` gives; what keeps it from succeeding is said in a line."""
+    from gateway.backup.errors import BackupError, BusyError, DamagedError
+    from gateway.storage import StorageError
+
+    try:
+        return work()
+    except BusyError as error:
+        fail(str(error), _EXIT_BUSY)
+    except DamagedError as error:
+        fail(f"DAMAGED {error}", _EXIT_DATA)
+    except BackupError as error:
+        fail(str(error))
+    except (StorageError, OSError) as error:
+        fail(str(error), _EXIT_IO)
+
+
+def _repository(folder: Path | None, key: Path | None, config: Path | None) -> "Repository":
+    from gateway.backup.frames import read_key
+    from gateway.backup.repository import Repository
+
+    if folder is None:
+        # On the day there may be no configuration: then --folder and --key say all that is needed.
+        settings = load_snapshot(config).config.backup
+        folder, key = settings.folder or _no_folder(), key or settings.key
+    repository = Repository(folder, _done(lambda: read_key(key)))
+    _done(repository.check)
+    return repository
+
+
+def _settings_folder(config: Path | None) -> Path:
+    return load_snapshot(config).config.backup.folder or _no_folder()
+
+
+def _no_folder() -> NoReturn:
+    fail("no backup folder: [backup] folder in tidegate.toml, or --folder, names it", _EXIT_CONFIG)
+
+
+def _read(repository: "Repository", run: "Run", found: "list[Manifest]", damaged: list[str]) -> None:
+    from gateway.backup.errors import BackupError
+
+    try:
+        found.append(repository.manifest(run))
+    except BackupError as error:
+        damaged.append(f"{run}: {error}")
+
+
+def _summary(manifest: "Manifest") -> dict[str, Any]:
+    from gateway.backup.running import name
+
+    return {
+        "backup": name(manifest),
+        "kind": manifest.kind,
+        "started_at": manifest.started_at,
+        "finished_at": manifest.finished_at,
+        "deadline_at": manifest.deadline_at,
+        "deadline": "met" if manifest.finished_at <= manifest.deadline_at else "missed",
+        "octets": manifest.octets,
+        "added_octets": manifest.added_octets,
+        "files": len(manifest.files),
+        "messages": manifest.messages,
+        "complete_until": manifest.complete_until,
+        "last_received_at": manifest.last_received_at,
+        "omitted": [{"file": file, "why": why} for file, why in manifest.omitted],
+        "problems": list(manifest.problems),
+    }
+
+
+def _print_list(manifests: "Sequence[Manifest]") -> None:
+    from gateway.backup.running import name
+    from gateway.cli.table import print_table
+
+    print_table(
+        ("backup", "kind", "began", "took", "restores", "stored", "messages", "newest message"),
+        [
+            (
+                name(m),
+                m.kind,
+                _when(m.started_at),
+                f"{m.finished_at - m.started_at:.0f} s",
+                _size(m.octets),
+                _size(m.added_octets),
+                str(m.messages),
+                _when(m.last_received_at) if m.last_received_at else "-",
+            )
+            for m in manifests
+        ],
+    )
+
+
+def _what(manifest: "Manifest") -> str:
+    seconds = manifest.finished_at - manifest.started_at
+    kind = "full" if manifest.kind == "full" else "an increment"
+    return f"{kind}, {_size(manifest.added_octets)} stored in {seconds:.0f} s; a restore gives {_gives(manifest)}"
+
+
+def _gives(manifest: "Manifest") -> str:
+    newest = f", the newest of {_when(manifest.last_received_at)}" if manifest.last_received_at else ""
+    files = f"{len(manifest.files)} files, {_size(manifest.octets)}"
+    return f"{manifest.messages} messages in custody{newest}, {files}; complete until {_when(manifest.complete_until)}"
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def _moment_of(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text}: a date such as 2026-11-22 or 2026-11-22T15:00 is wanted", 2)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _size(octets: int) -> str:
+    size, unit = float(octets), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":  # noqa: PLR2004 - the step between units
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
