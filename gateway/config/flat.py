@@ -26,6 +26,7 @@ def policy_table(policy: DomainPolicy) -> dict[str, Any]:
         "domains": list(policy.domains),
         "customer": policy.customer,
         "next_hop": [hop.url for hop in policy.next_hop],
+        "next_hop_owner": policy.next_hop_owner,
         "recipients": _recipients(policy.recipients),
         **({} if policy.max_message is None else {"max_message": format_size(policy.max_message)}),
         **({"rules_off": sorted(policy.rules_off)} if policy.rules_off else {}),

@@ -30,6 +30,7 @@ from gateway.config.fields import (
     several,
     wrong_at,
 )
+from gateway.config.service_level import ServiceLevel
 from gateway.config.units import Duration, Rate, RateField, Size
 from gateway.mail.connection import Role
 
@@ -333,6 +334,7 @@ class GatewayConfig(Section):
     dns: Dns = Dns()
     clamd: Clamd = Clamd()
     own_listings: OwnListings = OwnListings()
+    service: ServiceLevel = ServiceLevel()
     queue: Queue = Queue()
     callout: Callout = Callout()
     metrics: Metrics = Metrics()

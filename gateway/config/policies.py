@@ -146,6 +146,7 @@ class PolicyReader:
                     name=domain.name,
                     domains=domain.domains,
                     customer=domain.customer,
+                    next_hop_owner=domain.next_hop_owner,
                     signing=domain.signing,
                 )
             )
@@ -167,6 +168,7 @@ class PolicyReader:
             domains=table.domains if isinstance(table, PolicyTable) else (),
             customer=table.customer if isinstance(table, SharedTable) else "",
             next_hop=table.next_hop,
+            next_hop_owner=table.next_hop_owner if isinstance(table, SharedTable) else "operator",
             recipients=recipients,
             thresholds=Thresholds(tag=table.scores.tag, quarantine=table.scores.quarantine, reject=table.scores.reject),
             subject_tag=table.scores.subject_tag,

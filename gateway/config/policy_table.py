@@ -95,6 +95,8 @@ class SharedTable(MailboxTable):
     """The keys of ``policies/default.toml``: what every policy starts from."""
 
     customer: Text = ""
+    # Who answers for the next hop: waiting for a customer's own is no delay of ours (contract.md §2).
+    next_hop_owner: Literal["operator", "customer"] = "operator"
 
 
 class KeyTable(Section):

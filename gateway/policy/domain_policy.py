@@ -54,7 +54,8 @@ class RecipientCheck:
 class DomainPolicy:
     """What holds for one recipient: its domain's policy with its mailbox's table merged in.
 
-    ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for. Equal policies are
+    ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for; ``next_hop_owner``
+    (operator or customer) answers for the next hop. Equal policies are
     one object, so recipients can be grouped by identity. ``rules`` are the custom rules, outermost first (default.toml,
     the domain's file, the mailbox's table); ``rules_off`` names those of them that an inner layer switches off.
     ``signing`` is the domain's, the same for all its mailboxes.
@@ -64,6 +65,7 @@ class DomainPolicy:
     domains: tuple[str, ...] = ()
     customer: str = ""
     next_hop: tuple[NextHop, ...] = ()
+    next_hop_owner: str = "operator"
     recipients: RecipientCheck = field(default_factory=RecipientCheck)
     thresholds: Thresholds = field(default_factory=Thresholds)
     subject_tag: str = ""

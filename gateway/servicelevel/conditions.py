@@ -1,0 +1,114 @@
+"""From what is on record to what bears on one customer's day of mail; and a digest that changes when that does."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+
+from gateway.servicelevel.book import Book
+from gateway.servicelevel.exclusion import Clause
+from gateway.servicelevel.fault import without_gateway
+from gateway.servicelevel.figures import micros
+from gateway.servicelevel.month import day_of, day_span
+from gateway.servicelevel.sample import Conditions
+
+# Mail waits for five days in the queue by default; what lay longer in quarantine moves a day's horizon itself.
+HORIZON_SECONDS = 6 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DayKey:
+    """One customer's civil day (ISO date) in a zone."""
+
+    customer: str
+    day: str
+    zone: str
+
+    @property
+    def start(self) -> float:
+        """Its first instant, UTC seconds."""
+        return day_span(date.fromisoformat(self.day), self.zone)[0]
+
+    @property
+    def end(self) -> float:
+        """The next day's first instant."""
+        return day_span(date.fromisoformat(self.day), self.zone)[1]
+
+    @property
+    def horizon(self) -> float:
+        """Until when its mail has usually ended."""
+        return self.end + HORIZON_SECONDS
+
+
+class Bearing:
+    """What one state of the book says about each day; conditions are made once a day and kept."""
+
+    def __init__(self, book: Book, now: float) -> None:
+        self.book = book
+        self._down = without_gateway(book.faults.values(), now)
+        self._conditions: dict[DayKey, Conditions] = {}
+        self._claims: dict[str, list[str]] = {}
+        for customer, history in book.terms.items():
+            for domain in {domain for each in history for domain in each.owners}:
+                self._claims.setdefault(domain, []).append(customer)
+
+    def zone_of(self, customer: str) -> str | None:
+        """Return a customer's zone by its latest terms, None for nobody's."""
+        history = self.book.terms.get(customer)
+        return history[-1].terms.zone if history else None
+
+    def key(self, customer: str, utc: float) -> DayKey | None:
+        """Return a customer's day of an instant."""
+        zone = self.zone_of(customer)
+        return DayKey(customer, day_of(utc, zone), zone) if zone else None
+
+    def owner_of(self, domain: str, utc: float) -> tuple[str, str] | None:
+        """Return who a domain belonged to at an instant, and who answers for its next hop; None for foreign domains."""
+        for customer in self._claims.get(domain, ()):
+            in_force = self.book.terms_at(customer, utc)
+            if in_force is not None and domain in in_force.owners:
+                return customer, in_force.owners[domain]
+        return None
+
+    def conditions(self, key: DayKey) -> Conditions:
+        """Return what bears on a day's copies, whenever they end."""
+        found = self._conditions.get(key)
+        if found is None:
+            found = self._conditions[key] = self._made(key)
+        return found
+
+    def _made(self, key: DayKey) -> Conditions:
+        in_force = self.book.terms_at(key.customer, key.start)
+        if in_force is None:
+            raise KeyError(key.customer)
+        terms = in_force.terms
+        return Conditions(
+            limit_us=micros(terms.maximum_delay),
+            count_quarantine=terms.count_quarantine,
+            count_greylisting=terms.count_greylisting,
+            exclusions=self.book.excluding(Clause.DELAY, key.customer, (key.start, float("inf"))),
+            down=tuple(each for each in self._down if each[1] > key.start),
+            jumps=tuple(jump for jump in self.book.jumps if jump.at > key.start),
+        )
+
+    def digest(self, key: DayKey, until: float) -> str:
+        """Return a text that is equal exactly when the same things bear on a day's copies that end before ``until``."""
+        conditions = self.conditions(key)
+        owners = [
+            (each.since, sorted(each.owners.items()))
+            for each in self.book.terms[key.customer]
+            if each.since < key.end and key.start < self._replaced_at(key.customer, each.since)
+        ]
+        stated = [
+            conditions.limit_us,
+            conditions.count_quarantine,
+            conditions.count_greylisting,
+            [each.interval for each in conditions.exclusions if each.start < until],
+            [each for each in conditions.down if each[0] < until],
+            [(jump.at, jump.by) for jump in conditions.jumps if jump.at < until],
+            owners if len(owners) > 1 else [entry for _, entry in owners],
+        ]
+        return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:32]
+
+    def _replaced_at(self, customer: str, since: float) -> float:
+        return min((each.since for each in self.book.terms[customer] if each.since > since), default=float("inf"))

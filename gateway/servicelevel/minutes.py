@@ -1,0 +1,113 @@
+"""Reachable or not, minute by minute (contract.md §1). Pure.
+
+What was observed is kept as runs of minutes per direction; a minute that no run covers is unknown. Where two runs cover
+a minute, down wins: a probe that failed is not undone by mail that passed earlier in that minute. A minute of which
+something failed is *down*; one that recorded exclusions cover wholly, and that is not up, is *excluded*; in a minute
+that is not known the customer is taken to be unreachable, unless the terms say otherwise. Minutes are numbered from
+1970 in UTC, so that no change of clocks doubles or loses one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gateway.servicelevel.exclusion import Exclusion
+from gateway.servicelevel.interval import Interval, Intervals, union
+from gateway.servicelevel.month import MINUTE
+from gateway.servicelevel.sample import RECEIVE, SEND
+from gateway.servicelevel.store import Observed
+
+UP, DOWN = "up", "down"
+
+
+class MinuteState(IntEnum):
+    """One minute of one customer."""
+
+    UNKNOWN = 0
+    UP = 1
+    DOWN_RECEIVE = 2
+    DOWN_SEND = 3
+    DOWN = 4
+    EXCLUDED = 5
+
+    @property
+    def word(self) -> str:
+        """The state as reports write it."""
+        return self.name.lower().replace("_", "-")
+
+
+DOWN_STATES = frozenset({MinuteState.DOWN_RECEIVE, MinuteState.DOWN_SEND, MinuteState.DOWN})
+_UNKNOWN, _SEEN_UP, _SEEN_DOWN = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minutes:
+    """The minutes from number ``first`` on: a state each. ``raw`` is before exclusions, ``states`` after them."""
+
+    first: int
+    raw: bytes
+    states: bytes
+
+    def count(self, *states: MinuteState) -> int:
+        """Return how many minutes have one of the states, after exclusions."""
+        return sum(self.states.count(state) for state in states)
+
+    def unreachable(self, *, count_unknown: bool, excluding: bool) -> int:
+        """Return how many minutes count as unreachable, after exclusions or (``excluding`` False) before."""
+        minutes = self.states if excluding else self.raw
+        return sum(minutes.count(state) for state in (*DOWN_STATES, *((MinuteState.UNKNOWN,) if count_unknown else ())))
+
+    def runs(self) -> Iterator[tuple[int, int, MinuteState]]:
+        """Yield (first minute, minutes, state) for each stretch of equal states, after exclusions."""
+        begin = 0
+        for place in range(1, len(self.states) + 1):
+            if place == len(self.states) or self.states[place] != self.states[begin]:
+                yield self.first + begin, place - begin, MinuteState(self.states[begin])
+                begin = place
+
+
+def span_minutes(span: Interval) -> tuple[int, int]:
+    """Return the number of the first minute that begins in a span, and of the first after it."""
+    start, end = span
+    return -int(-start // MINUTE), -int(-end // MINUTE)
+
+
+def judged(observed: Iterable[Observed], span: Interval, exclusions: Iterable[Exclusion]) -> Minutes:
+    """Return the minutes of a span."""
+    first, after = span_minutes(span)
+    seen = {RECEIVE: bytearray(after - first), SEND: bytearray(after - first)}
+    for state, mark in ((UP, _SEEN_UP), (DOWN, _SEEN_DOWN)):
+        for run in observed:
+            begin, end = max(run.first, first) - first, min(run.last + 1, after) - first
+            if run.state == state and end > begin:
+                seen[run.direction][begin:end] = bytes([mark]) * (end - begin)
+    raw = bytes(map(_STATES.__getitem__, map(_pair, seen[RECEIVE], seen[SEND])))
+    return Minutes(first=first, raw=raw, states=_without(raw, first, union(each.interval for each in exclusions)))
+
+
+def _pair(receive: int, send: int) -> int:
+    return receive * 3 + send
+
+
+def _state(receive: int, send: int) -> MinuteState:
+    if receive == send == _SEEN_DOWN:
+        return MinuteState.DOWN
+    if receive == _SEEN_DOWN:
+        return MinuteState.DOWN_RECEIVE
+    if send == _SEEN_DOWN:
+        return MinuteState.DOWN_SEND
+    return MinuteState.UP if receive == send == _SEEN_UP else MinuteState.UNKNOWN
+
+
+_STATES = tuple(_state(receive, send) for receive in range(3) for send in range(3))
+
+
+def _without(raw: bytes, first: int, excluded: Intervals) -> bytes:
+    states = bytearray(raw)
+    for start, end in excluded:
+        begin = max(0, -int(-start // MINUTE) - first)
+        after = min(len(states), int(end // MINUTE) - first)
+        for place in range(begin, after):
+            if states[place] != MinuteState.UP:
+                states[place] = MinuteState.EXCLUDED
+    return bytes(states)

@@ -1,0 +1,215 @@
+"""Writes daily summaries from the ledger, beside the mail: what ended since the last time is added to its days.
+
+A step reads at most STEP_ROWS of one shard behind its cursor; summaries and cursor are one transaction, so that a kill
+repeats a step and never counts a copy twice. A day whose conditions have changed (an exclusion recorded later, a fault
+found at the next start) is made anew from the ledger, as long as its mail is still there. What a reader finds behind
+the cursors it adds for itself (``unsummed``): a report is never behind.
+
+A shard whose last counted row is another one now (the file was replaced after damage, or put back from a backup) is
+counted on from what ended later than that row; ``Rolled.replaced`` says so.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.ledger.finished import (
+    FinishedCopy,
+    finished_after,
+    finished_at,
+    received_between,
+    received_first,
+    shards,
+)
+from gateway.servicelevel.conditions import Bearing, DayKey
+from gateway.servicelevel.sample import counted, parties
+from gateway.servicelevel.store import Cursor, StoredDay, StoreReader
+from gateway.servicelevel.summary import DaySummary
+from gateway.storage import Database, Write
+
+# A fifth of a second of work, a few megabytes.
+STEP_ROWS = 20_000
+
+Days = dict[tuple[DayKey, str], DaySummary]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rolled:
+    """What a step did: rows counted, whether more may wait, and a shard found ``replaced`` ("" for none)."""
+
+    rows: int
+    more: bool
+    replaced: str = ""
+
+
+def summed(copies: Iterable[FinishedCopy], bearing: Bearing) -> Days:
+    """Return the days that copies belong to."""
+    days: Days = {}
+    add = _Adder(days, bearing)
+    for copy in copies:
+        add.copy(copy)
+    return days
+
+
+class _Adder:
+    """Adds copies to days; the look-ups that are the same for every copy of a day are made once."""
+
+    def __init__(self, days: Days, bearing: Bearing) -> None:
+        self._days, self._bearing = days, bearing
+
+    def copy(self, copy: FinishedCopy) -> None:
+        bearing = self._bearing
+        for party in parties(copy, bearing.owner_of):
+            key = bearing.key(party.customer, copy.received_at)
+            if key is None:
+                continue
+            conditions = bearing.conditions(key)
+            one = counted(copy, party, conditions)
+            if one is None:
+                continue
+            place = (key, party.direction)
+            day = self._days.get(place)
+            if day is None:
+                day = self._days[place] = DaySummary()
+            day.add(copy, one, conditions.limit_us)
+
+
+class Roller:
+    """Counts a data folder's ledger into its store; a new book wants a new one. ``step`` blocks: use a thread."""
+
+    def __init__(self, data: Path, bearing: Bearing) -> None:
+        self._data, self._bearing = data, bearing
+        self._stale_days: list[DayKey] | None = None
+
+    def step(self) -> tuple[list[Write], Rolled]:
+        """Return the writes of one step and what it did; StorageError."""
+        with StoreReader(self._data) as store:
+            cursors = store.cursors()
+            for shard in shards(self._data):
+                copies, replaced = _behind(shard, cursors.get(shard.name), STEP_ROWS)
+                if copies:
+                    writes = self._added(store, summed(copies, self._bearing), cursors)
+                    writes.append(_cursor(shard, copies[-1]).write())
+                    return writes, Rolled(rows=len(copies), more=True, replaced=shard.name if replaced else "")
+            if self._stale_days is None:
+                self._stale_days = self._stale(store)
+            if self._stale_days:
+                return self._anew(cursors, self._stale_days.pop()), Rolled(rows=0, more=bool(self._stale_days))
+        return [], Rolled(rows=0, more=False)
+
+    def _added(self, store: StoreReader, days: Days, cursors: dict[str, Cursor]) -> list[Write]:
+        writes = []
+        for (key, direction), more in days.items():
+            stored = store.day(key, direction)
+            if stored is not None and stored.key == key:
+                if stored.digest != self._bearing.digest(key, stored.until):
+                    stored = self._again(key, direction, cursors)
+                more.merge(stored.summary)
+            writes.append(self._kept(key, direction, more).write())
+        return writes
+
+    def _again(self, key: DayKey, direction: str, cursors: dict[str, Cursor]) -> StoredDay:
+        day = day_anew(self._data, self._bearing, key, cursors).get((key, direction), DaySummary())
+        return self._kept(key, direction, day)
+
+    def _kept(self, key: DayKey, direction: str, summary: DaySummary) -> StoredDay:
+        until = max(key.horizon, summary.last_finished)
+        digest = self._bearing.digest(key, until)
+        return StoredDay(key=key, direction=direction, until=until, digest=digest, summary=summary)
+
+    def _stale(self, store: StoreReader) -> list[DayKey]:
+        """Return the days whose conditions have changed and whose mail is still in the ledger."""
+        first = received_first(self._data)
+        if first is None:
+            return []
+        found = {
+            key: None
+            for key, _, until, digest in store.all_days()
+            if key.start >= first and is_stale(self._bearing, key, until, digest)
+        }
+        return list(found)
+
+    def _anew(self, cursors: dict[str, Cursor], key: DayKey) -> list[Write]:
+        zone = self._bearing.zone_of(key.customer) or key.zone
+        key = DayKey(key.customer, key.day, zone)
+        days = day_anew(self._data, self._bearing, key, cursors)
+        return [self._kept(place, direction, day).write() for (place, direction), day in days.items() if place == key]
+
+
+def is_stale(bearing: Bearing, key: DayKey, until: float, digest: str) -> bool:
+    """Whether a stored day was counted under other conditions than hold now."""
+    zone = bearing.zone_of(key.customer)
+    return zone is not None and (zone != key.zone or digest != bearing.digest(key, until))
+
+
+def day_anew(data: Path, bearing: Bearing, key: DayKey, cursors: dict[str, Cursor]) -> Days:
+    """Return one customer's day from the ledger, as far as it was counted; StorageError."""
+    days = summed(_counted_copies(data, key, cursors), bearing)
+    return {place: day for place, day in days.items() if place[0] == key}
+
+
+def _counted_copies(data: Path, key: DayKey, cursors: dict[str, Cursor]) -> Iterator[FinishedCopy]:
+    for shard in shards(data):
+        cursor = cursors.get(shard.name)
+        if cursor is not None:
+            for copy in received_between(shard, key.start, key.end):
+                if copy.id <= cursor.id:
+                    yield copy
+
+
+def unsummed(data: Path, bearing: Bearing, cursors: dict[str, Cursor]) -> Days:
+    """Return what ended since the last step, of all customers; StorageError."""
+    days: Days = {}
+    add = _Adder(days, bearing)
+    for shard in shards(data):
+        cursor = cursors.get(shard.name)
+        while True:
+            copies, _ = _behind(shard, cursor, STEP_ROWS)
+            for copy in copies:
+                add.copy(copy)
+            if not copies:
+                break
+            cursor = _cursor(shard, copies[-1])
+    return days
+
+
+def _behind(shard: Path, cursor: Cursor | None, limit: int) -> tuple[list[FinishedCopy], bool]:
+    """Return the next copies of a shard, and whether its cursor did not fit any more."""
+    if cursor is None:
+        return finished_after(shard, 0, limit), False
+    at = finished_at(shard, cursor.id)
+    if at is not None and (at.trace_id, at.number) == (cursor.trace_id, cursor.number):
+        return finished_after(shard, cursor.id, limit), False
+    following = finished_after(shard, cursor.id, 1)
+    if at is None and following and following[0].finished_at >= cursor.finished_at:
+        # Its row was pruned; those behind it were not.
+        return finished_after(shard, cursor.id, limit), False
+    return _later(shard, cursor, limit)
+
+
+def _later(shard: Path, cursor: Cursor, limit: int) -> tuple[list[FinishedCopy], bool]:
+    place = 0
+    while True:
+        page = finished_after(shard, place, limit)
+        later = [copy for copy in page if copy.finished_at > cursor.finished_at]
+        if later or len(page) < limit:
+            return later, bool(later)
+        place = page[-1].id
+
+
+def _cursor(shard: Path, last: FinishedCopy) -> Cursor:
+    return Cursor(
+        shard=shard.name, id=last.id, trace_id=last.trace_id, number=last.number, finished_at=last.finished_at
+    )
+
+
+async def roll(data: Path, bearing: Bearing, database: Database) -> int:
+    """Count everything there is now, blocking between commits; return the rows. For tests, benchmarks and commands."""
+    roller, rows = Roller(data, bearing), 0
+    while True:
+        writes, done = roller.step()
+        if writes:
+            await database.commit(writes)
+        rows += done.rows
+        if not done.more:
+            return rows

@@ -1,0 +1,204 @@
+"""A finished copy's delays as the contract counts them: before and after exclusions (contract.md §2). Pure.
+
+Receive delay is counted for the customer who owns the recipient's domain, send delay for the customer who sends through
+the relay. Notices that the gateway wrote itself, and copies dropped or discarded, are nobody's delay.
+
+``counted`` is the delay less what is excluded within it, each instant once:
+
+1. waiting caused by systems that are not ours (``waiting``), less time in which the gateway did not run;
+2. recorded exclusions of the delay clause;
+3. quarantine and hold, unless they count; time in greylisting of ours lies before the final dot and is added when it
+   counts.
+
+Durations are the monotonic clock's, intervals the wall clock's. Where the wall clock was set meanwhile, stamps from
+before are moved by the recorded jump; what then still disagrees by more than a second is taken off the exclusion: a
+doubt never shortens a delay. When a hold began is not recorded: quarantine begins at the final dot, so as much of it as
+fits before the first attempt is taken to lie there, the rest within the waiting that is excluded already.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.ledger.finished import FinishedCopy
+from gateway.servicelevel.exclusion import Exclusion
+from gateway.servicelevel.fault import ClockJump
+from gateway.servicelevel.figures import micros
+from gateway.servicelevel.interval import Interval, Intervals, clipped, minus, seconds, union
+from gateway.servicelevel.waiting import OPERATOR, REMOTE, Wait, caused_elsewhere, first_attempt_at
+
+SEND, RECEIVE = "send", "receive"
+DELIVERED = "delivered"
+_GIVEN_UP = frozenset({"failed", "expired"})
+_OUTGOING = frozenset({"relay", "submission"})
+# Wall and monotonic clock drift apart by slewing, 500 ppm at most; a second is two thousand seconds of that.
+_DRIFT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What bears on a customer's copies: limits, what counts, exclusions, when the gateway did not run, clock jumps."""
+
+    limit_us: int
+    count_quarantine: bool = False
+    count_greylisting: bool = False
+    exclusions: tuple[Exclusion, ...] = ()
+    down: Intervals = ()
+    jumps: tuple[ClockJump, ...] = ()
+
+    @property
+    def recorded(self) -> Intervals:
+        """The time that recorded exclusions cover."""
+        return union(each.interval for each in self.exclusions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """One copy in one direction; durations in microseconds.
+
+    ``waits`` are the automatic exclusions with the seconds of each that counted; ``doubtful`` marks a copy whose clocks
+    disagree.
+    """
+
+    direction: str
+    owner: str
+    delivered: bool
+    before_us: int
+    after_us: int
+    waits: tuple[tuple[Wait, float], ...] = ()
+    doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Whose copy it is: a ``customer`` in a ``direction``; ``owner`` answers for the next hop."""
+
+    customer: str
+    direction: str
+    owner: str
+
+
+OwnerOf = Callable[[str, float], tuple[str, str] | None]
+"""Who a domain belonged to at an instant: customer and owner of its next hop, None for a foreign domain."""
+
+
+def parties(copy: FinishedCopy, owner_of: OwnerOf) -> Iterator[Party]:
+    """Yield those for whom a copy counts: nobody, the recipient's customer, the sender's, or both."""
+    if copy.origin == "notice" or not (copy.status == DELIVERED or copy.status in _GIVEN_UP):
+        return
+    to = owner_of(copy.domain, copy.received_at)
+    if to is not None:
+        yield Party(to[0], RECEIVE, to[1])
+    if copy.role in _OUTGOING:
+        sender = owner_of(copy.reverse_path.rpartition("@")[2], copy.received_at)
+        customer = sender[0] if sender else copy.customer if to is None else ""
+        if customer:
+            yield Party(customer, SEND, to[1] if to is not None else REMOTE)
+
+
+def counted(copy: FinishedCopy, party: Party, conditions: Conditions) -> Counted | None:
+    """Return a copy's delay for one party; None for a delivered one without the stamps (a bug of whoever wrote it)."""
+    ended = _ended(copy, party.direction)
+    if ended is None:
+        return None
+    delay, end = ended
+    before_us = micros(delay)
+    delivered = copy.status == DELIVERED
+    greylisted_us = (
+        micros(copy.greylisted_seconds) if conditions.count_greylisting and party.direction == RECEIVE else 0
+    )
+    if delivered and not copy.attempts and not copy.held_seconds and not _touched(copy.received_at, end, conditions):
+        return Counted(
+            direction=party.direction,
+            owner=party.owner,
+            delivered=True,
+            before_us=before_us,
+            after_us=before_us + greylisted_us,
+        )
+    excluded, waits, doubtful = _excluded(copy, party, conditions, (delay, end))
+    return Counted(
+        direction=party.direction,
+        owner=party.owner,
+        delivered=delivered,
+        before_us=before_us,
+        after_us=max(0, before_us - micros(excluded)) + greylisted_us,
+        waits=waits,
+        doubtful=doubtful,
+    )
+
+
+def _ended(copy: FinishedCopy, direction: str) -> tuple[float, float] | None:
+    """Return the delay and its last instant; of a copy that was given up, how long it waited at least."""
+    if copy.status != DELIVERED:
+        return max(0.0, copy.finished_at - copy.received_at), copy.finished_at
+    delay, end = (
+        (copy.receive_delay_seconds, copy.accepted_at)
+        if direction == RECEIVE
+        else (copy.send_delay_seconds, copy.transfer_started_at)
+    )
+    return None if delay is None or end is None else (delay, end)
+
+
+def _touched(start: float, end: float, conditions: Conditions) -> bool:
+    if conditions.jumps:
+        start, end = corrected(start, conditions.jumps), corrected(end, conditions.jumps)
+    return any(each.start < end and each.end > start for each in conditions.exclusions)
+
+
+def _excluded(
+    copy: FinishedCopy, party: Party, conditions: Conditions, ended: tuple[float, float]
+) -> tuple[float, tuple[tuple[Wait, float], ...], bool]:
+    """Return the seconds excluded, the automatic part of them, and whether the clocks disagree."""
+    delay, end = ended
+    jumps = conditions.jumps
+    start, true_end = corrected(copy.received_at, jumps), corrected(end, jumps)
+    waits = [
+        (wait, clipped(minus([_corrected(wait.interval, jumps)], conditions.down), start, true_end))
+        for wait in caused_elsewhere(copy, end, party.owner)
+    ]
+    automatic = union(piece for _, pieces in waits for piece in pieces)
+    before_first, within_waits = _hold(copy, start, automatic, jumps)
+    pieces = [*automatic, *clipped(conditions.recorded, start, true_end)]
+    if not conditions.count_quarantine:
+        pieces.append((start, start + before_first))
+    excluded = seconds(pieces)
+    if conditions.count_quarantine:
+        excluded = max(0.0, excluded - within_waits)
+    disagreement = abs((true_end - start) - delay)
+    doubtful = disagreement > _DRIFT_SECONDS
+    if doubtful:
+        excluded = max(0.0, excluded - disagreement)
+    listed = tuple((wait, seconds(its_pieces)) for wait, its_pieces in waits)
+    return min(excluded, delay), listed, doubtful
+
+
+def _hold(copy: FinishedCopy, start: float, automatic: Intervals, jumps: Sequence[ClockJump]) -> tuple[float, float]:
+    """Return how much of the hold lay before the first attempt, and how much within waiting that is excluded."""
+    if not copy.held_seconds or not automatic:
+        return copy.held_seconds, 0.0
+    gap = max(0.0, corrected(first_attempt_at(copy), jumps) - start)
+    before_first = min(copy.held_seconds, gap)
+    return before_first, copy.held_seconds - before_first
+
+
+def corrected(utc: float, jumps: Sequence[ClockJump]) -> float:
+    """Return an instant on the wall clock as it was set last: stamps of before a jump are moved by it."""
+    return utc + sum(jump.by for jump in jumps if jump.at > utc)
+
+
+def _corrected(interval: Interval, jumps: Sequence[ClockJump]) -> Interval:
+    return corrected(interval[0], jumps), corrected(interval[1], jumps)
+
+
+__all__ = [
+    "DELIVERED",
+    "OPERATOR",
+    "RECEIVE",
+    "SEND",
+    "Conditions",
+    "Counted",
+    "OwnerOf",
+    "Party",
+    "corrected",
+    "counted",
+    "parties",
+]

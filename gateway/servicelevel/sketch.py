@@ -1,0 +1,70 @@
+"""Quantiles of delays that can be added up: counts in logarithmic classes, exact to a stated relative error.
+
+Class ``i`` holds the values in ``(g^(i-1), g^i]`` microseconds with g = (1 + e) / (1 - e), so that what is reported for
+it, 2 * g^i / (g + 1), is within the relative error e of every value in it (Masson, Rim, Lee: DDSketch, VLDB 2019).
+Values up to FLOOR_US are one class, reported as 0: an error of at most a tenth of a millisecond. Two sketches of the
+same mail are equal however it was divided; five days at a microsecond's resolution need fewer than 1,200 classes.
+
+A quantile is the nearest rank: the smallest value that at least ``q`` of all values do not exceed.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import ceil, log
+
+RELATIVE_ERROR = 0.01
+"""e: what ``quantile`` says is within one per cent of the true value."""
+
+FLOOR_US = 100
+"""Values up to here are reported as 0: an error of at most 0.1 ms."""
+
+_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_PER_LOG = 1 / log(_GAMMA)
+_FLOOR_CLASS = 0
+
+
+class Sketch:
+    """Counts by class; grows only by ``add`` and ``merge``."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        self._counts = dict(counts or {})
+
+    def add(self, value_us: int) -> None:
+        """Count one value, microseconds."""
+        key = _FLOOR_CLASS if value_us <= FLOOR_US else ceil(log(value_us) * _PER_LOG)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def merge(self, other: "Sketch") -> None:
+        """Count everything that ``other`` has counted."""
+        for key, count in other.pairs():
+            self._counts[key] = self._counts.get(key, 0) + count
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts.values())
+
+    def quantile(self, q: float) -> int | None:
+        """Return the ``q`` quantile in microseconds, within RELATIVE_ERROR or FLOOR_US; None without values."""
+        rank = max(1, ceil(q * self.count))
+        for key in sorted(self._counts):
+            rank -= self._counts[key]
+            if rank <= 0:
+                return 0 if key == _FLOOR_CLASS else round(2 * _GAMMA**key / (_GAMMA + 1))
+        return None
+
+    def pairs(self) -> list[list[int]]:
+        """Return ``[class, count]`` in order, for storing."""
+        return [[key, self._counts[key]] for key in sorted(self._counts)]
+
+    @classmethod
+    def of(cls, pairs: Iterable[Iterable[int]]) -> "Sketch":
+        """Return the sketch that was stored."""
+        return cls(dict((key, count) for key, count in pairs))  # noqa: C402 - dict() of lists is not typed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sketch) and self._counts == other._counts
+
+    def __hash__(self) -> int:
+        raise TypeError("a sketch grows: it is no key")

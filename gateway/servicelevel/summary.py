@@ -1,0 +1,164 @@
+"""One customer's day of delays in one direction: everything the report needs of it, and it can be added up.
+
+Counts, sums and maxima are exact; quantiles have the sketch's stated error. ``stations`` say where the time went;
+``excluded`` what was excluded automatically, by system and cause.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.ledger.finished import FinishedCopy
+from gateway.servicelevel.figures import Figures, micros
+from gateway.servicelevel.sample import RECEIVE, Counted
+from gateway.servicelevel.waiting import CLASSES, Wait
+
+STATIONS = ("filters", "antivirus", "store", "hold", "queue", "transfer")
+"""Where a delay is spent: judging without the scanner, the scanner, making durable, quarantine and hold, waiting for
+the next hop with all attempts before the last, the transfer that succeeded."""
+
+# Systems and causes told apart on one day; the rest is one line, so that spam to a million domains stays small.
+MAX_CAUSES = 300
+_OTHERS = ("", "", "", "others")
+
+
+@dataclass(slots=True)
+class ExcludedWaiting:
+    """Automatic exclusions of one system and cause: ``waits`` intervals, ``us`` together, first and last instant."""
+
+    waits: int = 0
+    us: int = 0
+    first: float = float("inf")
+    last: float = 0.0
+
+    def add(self, other: "ExcludedWaiting") -> None:
+        """Count what ``other`` has."""
+        self.waits += other.waits
+        self.us += other.us
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+
+
+CauseKey = tuple[str, str, str, str]
+"""Class letter, system, phase, cause."""
+
+
+@dataclass(slots=True)
+class DaySummary:
+    """Mergeable; ``last_finished`` is the UTC second at which the latest of its copies ended."""
+
+    before: Figures = field(default_factory=Figures)
+    after: Figures = field(default_factory=Figures)
+    stations_us: list[int] = field(default_factory=lambda: [0] * len(STATIONS))
+    antivirus_max_us: int = 0
+    held: int = 0
+    greylisted: int = 0
+    greylisted_us: int = 0
+    given_up: int = 0
+    doubtful: int = 0
+    excluded: dict[CauseKey, ExcludedWaiting] = field(default_factory=dict)
+    last_finished: float = 0.0
+
+    def add(self, copy: FinishedCopy, counted: Counted, limit_us: int) -> None:
+        """Count one copy."""
+        self.last_finished = max(self.last_finished, copy.finished_at)
+        self.held += copy.held_seconds > 0
+        self.doubtful += counted.doubtful
+        if copy.greylisted_seconds:
+            self.greylisted += 1
+            self.greylisted_us += micros(copy.greylisted_seconds)
+        if counted.delivered:
+            self.before.add(counted.before_us, limit_us)
+            self.after.add(counted.after_us, limit_us)
+            self._spent(copy, counted)
+        else:
+            self.given_up += 1
+            self.before.undelivered_over += counted.before_us > limit_us
+            self.after.undelivered_over += counted.after_us > limit_us
+        for wait, seconds in counted.waits:
+            self._exclude(counted.owner, wait, seconds)
+
+    def _spent(self, copy: FinishedCopy, counted: Counted) -> None:
+        antivirus = micros(copy.antivirus_seconds)
+        filters = max(0, micros(copy.filtered_seconds) - antivirus)
+        store, hold = micros(copy.durable_seconds), micros(copy.held_seconds)
+        transfer = 0
+        if counted.direction == RECEIVE:
+            transfer = counted.before_us - micros(copy.send_delay_seconds or 0.0)
+        queue = max(0, counted.before_us - filters - antivirus - store - hold - transfer)
+        self.antivirus_max_us = max(self.antivirus_max_us, antivirus)
+        for place, spent in enumerate((filters, antivirus, store, hold, queue, transfer)):
+            self.stations_us[place] += spent
+
+    def _exclude(self, owner: str, wait: Wait, seconds: float) -> None:
+        if seconds > 0:
+            key = (CLASSES[owner].value, wait.system, wait.phase, wait.cause)
+            self._merge_excluded(key, ExcludedWaiting(1, micros(seconds), *wait.interval))
+
+    def _merge_excluded(self, key: CauseKey, more: ExcludedWaiting) -> None:
+        if key not in self.excluded and len(self.excluded) >= MAX_CAUSES:
+            key = (key[0], *_OTHERS[1:])
+        self.excluded.setdefault(key, ExcludedWaiting()).add(more)
+
+    def merge(self, other: "DaySummary") -> None:
+        """Count everything that ``other`` has."""
+        self.before.merge(other.before)
+        self.after.merge(other.after)
+        self.stations_us = [mine + its for mine, its in zip(self.stations_us, other.stations_us, strict=True)]
+        self.antivirus_max_us = max(self.antivirus_max_us, other.antivirus_max_us)
+        self.held += other.held
+        self.greylisted += other.greylisted
+        self.greylisted_us += other.greylisted_us
+        self.given_up += other.given_up
+        self.doubtful += other.doubtful
+        for key, more in other.excluded.items():
+            self._merge_excluded(key, more)
+        self.last_finished = max(self.last_finished, other.last_finished)
+
+    @property
+    def copies(self) -> int:
+        """Copies counted, delivered and given up."""
+        return self.before.count + self.given_up
+
+    def encode(self) -> str:
+        """Return the summary as text for storing; equal summaries give equal texts."""
+        stored: dict[str, Any] = {
+            "before": self.before.as_json(),
+            "after": self.after.as_json(),
+            "stations": self.stations_us,
+            "counts": [self.antivirus_max_us, self.held, self.greylisted, self.greylisted_us],
+            "ends": [self.given_up, self.doubtful, self.last_finished],
+            "excluded": [
+                [*key, each.waits, each.us, each.first, each.last] for key, each in sorted(self.excluded.items())
+            ],
+        }
+        return json.dumps(stored, ensure_ascii=True, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> "DaySummary":
+        """Return the summary that was stored."""
+        stored = json.loads(text)
+        antivirus_max_us, held, greylisted, greylisted_us = stored["counts"]
+        given_up, doubtful, last_finished = stored["ends"]
+        excluded = {tuple(entry[:4]): ExcludedWaiting(*entry[4:]) for entry in stored["excluded"]}
+        return cls(
+            before=Figures.of_json(stored["before"]),
+            after=Figures.of_json(stored["after"]),
+            stations_us=stored["stations"],
+            antivirus_max_us=antivirus_max_us,
+            held=held,
+            greylisted=greylisted,
+            greylisted_us=greylisted_us,
+            given_up=given_up,
+            doubtful=doubtful,
+            excluded=excluded,
+            last_finished=last_finished,
+        )
+
+
+def total(summaries: "list[DaySummary]") -> DaySummary:
+    """Return several days as one."""
+    whole = DaySummary()
+    for summary in summaries:
+        whole.merge(summary)
+    return whole
