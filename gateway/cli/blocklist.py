@@ -155,9 +155,13 @@ def remove(
     config: ConfigOption = None,
 ) -> None:
     """Take an entry off a list: what was added ends; what the source says is excluded, for which a reason is wanted."""
+    from gateway.blocklist.local.entry import same_entry
+
     ends = _until(until)
     keeper = _keeper(config)
-    added = [each for each in _done(lambda: keeper.store.additions(name)) if each.entry == entry and not each.excluded]
+    _check_entry(entry)
+    said = _done(lambda: keeper.store.additions(name))
+    added = [each for each in said if same_entry(each.entry, entry) and not each.excluded]
     if added:
         say_alarms(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
         typer.echo(f"what was added to {name} by command is gone: {entry}")
@@ -310,13 +314,9 @@ def _named_by_source(keeper: "ListKeeper", source: str) -> str:
 def _addition(entry: str, name: str, reason: str, owner: str, until: float | None, *, excluded: bool) -> Any:
     from gateway.blocklist.local.collected import clean
     from gateway.blocklist.local.editions import Addition
-    from gateway.blocklist.local.entry import EntryError, parse_entry
     from gateway.clock import SystemClock
 
-    try:
-        parse_entry(entry)
-    except EntryError as error:
-        fail(f"{entry}: {error}", 2)
+    _check_entry(entry)
     who = _who()
     return Addition(
         list=name,
@@ -328,6 +328,15 @@ def _addition(entry: str, name: str, reason: str, owner: str, until: float | Non
         since=SystemClock().stamp().utc,
         until=until,
     )
+
+
+def _check_entry(entry: str) -> None:
+    from gateway.blocklist.local.entry import EntryError, parse_entry
+
+    try:
+        parse_entry(entry)
+    except EntryError as error:
+        fail(f"{entry}: {error}", 2)
 
 
 def _still_listed(entry: str, name: str, config: Path | None) -> bool:

@@ -198,6 +198,23 @@ def test_contents_are_kept_for_the_last_editions_only(place):
         place.keeper.roll_back("association", 1, "bert")
 
 
+def test_a_feed_that_is_refused_for_weeks_neither_fills_the_disk_nor_loses_what_serves(place):
+    place.declare(FEED)
+    place.sources.answers["feed"] = Fetched(octets=b"192.0.2.7\n", origin="u", published=None)
+    place.update()
+    for n in range(2 * KEPT_EDITIONS):
+        place.sources.answers["feed"] = Fetched(octets=f"<html>{n}".encode(), origin="u", published=None)
+        place.clock.advance(2 * HOUR)
+        place.update()
+    assert place.entries("192.0.2.7") == [("feed", "192.0.2.7")]
+    assert len(list((place.data / "blocklists/editions/feed").iterdir())) == KEPT_EDITIONS + 1
+    place.sources.answers["feed"] = Fetched(octets=b"192.0.2.8\n", origin="u", published=None)
+    place.clock.advance(2 * HOUR)
+    place.update()
+    assert place.entries("192.0.2.8") == [("feed", "192.0.2.8")]
+    assert place.keeper.store.in_state("feed", State.REFUSED) == []
+
+
 # Additions ------------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +250,14 @@ def test_the_latest_word_about_an_entry_holds_and_the_former_stays_on_record(pla
     assert place.entries("192.0.2.7") == []
     record = place.keeper.store.additions("association", ended=True)
     assert [each.removed_by for each in record] == ["bert", "anna", "carl"]
+
+
+def test_an_addition_is_the_same_however_it_is_written(place):
+    place.declare(ASSOCIATION)
+    place.keeper.add(addition("192.0.2.0/24"))
+    place.keeper.add(addition("Bad.Example."))
+    assert place.keeper.withdraw("association", "192.0.2.0-192.0.2.255", "carl")[0]
+    assert place.keeper.withdraw("association", "bad.example", "carl")[0]
 
 
 def test_additions_outlive_editions(place):

@@ -3,6 +3,8 @@ noticed, or a broken one takes the gateway with it.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,14 @@ async def test_only_a_first_start_waits_for_lists(watching, monkeypatch):
     assert place.entries("192.0.2.7") == [("local", "192.0.2.7")]
     monkeypatch.setattr(found, "round", lambda _: pytest.fail("waited"))
     await found.begin()
+
+
+def test_a_child_that_takes_too_much_memory_fails_by_itself():
+    code = (
+        "from gateway.blocklist.local import child\n"
+        "child.bound_memory()\n"
+        "try: bytearray(child.MAX_OCTETS)\n"
+        "except MemoryError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"

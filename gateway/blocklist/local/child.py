@@ -6,6 +6,7 @@ a line of JSON: [kind, at, data]; exit 75 when the data folder cannot be written
 """
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -15,8 +16,17 @@ from gateway.journal.codec import encode
 from gateway.storage import StorageError
 
 HERE = "here"
+# Some three million entries of any kind, ten million single addresses.
+MAX_OCTETS = 3 * 1024**3
 # sysexits.h EX_TEMPFAIL
 _TRY_AGAIN = 75
+
+
+def bound_memory() -> None:
+    """Have what takes too much memory fail here, before the system looks for somebody to end."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MAX_OCTETS if hard == resource.RLIM_INFINITY else min(MAX_OCTETS, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def main(folder: str, data: str, extent: str = "") -> int:
@@ -33,4 +43,5 @@ def main(folder: str, data: str, extent: str = "") -> int:
 
 
 if __name__ == "__main__":
+    bound_memory()
     sys.exit(main(*sys.argv[1:4]))

@@ -23,6 +23,10 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# Not in force, and not replaced by what is.
+OPEN = (State.WAITING, State.HELD, State.REFUSED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
     """One edition; times are UTC seconds.
@@ -178,11 +182,21 @@ class EditionStore:
         where, values = ("WHERE list = ?", (name,)) if name else ("", ())
         return self._editions(f"{where} ORDER BY list, number DESC LIMIT ?", (*values, limit))
 
+    def in_state(self, name: str, *states: State) -> list[Edition]:
+        """Return the editions of a list that are in one of these states, the newest first."""
+        marks = ", ".join("?" * len(states))
+        return self._editions(f"WHERE list = ? AND state IN ({marks}) ORDER BY number DESC", (name, *states))
+
+    def served(self, name: str) -> Edition | None:
+        """Return the edition that serves: of those applied the newest."""
+        where = "WHERE list = ? AND state = ? ORDER BY number DESC LIMIT 1"
+        return next(iter(self._editions(where, (name, State.APPLIED))), None)
+
     def late(self, now: float) -> list[Edition]:
         """Return the editions that are not applied, past their deadline, and not told of yet."""
-        states = (State.WAITING, State.HELD, State.REFUSED)
-        where = "WHERE deadline < ? AND state IN (?, ?, ?) AND NOT overdue_told ORDER BY list, number"
-        return self._editions(where, (now, *states))
+        marks = ", ".join("?" * len(OPEN))
+        where = f"WHERE deadline < ? AND state IN ({marks}) AND NOT overdue_told ORDER BY list, number"
+        return self._editions(where, (now, *OPEN))
 
     def _editions(self, where: str, values: Sequence[object]) -> list[Edition]:
         sql = f"SELECT {', '.join(_EDITION)} FROM edition {where}"  # noqa: S608 - constants

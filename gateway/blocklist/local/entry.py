@@ -81,6 +81,11 @@ def parse_entry(text: str) -> Target:
     return parse_name(text)
 
 
+def same_entry(one: str, other: str) -> bool:
+    """Whether two entries, which both must be some, mean the same however they are written."""
+    return one == other or parse_entry(one) == parse_entry(other)
+
+
 def parse_span(text: str) -> Span:
     """Return the addresses of ``a``, ``a/bits`` or ``a-b``; raise ``EntryError``."""
     start, dash, end = text.partition("-")

@@ -22,6 +22,7 @@ from pathlib import Path
 from gateway.blocklist.local.building import Builder, digest_of
 from gateway.blocklist.local.declaration import Declarations, ListDeclaration, read_declarations
 from gateway.blocklist.local.editions import (
+    OPEN,
     Addition,
     Edition,
     EditionStore,
@@ -31,6 +32,7 @@ from gateway.blocklist.local.editions import (
     put_edition,
     put_fetches,
 )
+from gateway.blocklist.local.entry import same_entry
 from gateway.blocklist.local.fetching import Failed, Fetch, Fetched, fetch
 from gateway.blocklist.local.lists import FOLDER
 from gateway.blocklist.local.manifest import ManifestError, Served, read_manifest, write_manifest
@@ -43,12 +45,9 @@ from gateway.storage import DurableFiles, StorageLocked
 SCHEDULE = "schedule"
 # Editions whose octets are kept, so that one can be rolled back to; a record of each stays for ever.
 KEPT_EDITIONS = 30
-# All that decides what is served is among these.
-_RECENT_EDITIONS = 200
 # The compiling of a large list, and some more.
 _LOCK_SECONDS = 60.0
 _LOCK_PAUSE_SECONDS = 0.05
-_OPEN_STATES = frozenset({State.WAITING, State.HELD, State.REFUSED})
 
 
 class RefusedError(Exception):
@@ -176,7 +175,7 @@ class ListKeeper:
             declarations = self.declarations()
             self.declared(addition.list)
             now = self._clock.stamp().utc
-            former = [each for each in self.store.additions(addition.list) if each.entry == addition.entry]
+            former = self._said_about(addition.list, addition.entry)
             ended = [end_addition(each.number, now, addition.who) for each in former]
             self.store.write([*ended, put_addition(addition)])
             return self._publish(declarations)
@@ -185,14 +184,17 @@ class ListKeeper:
         """End an operator's word about an entry; return whether there was one."""
         with self._locked():
             now = self._clock.stamp().utc
-            former = [each for each in self.store.additions(name) if each.entry == entry]
+            former = self._said_about(name, entry)
             if not former:
                 return False, []
             self.store.write([end_addition(each.number, now, who) for each in former])
             return True, self._publish(self.declarations())
 
     def _rows(self, name: str) -> list[Edition]:
-        return self.store.editions(name, _RECENT_EDITIONS)
+        return self.store.editions(name, KEPT_EDITIONS)
+
+    def _said_about(self, name: str, entry: str) -> list[Addition]:
+        return [each for each in self.store.additions(name) if same_entry(each.entry, entry)]
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
@@ -296,14 +298,18 @@ class ListKeeper:
             accepted=arrival.accepted,
         )
         self.store.write([put_edition(edition)])
+        served = self.store.served(declaration.name)
+        recent = [edition, *rows][:KEPT_EDITIONS]
+        self._builder.forget(declaration.name, (each.sha256 for each in (*recent, *([served] if served else []))))
 
     def _settle(self, declaration: ListDeclaration) -> list[Event]:
         """Apply the newest edition, or record why it is not; the one served before stays then."""
         rows = self._rows(declaration.name)
-        if not rows or rows[0].state not in _OPEN_STATES:
+        if not rows or rows[0].state not in OPEN:
             return []
         newest, now = rows[0], self._clock.stamp().utc
-        judged = self._builder.judge(declaration, newest, _served(rows), now)
+        served = self.store.served(declaration.name)
+        judged = self._builder.judge(declaration, newest, served, now)
         settled = replace(
             newest,
             state=judged.state,
@@ -320,13 +326,12 @@ class ListKeeper:
             if settled == newest:
                 return []
             return [self._withheld(newest.list, newest.number, judged.state, judged.note, judged.problems)]
-        passed = [each for each in rows[1:] if each.state in _OPEN_STATES]
+        passed = [each for each in self.store.in_state(declaration.name, *OPEN) if each.number < newest.number]
         # What a later edition replaces is in the later one, and its deadline is kept or missed with it; not so what
         # was rolled back over.
         when = None if newest.how == "rollback" else now
         writes += [put_edition(replace(each, state=State.SUPERSEDED, applied=when)) for each in passed]
         self.store.write(writes)
-        self._builder.forget(declaration.name, [each.sha256 for each in [settled, *rows[1:]][:KEPT_EDITIONS]])
         return [self._applied(settled, now, judged.problems)]
 
     def _publish(self, declarations: Declarations) -> list[Event]:
@@ -355,11 +360,11 @@ class ListKeeper:
 
     def _stands(self, declaration: ListDeclaration) -> Served:
         rows, now = self._rows(declaration.name), self._clock.stamp().utc
-        current = _served(rows)
+        current = self.store.served(declaration.name)
         ready = self._builder.ready(declaration, current, now) if current is not None else None
         additions = self.store.additions(declaration.name)
         added, added_entries = self._builder.ready_additions(declaration.name, additions, now)
-        state, message = self._state(declaration, rows, is_ready=ready is not None)
+        state, message = self._state(declaration, rows, is_lost=current is not None and ready is None)
         return Served(
             name=declaration.name,
             kind=declaration.kind,
@@ -385,7 +390,7 @@ class ListKeeper:
             problems=ready[1].head.problems if ready else (),
         )
 
-    def _state(self, declaration: ListDeclaration, rows: Sequence[Edition], *, is_ready: bool) -> tuple[str, str]:
+    def _state(self, declaration: ListDeclaration, rows: Sequence[Edition], *, is_lost: bool) -> tuple[str, str]:
         if declaration.file and not (self._folder / declaration.file).is_file():
             return "missing", f"{self._folder / declaration.file} is not there"
         if rows and rows[0].state in {State.HELD, State.REFUSED}:
@@ -394,7 +399,7 @@ class ListKeeper:
             fetches = self.store.fetches(declaration.name)
             if fetches.failing_since is not None:
                 return "unreachable", fetches.error
-        if _served(rows) is not None and not is_ready:
+        if is_lost:
             return "missing", "the content of its edition is not kept any more"
         return "ok", ""
 
@@ -437,8 +442,3 @@ class ListKeeper:
             operator=edition.who,
             problems=problems,
         )
-
-
-def _served(rows: Sequence[Edition]) -> Edition | None:
-    """Return the edition that is served: of those applied the newest."""
-    return next((each for each in rows if each.state is State.APPLIED), None)
