@@ -28,7 +28,11 @@ MAX_REPLY_CHARACTERS = 400
 # More than any sum of thresholds that makes sense.
 MAX_SCORE = 1_000.0
 
+# RFC 5321 §4.2.3: "service not available, closing transmission channel".
+CLOSING = 421
+
 _CODED = re.compile(r"(?P<code>[245]\d\d) +(?P<kind>[245])\.(?P<subject>\d{1,3})\.(?P<detail>\d{1,3}) +(?P<text>.+)")
+_BARE_CODE = re.compile(r"[2-5]\d\d(?:[ -]|$)")
 _REFUSALS: Mapping[Action, Reply] = {Action.REJECT: POLICY_REJECT, Action.DEFER: POLICY_DEFER}
 
 
@@ -169,14 +173,14 @@ class _RuleReader:
             return self._worded(text.strip(), _REFUSALS[action], (index, "reply"))
         return None
 
-    def _worded(self, text: str, usual: Reply, path: KeyPath) -> Reply | None:
+    def _worded(self, text: str, usual: Reply, path: KeyPath) -> Reply:
         coded = _CODED.fullmatch(text)
         if coded is None:
+            if _BARE_CODE.match(text):
+                self._complain(path, f'a code needs its enhanced code: "{usual.code} {usual.status} TEXT"')
             return usual.saying(text)
-        # RFC 3463 §2: the class of the enhanced code is the reply code's first digit.
-        if not coded["code"][0] == coded["kind"] == str(usual.code)[0]:
-            self._complain(path, f"codes {usual.code // 100}yz {usual.code // 100}.x.y are wanted for this action")
-            return None
+        if wrong := _wrong_codes(coded, usual):
+            self._complain(path, wrong)
         status = EnhancedStatus(int(coded["kind"]), int(coded["subject"]), int(coded["detail"]))
         return Reply(int(coded["code"]), status, coded["text"])
 
@@ -208,6 +212,14 @@ class _RuleReader:
             self._complain((index, "comment"), f"a text in quotes is wanted, not {shown(comment)}")
             return ""
         return comment
+
+
+def _wrong_codes(coded: re.Match[str], usual: Reply) -> str:
+    # RFC 3463 §2: the class of the enhanced code is the reply code's first digit.
+    if not coded["code"][0] == coded["kind"] == str(usual.code)[0]:
+        return f"codes {usual.code // 100}yz {usual.code // 100}.x.y are wanted for this action"
+    # RFC 5321 §3.8: it would end the transaction of every other recipient too.
+    return f"{CLOSING} closes the connection; 450 or 451 is wanted" if int(coded["code"]) == CLOSING else ""
 
 
 def _contradictions(rule: Rule, surroundings: Surroundings) -> Iterator[Complaint]:
