@@ -9,9 +9,10 @@ changed it meanwhile. What serves goes on as it is until a reload.
 """
 
 import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,22 @@ def replace_text(file: Path, before: str, after: str) -> None:
     A link is followed, and its target replaced. The new file has the old one's mode, and its owner where that may be.
     """
     target = file.resolve()
+    with _sole_editor(target.parent):
+        _replaced(file, target, before, after)
+
+
+@contextlib.contextmanager
+def _sole_editor(folder: Path) -> Iterator[None]:
+    """Have other commands wait: what one reads and compares, none replaces before it has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replaced(file: Path, target: Path, before: str, after: str) -> None:
     status = target.stat() if target.exists() else None
     if status is not None and target.read_bytes().decode("utf-8-sig") != before:
         raise RefusedError(f"{file} was changed by somebody else at this moment; try again")
