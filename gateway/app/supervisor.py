@@ -21,11 +21,12 @@ from gateway.admin.queue import merge_answers
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
+from gateway.app.backups import Backups
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.workers import Slot, Workers
-from gateway.blocklist.local.watch import ListWatch
 from gateway.backup import telling
+from gateway.blocklist.local.watch import ListWatch
 from gateway.clock import SystemClock
 from gateway.config.difference import diff, needs_restart
 from gateway.config.loader import load
@@ -65,6 +66,7 @@ class Supervisor:
         self.lists = ListWatch(
             lambda: self.snapshot.config.blocklists, config.data, clock=self.clock, events=self.events
         )
+        self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
         self.workers = Workers([])
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
@@ -84,6 +86,7 @@ class Supervisor:
         self._handle_signals()
         await self._unless_stopped(self.lists.begin())
         lists = asyncio.create_task(self.lists.run())
+        backups = asyncio.create_task(self.backups.run())
         self.workers = Workers(self._slots(bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
@@ -92,8 +95,9 @@ class Supervisor:
             for sock in socks:
                 sock.close()
         lists.cancel()
+        backups.cancel()
         await self._drain(keeping)
-        await asyncio.gather(lists, return_exceptions=True)
+        await asyncio.gather(lists, backups, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
