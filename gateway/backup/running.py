@@ -13,6 +13,7 @@ from gateway.backup.drill import Drilled
 from gateway.backup.errors import BackupError
 from gateway.backup.frames import read_key
 from gateway.backup.manifest import Kind, Manifest
+from gateway.backup.obligations import keep_clocks
 from gateway.backup.repository import Repository, Run
 from gateway.backup.retention import Removal, prune
 from gateway.backup.saving import Job, Progress, silent
@@ -89,6 +90,10 @@ def run_now(
     troubles: list[str] = []
     removals: list[Removal] = []
     now = clock.stamp().utc
+    try:
+        keep_clocks(snapshot.config.data, manifest, operator)
+    except BackupError as error:
+        troubles.append(str(error))
     try:
         removals = prune(repository, now, settings.keep)
     except BackupError as error:
