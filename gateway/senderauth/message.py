@@ -24,6 +24,7 @@ from gateway.senderauth.iprev import IprevResult, check_iprev
 from gateway.senderauth.lookups import SharedLookups
 from gateway.senderauth.spf.evaluate import check_helo, check_mail_from
 from gateway.senderauth.spf.result import SpfQuestion, SpfResult
+from gateway.senderauth.word import Word
 
 _T = TypeVar("_T")
 
@@ -58,6 +59,8 @@ class MessageAuth:
         self._message = SignedMessage.of(tx.content)
         self._question = spf_question(tx)
         self._known: dict[str, object] = earlier(resolver).of(tx)
+        # What DNS did not tell at RCPT it may tell now; until somebody asks again, that is what is known.
+        self._stale = {name for name, found in self._known.items() if getattr(found, "result", "") is Word.TEMPERROR}
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
@@ -133,13 +136,14 @@ class MessageAuth:
         return await check_dmarc(self._lookups, author, await self.spf(), await self.dkim())
 
     async def _once(self, name: str, evaluate: Callable[[], Awaitable[_T]]) -> _T:
-        known = self._known.get(name)
+        known = None if name in self._stale else self._known.get(name)
         if known is None:
             # Whoever asks meanwhile waits here; if the one who evaluates is cancelled, the next begins anew.
             async with self._locks.setdefault(name, asyncio.Lock()):
-                known = self._known.get(name)
+                known = None if name in self._stale else self._known.get(name)
                 if known is None:
                     known = self._known[name] = await evaluate()
+                    self._stale.discard(name)
         return known  # type: ignore[return-value]
 
 

@@ -156,3 +156,14 @@ async def test_what_is_remembered_is_bounded(mail):
         memory.keep(replace(tx, connection=replace(tx.connection, session_id=str(number))), spf)
     assert memory.of(replace(tx, connection=replace(tx.connection, session_id="0"))) == {}
     assert memory.of(replace(tx, connection=replace(tx.connection, session_id="4999"))) == {"spf": spf}
+
+
+async def test_what_dns_did_not_tell_at_rcpt_is_asked_again(mail):
+    tx, zone = mail
+    failing = await MessageAuth(tx, ZoneResolver("author.example * !SERVFAIL")).spf()
+    assert failing.result == "temperror"
+    earlier(zone).keep(tx, failing)
+    auth = MessageAuth(tx, zone)
+    assert [r.result.value for r in auth.results()] == ["temperror"]
+    assert (await auth.dmarc()).result == "pass"
+    assert (await auth.spf()).result == "pass"
