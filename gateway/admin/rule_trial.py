@@ -16,7 +16,6 @@ from gateway.clock import Clock
 from gateway.config.policy_set import PolicySet
 from gateway.journal.events import MessageJudged, RecipientRefused
 from gateway.journal.reader import JournalReader
-from gateway.policy.domain_policy import DomainPolicy
 from gateway.policy.rule import Rule, RuleLayer
 from gateway.rules.facts import MailFacts
 from gateway.rules.group import compile_layer
@@ -84,12 +83,6 @@ def only(layers: Iterable[RuleLayer], names: frozenset[str]) -> tuple[RuleLayer,
         for layer in layers
     )
     return tuple(layer for layer in kept if layer.rules)
-
-
-def asked_by(policy: DomainPolicy) -> tuple[RuleLayer, ...]:
-    """Return the rules a policy asks: those that nothing switches off."""
-    asked = frozenset(rule.name for layer in policy.rules for rule in layer.rules if rule.enabled) - policy.rules_off
-    return only(policy.rules, asked)
 
 
 def _in_force(layer: RuleLayer) -> RuleLayer:

@@ -7,7 +7,7 @@ from gateway.mail.filetype.archives import read_7z, read_rar
 from gateway.mail.filetype.facts import FileFacts
 from gateway.mail.filetype.inside import NOTHING, Inside
 from gateway.mail.filetype.kinds import KINDS, PROMISED
-from gateway.mail.filetype.names import MACRO_NAMES, NameFacts, read_name
+from gateway.mail.filetype.names import NameFacts, read_name
 from gateway.mail.filetype.ole import read_ole
 from gateway.mail.filetype.signatures import signed
 from gateway.mail.filetype.unknown import guessed
@@ -100,9 +100,3 @@ def _is_mismatch(kind: str, named: NameFacts, declared: str) -> bool:
     return (declared.startswith(_SEEN_OR_HEARD) and family in ("executable", "archive")) or (
         declared == "application/pdf" and kind != "pdf"
     )
-
-
-# For rules that ask whether a name promises macros, whatever the content says.
-def promises_macros(facts: FileFacts) -> bool:
-    """Tell whether the extension is one of Office's for documents with macros."""
-    return facts.extension in MACRO_NAMES

@@ -25,9 +25,6 @@ _RUNS = (
     "shb shs slk sys themepack udl url vb vbe vbp vbs vsmacros vsw vxd website workflow ws wsb wsc wsf wsh xbap xll xnk"
 )
 RUNS = frozenset(_RUNS.split())
-# Office formats that exist to carry macros.
-_MACROS = "docm dotm xlsm xltm xlsb xlam pptm potm ppsm ppam sldm xla xlm ppa wll vsdm"
-MACRO_NAMES = frozenset(_MACROS.split())
 # What people open without a thought: the first half of a double extension.
 _OPENED = (
     "pdf doc docx xls xlsx ppt pptx txt rtf jpg jpeg png gif bmp tif tiff zip rar 7z mp3 mp4 avi mov csv html htm xml "
