@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -178,6 +178,7 @@ def test_what_is_no_report_says_why(octets):
         read_reports(octets)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_octets_never_raise_anything_else(octets):
     for given_octets in (octets, b"<feedback>" + octets, gzip.compress(octets), b"\x1f\x8b" + octets):
