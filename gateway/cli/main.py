@@ -6,10 +6,11 @@ import typer
 
 from gateway.cli import (
     audit,
-    backup,
     av,
+    backup,
     blocklist,
     config,
+    deadline,
     dkim,
     dmarc,
     dnsbl,
@@ -21,6 +22,7 @@ from gateway.cli import (
     rule,
     send,
     serve,
+    sla,
     status,
     trace,
 )
@@ -70,3 +72,5 @@ app.add_typer(dnsbl.app, name="dnsbl")
 app.add_typer(dkim.app, name="dkim")
 app.add_typer(dmarc.app, name="dmarc")
 app.add_typer(av.app, name="av")
+app.add_typer(sla.app, name="sla")
+app.add_typer(deadline.app, name="deadline")

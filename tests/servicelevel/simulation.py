@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from gateway.ledger import DelayRecord
@@ -78,7 +79,7 @@ class Played:
 
 
 def simulate(copies: int, seed: int) -> list[Played]:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - the same month each time
     busy = [edge + shift for spans in OUTAGES.values() for edge, _ in spans for shift in (0, 1800, 3600)]
     played = []
     for number in range(copies):
@@ -171,13 +172,13 @@ def _counted(copy: Played) -> float:
     waits = []
     if copy.owner != "operator":
         begins = [begin for begin, _ in copy.deferred] + [copy.started]
-        waits = list(zip(begins, begins[1:], strict=False))
+        waits = list(pairwise(begins))
     edges = {copy.received, copy.end}
     for start, end in (*recorded, *hold, *waits, *GATEWAY_DOWN):
         edges |= {edge for edge in (start, end) if copy.received < edge < copy.end}
     cuts = sorted(edges)
     counted = 0.0
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         middle = (start + end) / 2
         theirs = inside(middle, waits) and not inside(middle, GATEWAY_DOWN)
         if not (theirs or inside(middle, recorded) or inside(middle, hold)):
