@@ -114,7 +114,6 @@ PIECES = [
 
 
 @settings(max_examples=2_000, deadline=None)
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=7).map("".join))
 def test_rules_see_no_other_author_than_the_one_that_is_vouched_for(value):
     # An allow rule takes DMARC's word for the author whom custom rules read (gateway.rules.vouching).
