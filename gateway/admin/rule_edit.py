@@ -137,9 +137,11 @@ class RuleEditor:
             after = edit(before)
         except EditError as error:
             raise RefusedError(f"{file}: {error}") from error
-        new = load(self._path, self._catalogue, _Edited(file, after))
-        changes = diff(self._snapshot, new)
-        replace_text(file, before, after)
+        with _sole_editor(self._default.parent):
+            # Under the lock: what is checked beside this text must be what stands beside it afterwards.
+            new = load(self._path, self._catalogue, _Edited(file, after))
+            changes = diff(self._snapshot, new)
+            replace_text(file, before, after)
         return RuleChange(operation=operation, name=name, file=str(file), changes=changes)
 
 
@@ -166,22 +168,6 @@ def replace_text(file: Path, before: str, after: str) -> None:
     A link is followed, and its target replaced. The new file has the old one's mode, and its owner where that may be.
     """
     target = file.resolve()
-    with _sole_editor(target.parent):
-        _replaced(file, target, before, after)
-
-
-@contextlib.contextmanager
-def _sole_editor(folder: Path) -> Iterator[None]:
-    """Have other commands wait: what one reads and compares, none replaces before it has."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replaced(file: Path, target: Path, before: str, after: str) -> None:
     status = target.stat() if target.exists() else None
     if status is not None and target.read_bytes().decode("utf-8-sig") != before:
         raise RefusedError(f"{file} was changed by somebody else at this moment; try again")
@@ -199,3 +185,14 @@ def _replaced(file: Path, target: Path, before: str, after: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _sole_editor(folder: Path) -> Iterator[None]:
+    """Have other commands wait: what one reads and checks, none replaces before it has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
