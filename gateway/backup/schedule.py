@@ -11,7 +11,10 @@ from gateway.backup.manifest import Kind
 
 DAY_SECONDS = 86_400.0
 RETRY_SECONDS = 900.0
-# A run that began some minutes later than yesterday's must not push today's to tomorrow.
+# A run by hand in the evening must not push the night's to the night after, which would leave a day without any; only
+# one of the three hours before makes it needless.
+_EARLY = 7 / 8
+# A full run that was some hours late must not make each one after it later still.
 _SLACK = 0.5
 
 
@@ -41,7 +44,7 @@ def due_at(plan: Plan, history: History, now: float) -> float:
         return now
     if plan.increment_seconds < DAY_SECONDS:
         return history.last + plan.increment_seconds
-    earliest = history.last + plan.increment_seconds - _SLACK * DAY_SECONDS
+    earliest = history.last + plan.increment_seconds - _EARLY * DAY_SECONDS
     return _next_time(earliest, plan.at)
 
 
