@@ -16,6 +16,9 @@ from typing import Any
 
 from gateway.journal.codec import as_dict
 from gateway.journal.events import (
+    BackupDrilled,
+    BackupFailed,
+    BackupFinished,
     ConfigurationChanged,
     DeliveryAttempted,
     DnsListChanged,
@@ -355,6 +358,22 @@ def _own_listing(event: OwnListingChanged) -> _Described:
     return level, fields, event.reason
 
 
+def _backup(event: BackupFinished) -> _Described:
+    level = Level.ERROR if event.problems else Level.WARNING if event.deadline == "missed" else Level.INFO
+    fields = {"backup": event.backup, "type": event.type, "octets": event.octets, "added": event.added_octets}
+    told = f"{event.messages} messages in custody, {event.seconds:.0f} s, deadline {event.deadline}"
+    return level, fields, "; ".join((told, *event.problems[:3]))
+
+
+def _backup_failed(event: BackupFailed) -> _Described:
+    return Level.ERROR, {"backup": event.backup, "state": event.state}, event.reason
+
+
+def _backup_drilled(event: BackupDrilled) -> _Described:
+    level = Level.INFO if event.result == "passed" else Level.ERROR
+    return level, {"backup": event.backup, "result": event.result}, "; ".join(event.problems[:3])
+
+
 def _internal(event: InternalError) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
@@ -392,5 +411,8 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     ListOverdue: _list_overdue,
     DnsListChanged: _dns_list,
     OwnListingChanged: _own_listing,
+    BackupFinished: _backup,
+    BackupFailed: _backup_failed,
+    BackupDrilled: _backup_drilled,
     InternalError: _internal,
 }

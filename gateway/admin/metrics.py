@@ -26,6 +26,9 @@ from gateway import __version__
 from gateway.admin.lines import status_of
 from gateway.admin.protocol import QueueStatus
 from gateway.journal.events import (
+    BackupDrilled,
+    BackupFailed,
+    BackupFinished,
     ConfigurationChanged,
     DeliveryAttempted,
     DnsListChanged,
@@ -151,6 +154,9 @@ class Metrics:
             ListOverdue: self._list_changed,
             DnsListChanged: self._dns_list_changed,
             OwnListingChanged: self._own_listing_changed,
+            BackupFinished: self._backed_up,
+            BackupFailed: self._backup_failed,
+            BackupDrilled: self._backup_drilled,
             StorageFailed: self._storage_failed,
             InternalError: self._internal_error,
         }
@@ -289,6 +295,7 @@ class Metrics:
         self._lists = self._counters(
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
         )
+        self._backups = self._counters("tidegate_backups_total", "Backups, by what became of them.", "outcome")
         self._dns_lists = self._counters(
             "tidegate_dns_list_changes_total", "Changes of what the probes say of DNS lists, by the new state.", "state"
         )
@@ -362,6 +369,15 @@ class Metrics:
     def _list_changed(self, event: ListApplied | ListWithheld | ListOverdue) -> None:
         outcome = event.state if isinstance(event, ListWithheld) else event.kind.removeprefix("list_")
         self._lists[(outcome,)].inc()
+
+    def _backed_up(self, event: BackupFinished) -> None:
+        self._backups[("damaged" if event.problems else "late" if event.deadline == "missed" else "finished",)].inc()
+
+    def _backup_failed(self, event: BackupFailed) -> None:
+        self._backups[(event.state,)].inc()
+
+    def _backup_drilled(self, event: BackupDrilled) -> None:
+        self._backups[(f"drill-{event.result}",)].inc()
 
     def _dns_list_changed(self, event: DnsListChanged) -> None:
         self._dns_lists[(event.state,)].inc()
