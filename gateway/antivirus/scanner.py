@@ -64,6 +64,8 @@ class Scanner:
         self.breaker = Breaker()
         self.version = ""
         self.stream_limit = 0
+        # Set by a time-out: the watch is to look now.
+        self.doubt = asyncio.Event()
         self._places = asyncio.Semaphore(limits.sessions)
         self._attempts: set[_Attempt] = set()
 
@@ -107,6 +109,8 @@ class Scanner:
             self.breaker.failed(session.results[0].reason)
         elif any(result.outcome is not Outcome.TEMPERROR for result in session.results):
             self.breaker.succeeded()
+        if any(result.cause is Cause.TIMEOUT for result in session.results):
+            self.doubt.set()
         if session.version:
             self.version = session.version
         named = tuple(result.by(self.name, session.version) for result in session.results)

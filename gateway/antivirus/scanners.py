@@ -21,6 +21,8 @@ class Scanners:
     def __init__(self, scanners: Sequence[Scanner], cache: ResultCache) -> None:
         self.all = tuple(scanners)
         self.cache = cache
+        # Time-outs of which nobody knows yet whose doing they were; a look at their scanner tells, within seconds.
+        self._late: list[tuple[str, ScanResult]] = []
 
     @property
     def stream_limit(self) -> int:
@@ -46,8 +48,18 @@ class Scanners:
         if fresh:
             for digest, result in zip(fresh, await self._ask(list(fresh.values())), strict=True):
                 known[digest] = result
-                self.cache.keep(digest, result)
+                if result.cause is Cause.TIMEOUT:
+                    self._late.append((digest, result))
+                else:
+                    self.cache.keep(digest, result)
         return tuple(known[piece.digest] for piece in pieces)
+
+    def explain_late(self, scanner: Scanner, *, answers: bool) -> None:
+        """Say what was behind time-outs: the octets, when the scanner ``answers`` otherwise, and then they are kept."""
+        late = [(digest, result) for digest, result in self._late if result.scanner == scanner.name]
+        self._late = [pair for pair in self._late if pair not in late]
+        for digest, result in late if answers else ():
+            self.cache.keep(digest, result)
 
     async def _ask(self, pieces: Sequence[Piece]) -> tuple[ScanResult, ...]:
         tried: set[Scanner] = set()

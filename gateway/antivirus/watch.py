@@ -10,6 +10,7 @@ Every worker watches for itself; the one that is given the history writes it and
 import asyncio
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,8 +103,12 @@ class Watch:
     async def _look(self, watched: Watched) -> None:
         settings = self._settings
         while True:
-            well = watched.scanner.health is Health.WELL
-            await asyncio.sleep(settings.well_seconds if well else settings.ill_seconds)
+            scanner = watched.scanner
+            well = scanner.health is Health.WELL
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.well_seconds if well else settings.ill_seconds):
+                    await scanner.doubt.wait()
+            scanner.doubt.clear()
             await self._guarded(watched)
 
     async def _guarded(self, watched: Watched) -> None:
@@ -125,9 +130,11 @@ class Watch:
         pong = await self._ask(scanner, "ping")
         if isinstance(pong, Unanswered):
             scanner.breaker.failed(pong.reason)
+            self._scanners.explain_late(scanner, answers=False)
             if self._another_is_well(scanner):
                 scanner.give_up(f"given up: {pong.reason}")
         else:
+            self._scanners.explain_late(scanner, answers=True)
             if scanner.health is not Health.WELL or self._test_is_due(watched):
                 await self._test(watched)
             await self._note_version(watched)
@@ -145,9 +152,14 @@ class Watch:
 
     async def _test(self, watched: Watched) -> None:
         scanner, before = watched.scanner, watched.test
+        # Before the test: its own answers count as signs of health.
+        was_well = scanner.health is Health.WELL
         test = await run_self_test(scanner)
         watched.test, watched.tested_at = test, self._clock.monotonic()
         if test.passed:
+            if not was_well:
+                # What was late while it was away may not have been the mail's doing.
+                self._scanners.cache.clear()
             scanner.breaker.trust()
             await self._learn_limit(scanner)
         elif test.cause:

@@ -76,15 +76,22 @@ def _result(outcomes: tuple[Outcome, ...], begun: Stamp, ended: Stamp) -> Transf
 
 def deliver(root: Path, transfer: Transfer, recipient: Recipient) -> Reply:
     """Write one copy, durable on return; the reply says why not."""
-    # Trace id and address name the file: an attempt repeated after a crash replaces its own copy and makes no second
-    # one.
-    name = f"{transfer.trace_id}.{zlib.crc32(recipient.path.wire.encode()):08x}.tidegate"
+    # Trace id, address and rendition name the file: an attempt repeated after a crash replaces its own copy and makes
+    # no second one; the released original of a cleaned mail is another copy.
+    name = f"{transfer.trace_id}.{_copy(transfer, recipient):08x}.tidegate"
     try:
         _store(mailbox_folder(root, recipient), transfer, recipient, name)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return (causes.MAILBOX_FULL if full else causes.CANNOT_WRITE).because(str(error))
     return causes.DELIVERED
+
+
+def _copy(transfer: Transfer, recipient: Recipient) -> int:
+    copy = zlib.crc32(recipient.path.wire.encode())
+    for edit in transfer.rendition.edits:
+        copy = zlib.crc32(edit.replacement, zlib.crc32(b"%d %d " % (edit.start, edit.end), copy))
+    return copy
 
 
 def mailbox_folder(root: Path, recipient: Recipient) -> Path:

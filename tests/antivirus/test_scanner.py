@@ -272,6 +272,8 @@ async def test_a_time_out_is_remembered_for_a_minute_and_other_failures_are_not(
     pool = Scanners([Scanner(fake.address, limits)], ResultCache(clock))
     fake.hold = asyncio.Event()
     await pool.scan([piece(b"hard")])
+    assert pool.all[0].doubt.is_set(), "somebody is to look whether it is the scanner"
+    pool.explain_late(pool.all[0], answers=True)
     fake.hold.set()
     [again] = await pool.scan([piece(b"hard")])
     assert (again.cause, again.cached) == (Cause.TIMEOUT, True)
@@ -280,6 +282,16 @@ async def test_a_time_out_is_remembered_for_a_minute_and_other_failures_are_not(
     assert later.clean
     fake.answer = lambda _: None
     assert [(await pool.scan([piece(b"broken")]))[0].cached for _ in range(2)] == [False, False]
+
+
+async def test_a_time_out_of_a_scanner_that_hangs_is_not_held_against_the_mail(fake):
+    pool = scanners(fake.address, limits=ScannerLimits(timeout_seconds=0.1))
+    fake.hold = asyncio.Event()
+    await pool.scan([piece(b"mail")])
+    pool.explain_late(pool.all[0], answers=False)
+    fake.hold.set()
+    [again] = await pool.scan([piece(b"mail")])
+    assert again.clean
 
 
 def test_the_cache_is_bounded():

@@ -94,6 +94,23 @@ async def test_a_stopped_scanners_mail_goes_to_another_that_is_well(clamds, shar
     await watch.stop()
 
 
+@real
+async def test_mail_that_was_late_while_the_scanner_was_stopped_is_scanned_at_once_when_it_is_back(clamds):
+    """The same octets come again: a time-out that was remembered would be held against them."""
+    clamd = clamds()
+    watch, pool, _ = watch_of(clamd.unix)
+    await watch.start()
+    clamd.signal(signal.SIGSTOP)
+    [late] = await pool.scan([piece(b"the same")])
+    assert late.outcome is Outcome.TEMPERROR
+    await eventually(lambda: pool.all[0].health is not Health.WELL)
+    clamd.signal(signal.SIGCONT)
+    await eventually(lambda: pool.all[0].health is Health.WELL)
+    [again] = await pool.scan([piece(b"the same")])
+    assert again.clean
+    await watch.stop()
+
+
 async def test_a_scanner_that_calls_eicar_clean_is_not_asked(fake):
     fake.expects = 2
     watch, pool, events = watch_of(fake.address)
