@@ -30,6 +30,12 @@ from gateway.mail.text.normal import folded, letters, shown
         ("e\u0301", "é"),
         # Every white space is one.
         ("a\u00a0\u3000\u2003b", "a b"),
+        # A wrapped line of Chinese or Japanese goes on without a space; a paragraph, a bullet and a Korean word end.
+        ("代开\n发票", "代开发票"),
+        ("代开\r\n发票\u200b\r\n请来电", "代开发票请来电"),
+        ("代开\n\n发票", "代开 发票"),
+        ("代开\nB\n发票", "代开 B 发票"),
+        ("무료\n증정", "무료 증정"),
         ("", ""),
         (" \u200b ", ""),
     ],

@@ -2,7 +2,8 @@ r"""One form of a text for matching: what looks the same to a reader is the same
 
 ``shown`` keeps case: invisible characters are removed (zero-width characters, soft hyphens, bidirectional controls,
 variation selectors, tags, fillers: Unicode's Default_Ignorable_Code_Point; ASCII controls too), NFKC folds full-width,
-half-width, mathematical and enclosed forms, and every run of white space becomes one space, without one at the ends.
+half-width, mathematical and enclosed forms, and every run of white space becomes one space, without one at the ends;
+a line end that wraps Chinese or Japanese text becomes nothing.
 ``folded`` is ``shown`` with its case folded. ``letters`` is ``folded`` with letters, marks and digits only, for words
 that are spaced or dotted out ("代 开*发.票").
 
@@ -14,6 +15,11 @@ reader cannot tell; CPython orders marks by insertion, and 40,000 of them took 1
 
 import re
 import unicodedata
+
+# One line end between two Chinese characters or kana wraps a line: those scripts have no spaces (CSS Text §4.1.3 has
+# browsers drop it too). Hangul has spaces.
+_UNSPACED = "[\u3005-\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+_WRAPPED = re.compile(rf"\n(?={_UNSPACED})(?<={_UNSPACED}\n)")
 
 # UAX #15 §13: no word of any language has more.
 _MAX_MARKS = 30
@@ -39,8 +45,8 @@ def shown(text: str) -> str:
     """Return ``text`` as a reader sees it, case kept."""
     if text.isascii():
         return _plain(text)
-    text = _INVISIBLE.sub("", text)
-    return " ".join(_composed(text).split())
+    text = _composed(_INVISIBLE.sub("", text)).replace("\r\n", "\n")
+    return " ".join(_WRAPPED.sub("", text).split())
 
 
 def folded(text: str) -> str:
