@@ -84,6 +84,9 @@ def test_the_rfcs_bodies(algorithm, body, canonical):
         (b" Y\t\r\n\tZ  \r\n", b"x:Y Z\r\n"),
         (b"\r\n folded\r\n", b"x:folded\r\n"),
         (b"\r\n", b"x:\r\n"),
+        (b"plain", b"x:plain\r\n"),
+        (b" plain \n", b"x:plain\r\n"),
+        (b"a b\r\n", b"x:a b\r\n"),
         # A form feed is no white space of RFC 6376's.
         (b" a\x0c\r\n", b"x:a\x0c\r\n"),
     ],
@@ -91,6 +94,14 @@ def test_the_rfcs_bodies(algorithm, body, canonical):
 def test_the_rfcs_fields(raw, canonical):
     assert canonical_field(b"X", raw, "relaxed") == canonical
     assert canonical_field(b"X", raw, "simple") == b"X:" + raw
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b" ", b"  ", b"\t", b"\r\n ", b"a", b"b:", b"="]), max_size=12))
+def test_fields_are_as_dkimpy_has_them(parts):
+    raw = b"".join(parts) + b"\r\n"
+    [(name, value)] = Relaxed.canonicalize_headers([(b"X", raw)])
+    assert canonical_field(b"X", raw, "relaxed") == name + b":" + value
 
 
 @pytest.mark.parametrize(
