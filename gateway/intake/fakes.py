@@ -52,6 +52,11 @@ class FakeGate:
         self.connections.append(connection)
         return self.admission
 
+    def turned_away(self, connection: Connection) -> Reply | None:
+        """Return ``admission``."""
+        self.connections.append(connection)
+        return self.admission
+
     def client_name(self, connection: Connection) -> str:
         """Return ``name``, whoever the client is."""
         del connection

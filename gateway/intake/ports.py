@@ -38,6 +38,10 @@ class Gate(Protocol):
         """Return the refusal of a connection, or None to go on."""
         ...
 
+    def turned_away(self, connection: Connection) -> Reply | None:
+        """Return the refusal of a connection that can be told at once, or None; for a door under attack."""
+        ...
+
     def client_name(self, connection: Connection) -> str:
         """Return the client's verified name, "" while none is known."""
         ...

@@ -71,6 +71,7 @@ class Session(SMTP):
         self._out_of_time = False
         self._in_content = False
         self._batched = False
+        self._handler_coroutine = None
         self._held: Admission | None = None
         self._exhausted: Reply | None = None
         self._commands = self._errors = self._strikes = self._junk = self._unknown_recipients = 0
@@ -81,12 +82,32 @@ class Session(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; TLS is put in between later, without coming here."""
         self._use(cast("asyncio.Transport", transport))
-        self.session = self._record = ClientRecord(self.loop)
         self._gate = self._listener.gate()
         self._settings = self._listener.settings(self._gate)
         self._connection = self._first_facts()
+        if self._listener.is_pressed() and self._is_turned_away():
+            return
+        self.session = self._record = ClientRecord(self.loop)
         self._listener.sessions.add(self)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
+
+    def _is_turned_away(self) -> bool:
+        """Refuse in passing whom every policy refuses at once, when many come.
+
+        Departure from RFC 5321 §3.1, as of Postfix's postscreen: a client that is refused by 554 is not waited for.
+        """
+        tls = self._listener.config.tls
+        if self._peer.proxy or self._peer.xclient or self._listener.draining or (tls is not None and tls.implicit):
+            return False
+        refusal = self._gate.turned_away(self._connection)
+        if refusal is None:
+            return False
+        self._lingering = True
+        self._stream.write(refusal.wire())
+        self._stream.close()
+        self._emit_end(SessionEnd("refused", refusal, refusal.cause))
+        self._input.release()
+        return True
 
     def _first_facts(self) -> Connection:
         now = self._clock.stamp()

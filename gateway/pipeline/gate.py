@@ -35,10 +35,10 @@ from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.signing import Signer
+from gateway.pipeline.threshold import REFUSALS, agreed, at_once
 from gateway.pipeline.verifier import RecipientVerifier
 from gateway.pipeline.virus import Host
 from gateway.pipeline.weighing import Opinion, weigh
-from gateway.policy.action import Action
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.filter import Context, LoopLimits
 from gateway.policy.finding import Finding
@@ -50,8 +50,6 @@ from gateway.smtp import replies
 from gateway.smtp.address import Mailbox
 from gateway.smtp.reply import Reply
 from gateway.spool.message import SpoolMessage
-
-_REFUSALS = frozenset([Action.REJECT, Action.DEFER])
 
 
 class Gate:
@@ -84,6 +82,7 @@ class Gate:
         context = Context(
             clock=clock, resolver=resolver, hostname=config.hostname, loop_limits=limits, services=services or {}
         )
+        self._context = context
         self._desk = RuleDesk(clock, events)
         examiner = Examiner(context, events, config.smtp.data_reply_budget)
         self._inquiry = Inquiry(examiner, self._desk, rules=any(plan.rules for plan in self._plans))
@@ -108,21 +107,21 @@ class Gate:
             self._inquiry.begin(tx, self._connect)
         return refusal
 
+    def turned_away(self, connection: Connection) -> Reply | None:
+        """As ``admit``, for a door under attack: what can be told at once and costs next to nothing."""
+        if self._lets_in:
+            return None
+        tx = Transaction(trace_id=connection.session_id, connection=connection)
+        found = at_once(self._connect.direct, tx, self._context)
+        return agreed(self._plans, found) if found else None
+
     def client_name(self, connection: Connection) -> str:
         """Return the client's verified name, "" where nobody asked for it or it has none."""
         return self._inquiry.client_name(Transaction(trace_id=connection.session_id, connection=connection))
 
     async def _turned_away(self, tx: Transaction) -> Reply | None:
         found = await self._inquiry.connection(tx, self._connect)
-        if not found or self._lets_in:
-            return None
-        opinions = [weigh(plan, found) for plan in self._plans]
-        actions = {opinion.action for opinion in opinions}
-        if len(actions) > 1 or not actions <= _REFUSALS:
-            return None
-        cause = opinions[0].reason
-        refused = replies.CONNECTION_REFUSED if Action.REJECT in actions else replies.CONNECTION_DEFERRED
-        return refused.saying(f"{refused.text} ({cause})").because(cause)
+        return agreed(self._plans, found) if found and not self._lets_in else None
 
     async def judge_recipient(
         self,
@@ -163,7 +162,7 @@ class Gate:
         rules = plan.rules
         ruled = self._desk.at_rcpt(rules, tx, found) if rules is not None and rules.at_rcpt else None
         opinion = weigh(plan, found, ruled) if found or ruled else self._unremarkable[plan]
-        return opinion.reply if opinion.action in _REFUSALS else None
+        return opinion.reply if opinion.action in REFUSALS else None
 
     async def judge_content(self, tx: Transaction) -> Verdict:
         """Return every recipient's disposition and the one reply to the final dot."""

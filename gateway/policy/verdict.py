@@ -95,7 +95,9 @@ def fold(judgements: Iterable[Judgement], thresholds: Thresholds) -> tuple[Actio
     the earlier ``order``; a forced accept beats everything. An explicit action of the same severity as the score's is
     the better reason, so it is decisive.
     """
-    unique = sorted(set(judgements), key=_rank)
+    # One judgement, the most frequent number after none, has no order, and hashing and ranking it costs 20 µs.
+    given = tuple(judgements)
+    unique = given if len(given) < 2 else sorted(set(given), key=_rank)  # noqa: PLR2004 - one, or several
     # fsum is exact, so the order of the sum cannot show.
     score = round(fsum(j.score for j in unique), 6)
     for judgement in unique:

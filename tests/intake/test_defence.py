@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.journal.events import MessageJudged
-from gateway.smtp.replies import POLICY_REJECT, USER_UNKNOWN
+from gateway.intake.listener import PRESSING_A_SECOND, Arrivals
+from gateway.journal.events import MessageJudged, SessionRefused
+from gateway.smtp.replies import CONNECTION_REFUSED, POLICY_REJECT, USER_UNKNOWN
 
 HOUR = 3600.0
 
@@ -97,3 +98,49 @@ async def test_the_clients_verified_name_stands_in_the_journal(door):
     (event,) = door.of(MessageJudged)
     assert event.client_name == "mail.sender.test"
     assert door.gate.transactions[0].connection.client_name == "mail.sender.test"
+
+
+# --- under attack
+
+
+async def test_when_many_come_whoever_is_refused_anyway_is_told_in_passing(open_door, fake_clock):
+    door = await open_door(clock=fake_clock)
+    door.gate.admission = replace(CONNECTION_REFUSED, cause="listed")
+    for _ in range(PRESSING_A_SECOND):
+        door.server._listener.is_pressed()
+    client = await door.connect()
+    assert (await client.reply()).startswith("554 5.7.1")
+    assert await client.reader.read() == b""
+    await door.idle()
+    (refused,) = door.of(SessionRefused)
+    assert (refused.client, refused.reason) == ("127.0.0.1", "listed")
+    assert refused.reply.startswith("554")
+    # Nothing was counted that would have to be given back.
+    assert door.counters.open_connection("x")[0] == 1
+
+
+async def test_in_quiet_times_a_refused_client_may_say_quit(open_door, fake_clock):
+    """RFC 5321 §3.1: after 554 the server waits for QUIT."""
+    door = await open_door(clock=fake_clock)
+    door.gate.admission = CONNECTION_REFUSED
+    client = await door.connect()
+    assert (await client.reply()).startswith("554")
+    assert (await client.say("EHLO x")).startswith("503")
+    assert (await client.say("QUIT")).startswith("221")
+
+
+async def test_under_attack_everybody_else_is_greeted(open_door, fake_clock):
+    door = await open_door(clock=fake_clock)
+    for _ in range(PRESSING_A_SECOND + 1):
+        door.server._listener.is_pressed()
+    client = await door.connect()
+    assert (await client.reply()).startswith("220")
+    assert (await client.say("EHLO x")).startswith("250")
+
+
+def test_pressure_is_that_of_the_last_whole_second_or_of_this_one():
+    arrivals = Arrivals()
+    assert [arrivals.count(10.0 + n / 10) for n in range(5)] == [1, 2, 3, 4, 5]
+    assert arrivals.count(11.0) == 5
+    assert arrivals.count(12.0) == 1
+    assert arrivals.count(20.0) == 1

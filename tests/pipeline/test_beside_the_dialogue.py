@@ -97,3 +97,56 @@ async def test_the_clients_verified_name_is_told_once_it_is_known(bench, tools):
     other = tools.connection(client="192.0.2.9")
     await gate.judge_recipient(other, tools.from_("a@sender.test"), tools.to("b@ours.test"), (), tools.TRACE_ID)
     assert gate.client_name(other) == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refusal"),
+    [
+        (Action.REJECT, Action.REJECT, "554 5.7.1 no service for you here (door listed)"),
+        (Action.DEFER, Action.DEFER, "421 4.7.1 no service for you at the moment, try again later (door listed)"),
+        (Action.REJECT, Action.DEFER, None),
+        (Action.REJECT, Action.TAG, None),
+        (Action.REJECT, Action.ACCEPT, None),
+    ],
+)
+async def test_a_door_under_attack_hears_what_an_ordinary_one_does(bench, tools, first, second, refusal):
+    class Door(Filter[NoOptions]):
+        stage = Stage.CONNECT
+        results: ClassVar = {"bad": "it is bad"}
+
+        async def examine(self, *_):
+            return self.found("bad", "listed")
+
+    Door.name = "door"
+    reactions = {"one": first, "two": second}
+    policies = {
+        name: f'domains = ["{name}.test"]\nnext_hop = "smtp://192.0.2.25"\n'
+        f'[filters.door]\non = {{ bad = "{action.word}" }}\n'
+        for name, action in reactions.items()
+    } | {"default": f'[filters.door]\non = {{ bad = "{first.word}" }}\n'}
+    gate = bench(policies, filters={"door": Door}).gate
+    ordinary = await gate.admit(tools.connection())
+    assert gate.turned_away(tools.connection()) == ordinary
+    assert (str(ordinary) if ordinary else None) == refusal
+
+
+async def test_a_filter_that_waits_or_fails_says_nothing_to_a_door_under_attack(bench, tools):
+    """It is asked again in the ordinary way, which knows what to make of that."""
+
+    class Waits(Filter[NoOptions]):
+        stage = Stage.CONNECT
+        results: ClassVar = {"bad": "it is bad"}
+        on: ClassVar = {"bad": Action.REJECT}
+
+        async def examine(self, *_):
+            await asyncio.sleep(0)
+            return self.found("bad")
+
+    class Fails(Waits):
+        async def examine(self, *_):
+            raise RuntimeError("a bug")
+
+    Waits.name, Fails.name = "waits", "fails"
+    built = bench(filters={"waits": Waits, "fails": Fails})
+    assert built.gate.turned_away(tools.connection()) is None
+    assert built.events.events == []
