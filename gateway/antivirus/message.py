@@ -68,7 +68,7 @@ class MessageScan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """A leaf with its decodings as pieces."""
+    """A leaf with its decodings as pieces; one without pieces, but not empty, is scanned as the whole message."""
 
     leaf: Leaf
     usual: bool
@@ -192,12 +192,25 @@ def _prepare(content: Content) -> _Prepared:
     """Find and decode every leaf of every reading, and of what is wrapped in S/MIME."""
     gathered = _Gathered()
     gathered.read(content, (), usual=True)
+    parts = gathered.parts
+    if len(parts) == 1 and not gathered.ambiguities and _is_the_message(parts[0].leaf):
+        parts = [replace(parts[0], pieces=())]
     return _Prepared(
-        parts=tuple(gathered.parts),
+        parts=tuple(parts),
         ambiguities=tuple(sorted(gathered.ambiguities)),
         truncated=gathered.truncated,
         digest=content.sha256,
     )
+
+
+def _is_the_message(leaf: Leaf) -> bool:
+    """Tell whether a mail is one text without encoding: clamd takes exactly that out of the whole and scans it.
+
+    Scanning it once more by itself would cost half as much again (measured with clamd 1.4) and find the same.
+    """
+    part = leaf.part
+    text = part.media_type.startswith("text/") and not part.is_encoded and not part.is_attachment
+    return part.parent < 0 and leaf.is_separable and text
 
 
 @dataclass(slots=True)
@@ -281,7 +294,7 @@ def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:
 def _conclude(
     prepared: _Prepared, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
 ) -> MessageScan:
-    parts = tuple(_scanned(part, results, archives) for part in prepared.parts)
+    parts = tuple(_scanned(part, results, archives, results[whole.digest]) for part in prepared.parts)
     ambiguities = set(prepared.ambiguities)
     for walked in archives.values():
         ambiguities.update(walked.report.ambiguous)
@@ -295,8 +308,10 @@ def _conclude(
     )
 
 
-def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _Walked]) -> PartScan:
+def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: ScanResult) -> PartScan:
     own = [results[piece.digest] for piece in part.pieces]
+    if part.first and not part.pieces:
+        own.append(whole)
     report = None
     for piece in part.pieces:
         if (walked := archives.get(piece.digest)) is not None:

@@ -37,7 +37,6 @@ async def test_a_worker_scans_watches_and_writes_the_history(shared_clamd, tmp_p
 
 
 async def test_the_filters_of_several_policies_share_one_scan(fake):
-    fake.expects = 2
     desk = antivirus(settings(fake.address))
     scans = await asyncio.gather(*(desk.scan("one", MAIL) for _ in range(5)))
     assert fake.sessions == 1
@@ -47,7 +46,7 @@ async def test_the_filters_of_several_policies_share_one_scan(fake):
 
 
 async def test_a_scan_nobody_waits_for_ends(fake):
-    fake.expects, fake.hold = 2, asyncio.Event()
+    fake.hold = asyncio.Event()
     desk = antivirus(settings(fake.address))
     waiting = [asyncio.ensure_future(desk.scan("one", MAIL)) for _ in range(2)]
     await eventually(lambda: fake.sessions)
@@ -69,7 +68,7 @@ async def test_without_scanners_nothing_is_clean_and_nothing_is_watched():
 
 
 async def test_other_settings_take_over_while_a_scan_is_under_way(fake, tmp_path):
-    fake.expects, fake.hold = 2, asyncio.Event()
+    fake.hold = asyncio.Event()
     fake.answer = lambda streams: session_answer([b"stream: OK"] * len(streams))
     desk = antivirus(settings(fake.address, history=tmp_path))
     waiting = asyncio.ensure_future(desk.scan("one", MAIL))

@@ -114,6 +114,16 @@ async def test_what_a_scanner_does_not_see_in_an_archive_is_scanned_by_itself(sc
     assert "zip-hidden" in scan.ambiguities
 
 
+async def test_a_mail_that_is_one_text_is_scanned_as_a_whole_and_its_part_has_that_result(scanner):
+    head = b"Subject: x\r\nContent-Type: text/plain\r\n\r\n"
+    for body, outcome in ((b"hello\r\n", Outcome.CLEAN), (EICAR + b"\r\n", Outcome.INFECTED)):
+        scan = await scanner.scan(Content(head + body))
+        assert [part.result.outcome for part in scan.parts] == [outcome]
+        assert scan.parts[0].result == scan.whole
+    encoded = Content(head.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n") + b"aGVsbG8=\r\n")
+    assert (await scanner.scan(encoded)).parts[0].result != scan.whole
+
+
 async def test_a_bomb_is_unscannable_and_not_clean(scanner):
     scan = await scanner.scan(mail("bomb.zip", zipped(("zeros", bytes(60 * 1024 * 1024)))))
     assert scan.result.outcome is Outcome.UNSCANNABLE
