@@ -137,6 +137,7 @@ def add(
     """Put an entry on a list, beside what its source says; it serves within seconds."""
     ends = _until(until)
     keeper = _keeper(config)
+    _check_width(entry)
     say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))))
     typer.echo(f"{entry} is on {name} now{f' until {until}' if until else ''}")
     put_on_record(
@@ -209,7 +210,7 @@ def import_edition(
 
 @app.command()
 def accept(name: ListName, config: ConfigOption = None) -> None:
-    """Put the newest edition into force although it was held back for having shrunk or grown too much."""
+    """Put the newest edition into force although it was held back: it jumped, or lists half the world."""
     keeper = _keeper(config)
     edition, events = _done(lambda: keeper.accept(name, _who()))
     _report(keeper, edition, events, "accept", config)
@@ -339,6 +340,15 @@ def _check_entry(entry: str) -> None:
         fail(f"{entry}: {error}", 2)
 
 
+def _check_width(entry: str) -> None:
+    from gateway.blocklist.local.entry import Span, is_too_wide, parse_entry
+
+    _check_entry(entry)
+    target = parse_entry(entry)
+    if isinstance(target, Span) and is_too_wide(target.version, target.breadth):
+        fail(f"{entry}: more addresses than an IPv4 /8 or an IPv6 /12 has; add its parts if they are meant", 2)
+
+
 def _still_listed(entry: str, name: str, config: Path | None) -> bool:
     from gateway.blocklist.local.question import ask_anything
     from gateway.clock import SystemClock
@@ -352,11 +362,15 @@ def _still_listed(entry: str, name: str, config: Path | None) -> bool:
 
 def _until(text: str) -> float | None:
     from gateway.blocklist.local.fields import instant
+    from gateway.clock import SystemClock
 
     try:
-        return instant(text, last=True)
+        ends = instant(text, last=True)
     except ValueError as error:
         fail(f"--until {text}: {error}", 2)
+    if ends is not None and ends <= SystemClock().stamp().utc:
+        fail(f"--until {text} is over", 2)
+    return ends
 
 
 def _published(text: str, calendar: "WorkingCalendar", now: float) -> float:

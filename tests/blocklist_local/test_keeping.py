@@ -151,6 +151,58 @@ def test_an_edition_replaced_before_it_was_applied_shares_its_successors_fate(pl
     assert replaced.met(place.now) == "met"
 
 
+def test_an_edition_published_after_what_serves_is_not_in_force_and_becomes_overdue(place):
+    place.declare(ASSOCIATION)
+    place.bring("association", hosts(200), published=place.now - 3 * HOUR)
+    place.bring("association", hosts(20), published=place.now - HOUR)
+    place.bring("association", hosts(205), published=place.now - 2 * HOUR)
+    served, later, _ = place.keeper.store.editions("association")
+    assert (served.state, later.state) == (State.APPLIED, State.HELD)
+    place.clock.advance(4 * DAY)
+    (event,) = place.update()
+    assert isinstance(event, ListOverdue)
+    assert event.edition == later.number
+
+
+def test_rolling_back_over_an_edition_does_not_put_it_into_force(place):
+    place.declare(ASSOCIATION)
+    place.bring("association", hosts(200), published=place.now - 3 * HOUR)
+    place.bring("association", hosts(20), published=place.now - HOUR)
+    place.keeper.roll_back("association", 1, "bert")
+    _, held, _ = place.keeper.store.editions("association")
+    assert (held.state, held.met(held.deadline + 1)) == (State.HELD, "missed")
+
+
+def test_rolling_back_to_an_edition_that_was_held_puts_it_into_force(place):
+    place.declare(ASSOCIATION)
+    place.bring("association", hosts(200), published=place.now - 3 * HOUR)
+    place.bring("association", hosts(20), published=place.now - HOUR)
+    place.bring("association", hosts(205), published=place.now - 2 * HOUR)
+    place.keeper.roll_back("association", 2, "bert")
+    _, _, held, _ = place.keeper.store.editions("association")
+    assert (held.state, held.met(place.now)) == (State.SUPERSEDED, "met")
+
+
+@pytest.mark.parametrize("entry", ["0.0.0.0/0", "1.0.0.0-9.255.255.255", "::/0", "2000::/3"])
+def test_an_edition_that_lists_half_the_world_waits_for_a_persons_word(place, entry: str):
+    place.declare(ASSOCIATION)
+    place.bring("association", hosts(200))
+    (event,) = place.bring("association", f"{hosts(200)}{entry}\n")
+    assert isinstance(event, ListWithheld)
+    assert event.state == "held"
+    assert place.entries("5.5.5.5") == []
+    assert place.entries("2001:db8::1") == []
+    place.keeper.accept("association", "anna")
+    place.bring("association", f"{hosts(201)}{entry}\n")
+    assert newest(place).state is State.APPLIED
+
+
+def test_a_network_as_wide_as_a_holder_may_have_is_applied(place):
+    place.declare(ASSOCIATION)
+    place.bring("association", "10.0.0.0/8\n2400::/12\n!0.0.0.0/0\n")
+    assert newest(place).state is State.APPLIED
+
+
 # Rolling back ---------------------------------------------------------------------------------------------------------
 
 

@@ -90,15 +90,22 @@ class Builder:
         refusal = _refusal(declaration, collected)
         if refusal:
             return Judged(state=State.REFUSED, note=refusal, **found)  # type: ignore[arg-type]
-        if (
-            served is not None
-            and not edition.accepted
-            and (held := _held(declaration, served.entries, collected.count))
-        ):
+        if not edition.accepted and (held := self._held(declaration, collected, served, now)):
             return Judged(state=State.HELD, note=held, **found)  # type: ignore[arg-type]
         added, removed = self._difference(declaration, collected, served, now)
         self._compile(collected, declaration, edition.sha256)
         return Judged(state=State.APPLIED, added=added, removed=removed, **found)  # type: ignore[arg-type]
+
+    def _held(self, declaration: ListDeclaration, collected: Collected, served: Edition | None, now: float) -> str:
+        if served is not None and (jumped := _jumped(declaration, served.entries, collected.count)):
+            return jumped
+        wide = collected.too_wide()
+        if not wide:
+            return ""
+        before = self._read(declaration, served, now) if served is not None else None
+        known = before.too_wide() if before is not None else {}
+        new = next((entry for entry in wide if entry not in known), "")
+        return f"{new} lists more addresses than an IPv4 /8 or an IPv6 /12 has" if new else ""
 
     def ready(self, declaration: ListDeclaration, edition: Edition, now: float) -> tuple[str, MappedList] | None:
         """Return the compiled file's name and the list, compiled anew when it is missing or torn; None: no content."""
@@ -192,7 +199,7 @@ def _refusal(declaration: ListDeclaration, collected: Collected) -> str:
     return ""
 
 
-def _held(declaration: ListDeclaration, before: int, after: int) -> str:
+def _jumped(declaration: ListDeclaration, before: int, after: int) -> str:
     if abs(after - before) < SMALL_CHANGE:
         return ""
     if after < before * declaration.shrink:

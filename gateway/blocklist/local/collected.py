@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from socket import AF_INET, inet_pton
 
-from gateway.blocklist.local.entry import EntryError, Keys, Span, Target, parse_entry
+from gateway.blocklist.local.entry import EntryError, Keys, Span, Target, format_span, is_too_wide, parse_entry
 from gateway.config.problem import Problem
 
 # The first ones tell; a wrong file has an error on every line.
@@ -133,6 +133,15 @@ class Collected:
         if len(self.problems) < MAX_PROBLEMS:
             shown = f": {clean(text)[:80]}" if text else ""
             self.problems.append(Problem(self.file, line, "", f"{why}{shown}"))
+
+    def too_wide(self) -> dict[str, None]:
+        """Return the entries that list more addresses than anybody means without being asked, as texts, in order."""
+        return {
+            format_span(version, first, last): None
+            for version, spans in self.spans.items()
+            for first, last, breadth, number in spans
+            if is_too_wide(version, breadth) and not self.notes[number].excluded
+        }
 
     def signatures(self) -> set[object]:
         """Return one value an entry, equal for entries that are equal however they were written."""

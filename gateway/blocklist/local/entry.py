@@ -26,6 +26,9 @@ _WORD = 0xFFFFFFFF
 _OCTET = 255
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _MASK = re.compile(r"\d{1,3}", re.ASCII)
+# No holder has more than an IPv4 /8; a registry's whole region is an IPv6 /12. Beyond it somebody's slip shuts out, or
+# lets in, the world.
+_WIDEST_BITS = {4: 8, 6: 12}
 _FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 # RFC 3986 §3: the scheme; user information is dropped, since it is the sender's whim.
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^]/?#]*\]|[^:/?#]*)(:\d*)?((?:[/?][^#]*)?)(?:#.*)?", _FLAGS)
@@ -50,6 +53,11 @@ class Span:
     def breadth(self) -> int:
         """How many addresses: of entries that hold an address the narrowest speaks for it."""
         return self.last - self.first + 1
+
+
+def is_too_wide(version: int, breadth: int) -> bool:
+    """Whether an entry of so many addresses is more than anybody means without being asked: /8 of IPv4, /12 of IPv6."""
+    return breadth > 1 << (BITS[version] - _WIDEST_BITS[version])
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,11 +326,10 @@ class ListKeeper:
             if settled == newest:
                 return []
             return [self._withheld(newest.list, newest.number, judged.state, judged.note, judged.problems)]
-        passed = [each for each in self.store.in_state(declaration.name, *OPEN) if each.number < newest.number]
-        # What a later edition replaces is in the later one, and its deadline is kept or missed with it; not so what
-        # was rolled back over.
-        when = None if newest.how == "rollback" else now
-        writes += [put_edition(replace(each, state=State.SUPERSEDED, applied=when)) for each in passed]
+        # What a later edition replaces is in the later one, and its deadline is kept or missed with it. One that was
+        # published after what serves now is in nothing: it stays open, and becomes overdue.
+        passed = [each for each in self.store.in_state(declaration.name, *OPEN) if _replaces(settled, each)]
+        writes += [put_edition(replace(each, state=State.SUPERSEDED, applied=now)) for each in passed]
         self.store.write(writes)
         return [self._applied(settled, now, judged.problems)]
 
@@ -442,3 +441,11 @@ class ListKeeper:
             operator=edition.who,
             problems=problems,
         )
+
+
+def _replaces(newer: Edition, older: Edition) -> bool:
+    if older.number >= newer.number:
+        return False
+    # What nobody dated is taken for what came next, but not for what was fetched back out of the past.
+    undated = not older.published_known and newer.how != "rollback"
+    return undated or older.published <= newer.published
