@@ -17,6 +17,7 @@ from gateway.antivirus.scanner import Scanner
 from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.selftest import run_self_test
 from gateway.antivirus.signatures import DAY_SECONDS, AgeLimits, Freshness, SignatureVersion
+from gateway.antivirus.watch import weaknesses
 from gateway.clock import SystemClock
 from gateway.mail.content import Content
 from gateway.storage import StorageError
@@ -42,6 +43,7 @@ class ScannerReport:
     alerts_limits: bool
     stream_limit: int
     most_octets: int
+    weaknesses: tuple[str, ...]
     age_days: float | None
     freshness: str
 
@@ -53,10 +55,7 @@ class ScannerReport:
         found = [] if self.test_passed else [self.test_reason]
         if self.freshness in (Freshness.OLD, Freshness.BREACH):
             found.append(f"its signatures are {self.age_days:.1f} days old: see to freshclam")
-        if 0 < self.stream_limit < self.most_octets:
-            limit, most = self.stream_limit, self.most_octets
-            found.append(f"StreamMaxLength is {limit} octets, max_message {most}: what is larger is too-large")
-        return found
+        return found + list(self.weaknesses)
 
 
 async def inspect_scanners(settings: AntivirusSettings, *, history: Path) -> list[ScannerReport]:
@@ -80,6 +79,8 @@ async def _inspect(scanner: Scanner, settings: AntivirusSettings, history: Path)
     pong, version, statistics = await asyncio.gather(*(_ask(scanner, c) for c in ("ping", "version", "stats")))
     answers = isinstance(pong, Told)
     test = await run_self_test(scanner)
+    scanner.alerts_limits = test.alerts_limits
+    scanner.stream_limit = await _limit(scanner, settings.most_octets) if answers else 0
     told = version.text if isinstance(version, Told) else ""
     age = await asyncio.to_thread(_age, told, scanner.name, history)
     return ScannerReport(
@@ -91,7 +92,8 @@ async def _inspect(scanner: Scanner, settings: AntivirusSettings, history: Path)
         test_passed=test.passed,
         test_reason=test.reason,
         alerts_limits=test.alerts_limits,
-        stream_limit=await _limit(scanner, settings.most_octets) if answers else 0,
+        stream_limit=scanner.stream_limit,
+        weaknesses=tuple(weaknesses(scanner, settings.most_octets)) if answers else (),
         most_octets=settings.most_octets,
         age_days=None if age is None else age / DAY_SECONDS,
         freshness=_freshness(settings.ages, age),

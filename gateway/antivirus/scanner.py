@@ -64,6 +64,8 @@ class Scanner:
         self.breaker = Breaker()
         self.version = ""
         self.stream_limit = 0
+        # Whether it reports what exceeds its limits (AlertExceedsMax); without that it passes such files as clean.
+        self.alerts_limits = False
         # Set by a time-out: the watch is to look now.
         self.doubt = asyncio.Event()
         self._places = asyncio.Semaphore(limits.sessions)

@@ -14,6 +14,9 @@ from gateway.antivirus.framing import Piece
 from gateway.antivirus.result import WORTH_ANOTHER, Cause, Outcome, ScanResult, temperror
 from gateway.antivirus.scanner import Scanner
 
+# clamd's MaxFileSize by default: what is larger it passes unseen, unless AlertExceedsMax has it said.
+SILENT_OCTETS = 100 * 1024 * 1024
+
 
 class Scanners:
     """Asks for the results of pieces; never raises but for cancellation, never takes silence for clean."""
@@ -27,7 +30,7 @@ class Scanners:
     @property
     def stream_limit(self) -> int:
         """The octets that every scanner in use takes in one stream, 0 while not known."""
-        known = [s.stream_limit for s in self.all if s.stream_limit and s.health is not Health.OPEN]
+        known = [_takes(s) for s in self.all if s.stream_limit and s.health is not Health.OPEN]
         return min(known, default=0)
 
     @property
@@ -85,6 +88,10 @@ class Scanners:
         """Return the best scanner that is left; a new choice each time, since health may have changed meanwhile."""
         left = [s for s in self.all if s not in tried and s.health is not Health.OPEN]
         return min(left, key=lambda s: s.health, default=None)
+
+
+def _takes(scanner: Scanner) -> int:
+    return scanner.stream_limit if scanner.alerts_limits else min(scanner.stream_limit, SILENT_OCTETS)
 
 
 def _changed(session: Session) -> bool:

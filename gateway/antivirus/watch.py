@@ -161,6 +161,7 @@ class Watch:
                 # What was late while it was away may not have been the mail's doing.
                 self._scanners.cache.clear()
             scanner.breaker.trust()
+            scanner.alerts_limits = test.alerts_limits
             await self._learn_limit(scanner)
         elif test.cause:
             scanner.breaker.failed(test.reason)
@@ -168,7 +169,8 @@ class Watch:
             scanner.breaker.distrust(test.reason)
         if before is None or before.passed != test.passed:
             result = "passed" if test.passed else "failed"
-            self._emit(ScannerTested, scanner=scanner.name, result=result, reason=test.reason)
+            reason = test.reason or "; ".join(weaknesses(scanner, self._settings.most_octets))
+            self._emit(ScannerTested, scanner=scanner.name, result=result, reason=reason)
 
     async def _learn_limit(self, scanner: Scanner) -> None:
         try:
@@ -229,6 +231,17 @@ class Watch:
 
     def _emit(self, kind: Callable[..., Event], **fields: Any) -> None:
         self._events.emit(kind(at=self._clock.stamp().utc, **fields))
+
+
+def weaknesses(scanner: Scanner, most_octets: int) -> list[str]:
+    """Return what its configuration leaves unscanned, for the administrator."""
+    found = []
+    if 0 < scanner.stream_limit < most_octets:
+        limit = scanner.stream_limit
+        found.append(f"StreamMaxLength is {limit} octets, max_message {most_octets}: what is larger is too-large")
+    if not scanner.alerts_limits:
+        found.append("AlertExceedsMax is off: what exceeds its limits is passed unseen, only our own limits hold")
+    return found
 
 
 def signature_age(

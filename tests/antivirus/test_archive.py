@@ -253,6 +253,10 @@ def test_too_many_octets_are_a_limit():
     assert walk(zipped(("a", bytes(10_000_000))), octets=5_000_000).limit == "octets"
 
 
+def test_an_entry_larger_than_a_scanner_looks_at_is_a_limit():
+    assert walk(zipped(("a", bytes(3_000_000))), entry_octets=2_000_000).limit == "entry"
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_bomb_is_a_limit(method):
     report = walk(zipped(("zeros", bytes(100 * 1024 * 1024)), method=method))

@@ -53,6 +53,8 @@ async def test_what_is_known_of_a_scanner_after_the_first_look(shared_clamd):
         # The material's clamd has AlertExceedsMax off, as clamd's default is.
         assert not watched.test.alerts_limits
     assert [e.result for e in events.of("scanner_tested")] == ["passed", "passed"]
+    # What its configuration leaves unscanned is said at the start.
+    assert all("StreamMaxLength" in e.reason and "AlertExceedsMax" in e.reason for e in events.of("scanner_tested"))
     assert {e.state for e in events.of("scanner_changed")} == {"well"}
 
 

@@ -17,6 +17,8 @@ class ArchiveLimits:
     entries: int = 8_000
     # ("octets") What all entries unpack to; clamd's MaxScanSize is 400 MiB.
     octets: int = 256 * 1024 * 1024
+    # ("entry") One entry; clamd's MaxFileSize is 100 MiB, and what is larger it passes unseen.
+    entry_octets: int = 100 * 1024 * 1024
     # ("ratio") Unpacked by packed, counted beyond the first 16 MiB: logs and tables reach 100, deflate ends at 1,032.
     ratio: int = 250
     # ("seconds") Unpacking 256 MiB takes some three seconds; a client waits ten minutes, our budget is two.

@@ -97,6 +97,8 @@ class Walk:
             self._ambiguous.add("zip-hidden")
         if member.octets is None and not member.encrypted:
             return
+        if member.octets is not None and len(member.octets) > self._limits.entry_octets:
+            raise LimitReachedError("entry")
         self._entries.append(_entry(member, inner, budget, opaque=opaque))
         if member.octets:
             self._into(member.octets, inner, budget, opaque=opaque)
