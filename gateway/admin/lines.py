@@ -19,10 +19,13 @@ from gateway.journal.events import (
     BackupDrilled,
     BackupFailed,
     BackupFinished,
+    ClockJumped,
     ConfigurationChanged,
+    DeadlineNeared,
     DeliveryAttempted,
     DnsListChanged,
     Event,
+    FaultChanged,
     InternalError,
     ListApplied,
     ListOverdue,
@@ -35,6 +38,7 @@ from gateway.journal.events import (
     RecipientRefused,
     ScannerChanged,
     ScannerTested,
+    ServiceNeared,
     SessionClosed,
     SessionRefused,
     ShardAdopted,
@@ -374,6 +378,28 @@ def _backup_drilled(event: BackupDrilled) -> _Described:
     return level, {"backup": event.backup, "result": event.result}, "; ".join(event.problems[:3])
 
 
+def _service(event: ServiceNeared) -> _Described:
+    level = Level.ERROR if event.state == "missed" else Level.WARNING
+    fields = {"customer": event.customer, "month": event.month, "clause": event.clause, "state": event.state}
+    return level, fields, f"{event.measure} is {event.value:g}, the limit {event.limit:g}"
+
+
+def _deadline(event: DeadlineNeared) -> _Described:
+    level = Level.ERROR if event.state == "overdue" else Level.WARNING
+    fields = {"deadline": event.deadline, "number": str(event.number), "state": event.state}
+    return level, fields, f"{event.subject} {event.customer}".rstrip()
+
+
+def _fault(event: FaultChanged) -> _Described:
+    level = Level.ERROR if event.state == "opened" else Level.INFO
+    fields = {"fault": str(event.number), "customer": event.customer, "cause": event.cause, "state": event.state}
+    return level, fields, event.reason
+
+
+def _clock_jumped(event: ClockJumped) -> _Described:
+    return Level.WARNING, {"seconds": event.seconds}, "the wall clock was set, or the machine slept"
+
+
 def _internal(event: InternalError) -> _Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
@@ -415,4 +441,8 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     BackupFailed: _backup_failed,
     BackupDrilled: _backup_drilled,
     InternalError: _internal,
+    ServiceNeared: _service,
+    DeadlineNeared: _deadline,
+    FaultChanged: _fault,
+    ClockJumped: _clock_jumped,
 }

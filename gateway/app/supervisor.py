@@ -24,12 +24,14 @@ from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
+from gateway.app.service import Addresses, ServiceWatch
 from gateway.app.workers import Slot, Workers
 from gateway.backup import telling
 from gateway.blocklist.local.watch import ListWatch
 from gateway.clock import SystemClock
 from gateway.config.difference import diff, needs_restart
 from gateway.config.loader import load
+from gateway.config.models import Listen
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.filters import catalogue
@@ -68,6 +70,9 @@ class Supervisor:
         )
         self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
         self.workers = Workers([])
+        self.service = ServiceWatch(
+            lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
+        )
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -88,6 +93,7 @@ class Supervisor:
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
         self.workers = Workers(self._slots(bound))
+        service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
         # Ours are the same sockets: kept open, they would take connections that no worker accepts any more.
@@ -96,8 +102,9 @@ class Supervisor:
                 sock.close()
         lists.cancel()
         backups.cancel()
+        service.cancel()
         await self._drain(keeping)
-        await asyncio.gather(lists, backups, return_exceptions=True)
+        await asyncio.gather(lists, backups, service, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
@@ -336,6 +343,12 @@ def _scanning(scanners: Sequence[str]) -> str:
 def _few(domains: Sequence[str]) -> str:
     more = len(domains) - _DOMAINS_NAMED
     return ", ".join(domains[:_DOMAINS_NAMED]) + (f" and {more} more" if more > 0 else "") or "no domain"
+
+
+def _addresses(listeners: Sequence[Listen], bound: Sequence[Sequence[socket.socket]]) -> Addresses:
+    """Return each listener with the address it got."""
+    names = [socks[0].getsockname() for socks in bound]
+    return [(listen, (name[0], name[1])) for listen, name in zip(listeners, names, strict=True)]
 
 
 async def _all_of(waits: Sequence[Coroutine[Any, Any, Any]]) -> None:

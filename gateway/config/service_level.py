@@ -86,7 +86,7 @@ class ServiceLevel(ServiceTerms):
 
     customer: tuple[CustomerTerms, ...] = ()
     # The gateway's own doors and every next hop are tried that often; a minute is what the contract counts.
-    probe_every: Duration = Field(default=60.0, ge=10.0, le=60.0)
+    probe_every: Duration = Field(default=60.0, ge=1.0, le=60.0)
 
     def terms_of(self, customer: str) -> ServiceTerms:
         """Return what holds for one customer."""

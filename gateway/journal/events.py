@@ -362,6 +362,57 @@ class BackupDrilled(Event):
     problems: tuple[str, ...] = ()
 
 
+# Service level --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceNeared(Event):
+    """Alarm: a clause of a customer's month came near its limit or is missed (``state`` near, missed)."""
+
+    customer: str
+    month: str
+    clause: str
+    measure: str
+    limit: float
+    value: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineNeared(Event):
+    """Alarm: a clock of the contract has used up most of its time, or all of it (``state`` near, overdue)."""
+
+    number: int
+    deadline: str
+    subject: str
+    customer: str
+    due_at: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultChanged(Event):
+    """A fault was put on record, or was over: ``state`` opened, closed.
+
+    ``customer`` is "" for all, ``cause`` gateway, receive or send; ``ended_at`` is 0 while it lasts. UTC seconds.
+    """
+
+    number: int
+    customer: str
+    cause: str
+    reason: str
+    started_at: float
+    ended_at: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped(Event):
+    """The wall clock was set by ``seconds``, forward or back, or the machine slept."""
+
+    seconds: float
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 

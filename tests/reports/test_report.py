@@ -1,4 +1,4 @@
-"""The report says what was judged, in both languages, word for word as it was approved; and nothing hostile gets out."""
+"""The report says what was judged, in both languages, word for word as approved; and nothing hostile gets out."""
 
 import re
 from dataclasses import replace
@@ -94,7 +94,8 @@ def _evidence(folder: Path) -> Evidence:
     )
     writer.meet_deadline(writer.open_deadline(ticket).number, at("2026-11-04T10:00"))
     book = Book.of(records.read())
-    put_off = '[[%f, "h", "10.1.0.5[10.1.0.5]:25", "rcpt", "451 4.2.1 %s", "deferred", 0.2, false], ' + (
+    put_off = (
+        '[[%f, "h", "10.1.0.5[10.1.0.5]:25", "rcpt", "451 4.2.1 %s", "deferred", 0.2, false], '
         '[%f, "h", "10.1.0.5[10.1.0.5]:25", "end-of-data", "250 ok", "sent", 0.5, false]]'
     )
     start = at("2026-11-10T08:00")
