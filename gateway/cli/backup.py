@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ def init(folder: FolderOption = None, config: ConfigOption = None) -> None:
 
     where = folder or _settings_folder(config)
     _done(lambda: Repository.make(where))
+    _done(lambda: _give_to_gateway(where, config))
     typer.echo(f"{where} is a backup folder now")
 
 
@@ -80,8 +82,9 @@ def run(
     from gateway.clock import SystemClock
 
     if scheduled:
-        os.nice(_NICE)
+        _give_way()
     snapshot = load_snapshot(config)
+    _as_owner(snapshot.config.data)
     who = "schedule" if scheduled else operator()
     with showing("saving") as progress:
         outcome = _done(
@@ -302,8 +305,9 @@ def drill(
     from gateway.clock import SystemClock
 
     if scheduled:
-        os.nice(_NICE)
+        _give_way()
     snapshot = load_snapshot(config)
+    _as_owner(snapshot.config.data)
     repository = _done(lambda: running.repository_of(snapshot.config.backup))
     with showing("restoring") as progress:
         found = _done(
@@ -323,6 +327,29 @@ def drill(
         typer.echo(text, err=True)
     if not found.passed:
         raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _give_to_gateway(folder: Path, config: Path | None) -> None:
+    from gateway.cli.reach import data_folder
+
+    data = data_folder(config)
+    if os.geteuid() == 0 and data.is_dir():
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, data.stat().st_uid, data.stat().st_gid)
+
+
+def _as_owner(data: Path) -> None:
+    """Work as the gateway's user: files of root's in the backup folder would keep the gateway out of it."""
+    if os.geteuid() == 0 and data.is_dir():
+        status = data.stat()
+        os.setegid(status.st_gid)
+        os.seteuid(status.st_uid)
+
+
+def _give_way() -> None:
+    # A service manager may forbid it; the pace is kept all the same.
+    with suppress(OSError):
+        os.nice(_NICE)
 
 
 # What they share ------------------------------------------------------------------------------------------------------
