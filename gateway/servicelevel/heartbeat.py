@@ -51,7 +51,7 @@ class Heartbeat:
         try:
             said = json.loads(self._path.read_bytes())
             return Stamp(float(said["utc"]), float(said["monotonic"])), str(said["boot"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _since(self, last: tuple[Stamp, str] | None, now: Stamp) -> Beat:

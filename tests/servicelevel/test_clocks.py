@@ -1,0 +1,146 @@
+"""Clocks, minutes and the heartbeat: the contract's time, also where clocks are changed or stand still."""
+
+import json
+
+import pytest
+
+from gateway.blocklist.local.declaration import Calendar
+from gateway.blocklist.local.workdays import WorkingCalendar
+from gateway.clock import FakeClock
+from gateway.servicelevel.clocks import new_deadline
+from gateway.servicelevel.deadline import KINDS, DeadlineState
+from gateway.servicelevel.heartbeat import Heartbeat
+from gateway.servicelevel.minutes import MinuteState, judged
+from gateway.servicelevel.month import Month, day_of, parse_instant, shown
+from gateway.servicelevel.observing import not_running
+from gateway.servicelevel.store import Observed
+
+ZONE = "Asia/Shanghai"
+CALENDAR = WorkingCalendar(Calendar())
+
+
+def at(text: str) -> float:
+    return parse_instant(text, ZONE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "due"),
+    [
+        ("provisioning", "2026-11-20T15:00", "2026-11-21 15:00:00"),
+        ("provisioning-with-domain", "2026-11-20T15:00", "2026-11-22 15:00:00"),
+        # A Friday: the weekend is not worked.
+        ("ticket-response", "2026-11-20T15:00", "2026-11-23 15:00:00"),
+        ("complaint-outcome", "2026-11-20T15:00", "2026-11-23 15:00:00"),
+        # National Day 2025 was off from 1 to 8 October; 28 September, a Sunday, was worked instead.
+        ("ticket-response", "2025-09-30T10:00", "2025-10-09 10:00:00"),
+        ("ticket-response", "2025-09-27T10:00", "2025-09-29 00:00:00"),
+    ],
+)
+def test_a_clock_is_due_in_calendar_or_working_time(kind, start, due):
+    deadline = new_deadline(KINDS[kind], "x", "", at(start), CALENDAR)
+    assert shown(deadline.due, ZONE) == due
+
+
+def test_a_deadline_tells_where_it_stands():
+    deadline = new_deadline(KINDS["provisioning"], "x", "", 0.0, CALENDAR)
+    day = 86_400.0
+    assert deadline.state(day / 2) is DeadlineState.OPEN
+    assert deadline.state(day * 0.8) is DeadlineState.NEAR
+    assert deadline.state(day) is DeadlineState.NEAR
+    assert deadline.state(day + 1) is DeadlineState.OVERDUE
+
+
+@pytest.mark.parametrize(
+    ("zone", "month", "hours"),
+    [(ZONE, "2026-03", 744), ("Europe/Berlin", "2026-03", 743), ("Europe/Berlin", "2026-10", 745)],
+)
+def test_a_month_has_the_hours_of_its_zone(zone, month, hours):
+    start, end = Month.parse(month, zone).span
+    assert (end - start) / 3600 == hours
+
+
+def test_midnight_belongs_to_the_day_it_begins():
+    start, end = Month.parse("2026-12", ZONE).span
+    assert shown(start, ZONE) == "2026-12-01 00:00:00"
+    assert (day_of(start, ZONE), day_of(start - 0.001, ZONE)) == ("2026-12-01", "2026-11-30")
+    assert day_of(end - 0.001, ZONE) == "2026-12-31"
+
+
+@pytest.mark.parametrize("text", ["2026-13", "2026-00", "26-11", "2026-11-01", ""])
+def test_what_is_no_month_is_refused(text):
+    with pytest.raises(ValueError, match="a month such as"):
+        Month.parse(text, ZONE)
+
+
+def test_a_beat_on_time_says_nothing(tmp_path):
+    clock = FakeClock()
+    heart = Heartbeat(tmp_path, clock)
+    assert (heart.beat().missed, heart.beat().jump) == (None, None)
+    clock.advance(5.0)
+    beat = Heartbeat(tmp_path, clock).beat()
+    assert (beat.missed, beat.jump) == (None, None)
+
+
+def test_a_gateway_that_did_not_run_knows_since_when(tmp_path):
+    clock = FakeClock()
+    Heartbeat(tmp_path, clock).beat()
+    stopped = clock.stamp().utc
+    clock.advance(180.0)
+    beat = Heartbeat(tmp_path, clock).beat()
+    assert beat.missed == (stopped, stopped + 180.0)
+    assert beat.jump is None
+
+
+def test_a_clock_that_is_set_is_no_outage(tmp_path):
+    clock = FakeClock()
+    Heartbeat(tmp_path, clock).beat()
+    before = json.loads((tmp_path / "servicelevel/heartbeat").read_text())
+    clock.advance(5.0)
+    (tmp_path / "servicelevel/heartbeat").write_text(json.dumps(before | {"utc": before["utc"] - 3600}))
+    beat = Heartbeat(tmp_path, clock).beat()
+    assert beat.missed is None
+    assert beat.jump.by == pytest.approx(3600.0)
+
+
+def test_after_a_reboot_the_wall_clock_is_all_there_is(tmp_path):
+    Heartbeat(tmp_path, FakeClock(1_790_000_000.0, "before")).beat()
+    beat = Heartbeat(tmp_path, FakeClock(1_790_000_600.0, "after")).beat()
+    assert beat.missed == (1_790_000_000.0, 1_790_000_600.0)
+
+
+@pytest.mark.parametrize("octets", [b"", b"{", b"[]", b"3", b'{"utc": "x"}', b'{"utc": []}', b"\xff"])
+def test_a_damaged_heartbeat_is_as_good_as_none(tmp_path, octets):
+    (tmp_path / "servicelevel").mkdir()
+    (tmp_path / "servicelevel/heartbeat").write_bytes(octets)
+    assert Heartbeat(tmp_path, FakeClock()).beat().missed is None
+
+
+@pytest.mark.parametrize("begin", [0.0, 13.0, 29.9, 45.0])
+def test_three_minutes_are_three_minutes_wherever_they_begin(begin):
+    runs = not_running(["example"], (6_000.0 + begin, 6_180.0 + begin))
+    assert [values[4] - values[3] + 1 for _, values in runs] == [3, 3]
+
+
+def seen(direction: str, state: str, first: int, last: int) -> Observed:
+    return Observed(customer="x", direction=direction, state=state, first=first, last=last, reason="")
+
+
+def test_a_minute_is_up_only_when_both_directions_were_seen_to_work():
+    runs = [
+        seen("send", "up", 0, 5),
+        seen("receive", "up", 0, 2),
+        seen("receive", "down", 2, 3),
+        seen("send", "down", 3, 3),
+    ]
+    minutes = judged(runs, (0.0, 420.0), ())
+    assert [MinuteState(state).word for state in minutes.states] == [
+        "up",
+        "up",
+        "down-receive",
+        "down",
+        "unknown",
+        "unknown",
+        "unknown",
+    ]
+    assert minutes.unreachable(count_unknown=True, excluding=True) == 5
+    assert minutes.unreachable(count_unknown=False, excluding=True) == 2
