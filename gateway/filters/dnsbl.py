@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gateway.blocklist.dns.client import AllUsable, ask
-from gateway.blocklist.dns.finding import ON, findings
-from gateway.blocklist.dns.health import Health
+from gateway.blocklist.dns.finding import ON, RESULTS, USUAL_BUDGET_SECONDS, found_on
 from gateway.blocklist.dns.query import of_address
 from gateway.blocklist.dns.zone import CompiledList, DnsList
 from gateway.config.units import Duration
@@ -30,8 +28,7 @@ class DnsblOptions:
     """``lists``: see ``gateway.blocklist.dns.zone``; ``budget``: what all of them together may take."""
 
     lists: tuple[DnsList, ...] = ()
-    # Longer than the two seconds of `dns.timeout`, so that a failure is told as what it is.
-    budget: Duration = 3.0
+    budget: Duration = USUAL_BUDGET_SECONDS
 
 
 class Dnsbl(Filter[DnsblOptions]):
@@ -40,11 +37,7 @@ class Dnsbl(Filter[DnsblOptions]):
     stage = Stage.CONNECT
     io = True
     Options: ClassVar[type] = DnsblOptions
-    results: ClassVar[Mapping[str, str]] = {
-        "listed": "listed with a code that `codes` or `score` gives a positive score",
-        "allowed": "listed with a code of negative score: an allow list",
-        "dnsbl_error": "the list refuses to answer us, gives an answer that is no listing, or failed its probe",
-    }
+    results: ClassVar[Mapping[str, str]] = RESULTS
     on: ClassVar[Mapping[str, float | Action]] = ON
     grounds: ClassVar[Mapping[str, Ground]] = {}
 
@@ -66,6 +59,4 @@ class Dnsbl(Filter[DnsblOptions]):
         if not self._lists or not self.concerns(tx):
             return None
         subject = of_address(tx.connection.client_address)
-        usable = ctx.service(Health) or AllUsable()
-        readings = await ask(ctx.resolver, (subject,), self._lists, budget_seconds=self.options.budget, usable=usable)
-        return findings(self.name, readings)
+        return await found_on(self.name, ctx, [(subject, one) for one in self._lists], self.options.budget)

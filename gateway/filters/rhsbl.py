@@ -9,11 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from gateway.blocklist.dns.client import AllUsable, ask
-from gateway.blocklist.dns.finding import ON, findings
-from gateway.blocklist.dns.health import Health
+from gateway.blocklist.dns.finding import ON, RESULTS, USUAL_BUDGET_SECONDS, found_on
 from gateway.blocklist.dns.query import Subject, name_or_none, of_name
-from gateway.blocklist.dns.reading import Reading
 from gateway.blocklist.dns.zone import CompiledList, DnsList
 from gateway.blocklist.listing import Identity
 from gateway.config.units import Duration
@@ -40,8 +37,7 @@ class RhsblOptions:
     """``lists`` as those of ``dnsbl``, with ``of``; ``budget``: what all of them together may take."""
 
     lists: tuple[NameList, ...] = ()
-    # Longer than the two seconds of `dns.timeout`, so that a failure is told as what it is.
-    budget: Duration = 3.0
+    budget: Duration = USUAL_BUDGET_SECONDS
 
 
 class Rhsbl(Filter[RhsblOptions]):
@@ -50,11 +46,7 @@ class Rhsbl(Filter[RhsblOptions]):
     stage = Stage.ENVELOPE
     io = True
     Options: ClassVar[type] = RhsblOptions
-    results: ClassVar[Mapping[str, str]] = {
-        "listed": "listed with a code that `codes` or `score` gives a positive score",
-        "allowed": "listed with a code of negative score: an allow list",
-        "dnsbl_error": "the list refuses to answer us, gives an answer that is no listing, or failed its probe",
-    }
+    results: ClassVar[Mapping[str, str]] = RESULTS
     on: ClassVar[Mapping[str, float | Action]] = ON
 
     def __init__(self, options: RhsblOptions) -> None:
@@ -76,14 +68,8 @@ class Rhsbl(Filter[RhsblOptions]):
         if not self._lists or not self.concerns(tx):
             return None
         names = await self._names(tx, ctx)
-        usable = ctx.service(Health) or AllUsable()
-        readings: list[Reading] = []
-        for compiled, of in self._lists:
-            subjects = _subjects(names, of)
-            readings += await ask(
-                ctx.resolver, subjects, (compiled,), budget_seconds=self.options.budget, usable=usable
-            )
-        return findings(self.name, readings)
+        pairs = [(subject, asked) for asked, of in self._lists for subject in _subjects(names, of)]
+        return await found_on(self.name, ctx, pairs, self.options.budget)
 
     async def _names(self, tx: Transaction, ctx: Context) -> dict[Name, str]:
         mailbox = tx.envelope.reverse_path.mailbox

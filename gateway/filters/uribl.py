@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import product
 from typing import ClassVar
 
-from gateway.blocklist.dns.client import AllUsable, ask
-from gateway.blocklist.dns.finding import ON, findings
-from gateway.blocklist.dns.health import Health
+from gateway.blocklist.dns.finding import ON, RESULTS, USUAL_BUDGET_SECONDS, found_on
 from gateway.blocklist.dns.query import Subject, name_or_none, of_address, of_name
 from gateway.blocklist.dns.zone import CompiledList, DnsList
 from gateway.blocklist.listing import Identity
@@ -38,8 +37,7 @@ class UriblOptions:
     """``lists`` as those of ``dnsbl``; ``budget``: what all may take; ``most``: names looked up of one message."""
 
     lists: tuple[DnsList, ...] = ()
-    # Longer than the two seconds of `dns.timeout`, so that a failure is told as what it is.
-    budget: Duration = 3.0
+    budget: Duration = USUAL_BUDGET_SECONDS
     # Newsletters lead to a dozen domains; a message with hundreds is there to make us ask.
     most: int = 30
 
@@ -54,11 +52,7 @@ class Uribl(Filter[UriblOptions]):
     stage = Stage.DATA
     io = True
     Options: ClassVar[type] = UriblOptions
-    results: ClassVar[Mapping[str, str]] = {
-        "listed": "listed with a code that `codes` or `score` gives a positive score",
-        "allowed": "listed with a code of negative score: an allow list",
-        "dnsbl_error": "the list refuses to answer us, gives an answer that is no listing, or failed its probe",
-    }
+    results: ClassVar[Mapping[str, str]] = RESULTS
     on: ClassVar[Mapping[str, float | Action]] = ON
     grounds: ClassVar[Mapping[str, Ground]] = {"listed": Ground.HARMFUL}
 
@@ -81,15 +75,8 @@ class Uribl(Filter[UriblOptions]):
             return None
         heavy = tx.content.size > _LIGHT_OCTETS
         found = await asyncio.to_thread(subjects, tx.content) if heavy else subjects(tx.content)
-        usable = ctx.service(Health) or AllUsable()
-        readings = await ask(
-            ctx.resolver,
-            found[: self.options.most],
-            self._lists,
-            budget_seconds=self.options.budget,
-            usable=usable,
-        )
-        return findings(self.name, readings)
+        pairs = [*product(found[: self.options.most], self._lists)]
+        return await found_on(self.name, ctx, pairs, self.options.budget)
 
 
 def subjects(content: Content) -> list[Subject]:

@@ -49,7 +49,15 @@ async def ask(
 ) -> tuple[Reading, ...]:
     """Return every list's reading of every subject, in order; listings carry the list's own words."""
     pairs = list(product(dict.fromkeys(subjects), lists))
-    refused = {asked.zone: complaint for asked in lists if (complaint := usable.complaint(asked.zone))}
+    return await ask_each(resolver, pairs, budget_seconds=budget_seconds, usable=usable)
+
+
+async def ask_each(
+    resolver: Resolver, pairs: Sequence[tuple[Subject, CompiledList]], *, budget_seconds: float, usable: Usable
+) -> tuple[Reading, ...]:
+    """Return the reading of every pair, in order, as ``ask`` does."""
+    zones = {asked.zone for _, asked in pairs}
+    refused = {zone: complaint for zone in zones if (complaint := usable.complaint(zone))}
     wanted = {subject.at(asked.zone): None for subject, asked in pairs if asked.zone not in refused}
     answers = await _answers(resolver, tuple(wanted), "A", budget_seconds)
     readings = []

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gateway.blocklist.dns.client import AllUsable, ask_each
+from gateway.blocklist.dns.health import Health
+from gateway.blocklist.dns.query import Subject
 from gateway.blocklist.dns.reading import Outcome, Reading
+from gateway.blocklist.dns.zone import CompiledList
 from gateway.blocklist.listing import Identity, Listing, ListKind
+from gateway.policy.filter import Context
 from gateway.policy.finding import TEMPERROR, Finding
 
 LISTED, ALLOWED, ERROR = "listed", "allowed", "dnsbl_error"
@@ -11,6 +16,21 @@ LISTED, ALLOWED, ERROR = "listed", "allowed", "dnsbl_error"
 MOST_OTHERS = 5
 # A reaction of 1.0 times the finding's weight: the score that `codes` gives.
 ON: Mapping[str, float] = {LISTED: 1.0, ALLOWED: 1.0}
+RESULTS: Mapping[str, str] = {
+    LISTED: "listed with a code that `codes` or `score` gives a positive score",
+    ALLOWED: "listed with a code of negative score: an allow list",
+    ERROR: "the list refuses to answer us, gives an answer that is no listing, or failed its probe",
+}
+# Longer than the two seconds of `dns.timeout`, so that a failure is told as what it is.
+USUAL_BUDGET_SECONDS = 3.0
+
+
+async def found_on(
+    name: str, ctx: Context, pairs: Sequence[tuple[Subject, CompiledList]], budget_seconds: float
+) -> tuple[Finding, ...] | None:
+    """Return what a filter called ``name`` finds when it asks each list about its subject, all at the same time."""
+    usable = ctx.service(Health) or AllUsable()
+    return findings(name, await ask_each(ctx.resolver, pairs, budget_seconds=budget_seconds, usable=usable))
 
 
 def findings(name: str, readings: Iterable[Reading]) -> tuple[Finding, ...] | None:
