@@ -1,11 +1,17 @@
-"""The worker's half of local lists: it takes over what the keeper wrote, within seconds and off the loop."""
+"""The worker's half of local lists: it takes over what the keeper wrote, within seconds and off the loop.
+
+The door asks them whom an operator allows.
+"""
 
 import asyncio
 import traceback
 
+from gateway.blocklist.listing import Identity
 from gateway.blocklist.local.lists import LocalLists
+from gateway.blocklist.local.question import ask_address
 from gateway.clock import Clock
 from gateway.journal.events import EventSink, InternalError
+from gateway.state.network import IpAddress
 
 # A stat a round; an operator who adds an entry sees it at work before he has typed the next command.
 LOOK_SECONDS = 2.0
@@ -27,3 +33,10 @@ async def keep_fresh(lists: LocalLists, *, clock: Clock, events: EventSink) -> N
                 )
             )
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def is_allowed(lists: LocalLists, clock: Clock, address: IpAddress) -> bool:
+    """Whether an allow list has a client's address."""
+    if lists.is_empty:
+        return False
+    return bool(lists.look_up((ask_address(Identity.CLIENT, address),), clock.stamp().utc).allowed)

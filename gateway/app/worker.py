@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gateway.app.channel import Channel, ChannelClosedError
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
 from gateway.app.lists import DnsLists
-from gateway.app.local_lists import keep_fresh
+from gateway.app.local_lists import is_allowed, keep_fresh
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
@@ -101,7 +102,8 @@ class Worker:
         self.gate = self._compile(snapshot)
         records = dropped_rows(self.clock)
         memories = self.stores.memories
-        past = Past(rates=memories.rates, standings=memories.reputation)
+        allowed = partial(is_allowed, self.local_lists, self.clock)
+        past = Past(rates=memories.rates, standings=memories.reputation, allowed=allowed)
         self.guard = DoorGuard(config.limits, self.stores.counters, self.clock, past)
         self.servers = [self._server(listen) for listen in config.listen]
         self.desk = QueueDesk(

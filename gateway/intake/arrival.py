@@ -119,6 +119,9 @@ class ArrivingSession(Session):
     async def _watch_for_early_talk(self) -> None:
         delay = self._settings.config.smtp.greet_delay
         if delay and not self._input.pending and not self._is_known():
+            # Whom every policy refuses by what is known at once does not cost a session for the delay.
+            if refusal := self._gate.turned_away(self._connection):
+                await self._turn_away(refusal)
             self._patience = delay + REFUSED_SECONDS
             await self._input.more_within(delay)
         # Without a delay it is the kernel that knows whether something came before our banner.

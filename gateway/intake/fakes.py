@@ -54,7 +54,8 @@ class FakeGate:
 
     def turned_away(self, connection: Connection) -> Reply | None:
         """Return ``admission``."""
-        self.connections.append(connection)
+        if self.admission is not None:
+            self.connections.append(connection)
         return self.admission
 
     def client_name(self, connection: Connection) -> str:

@@ -6,11 +6,12 @@ named 4yz comes back, never a reset, since whoever is honest and too busy must b
 ``limits.exempt`` lists networks that are counted in all, but not limited.
 
 How often a client connects is measured by ``Rates`` where there are any: for the client and for the network it lies
-in, a refusal costing as much as ``limits.failure_cost`` connections. A client whose past is good (``Standings``) is
-spared the wait for its banner.
+in, a refusal costing as much as ``limits.failure_cost`` connections. A client whose past is good (``Standings``), or
+that an operator's allow list names, is spared the wait for its banner.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -72,12 +73,20 @@ class Standings(Protocol):
         ...
 
 
+def _nobody(_: IpAddress) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """The memories of the door; without them rates are counted by ``Counters`` and nobody is known."""
+    """The memories of the door; without them rates are counted by ``Counters`` and nobody is known.
+
+    ``allowed`` tells whether an operator's allow list has an address.
+    """
 
     rates: Rates
     standings: Standings
+    allowed: Callable[[IpAddress], bool] = _nobody
 
 
 class LocalCounters:
@@ -218,9 +227,11 @@ class DoorGuard:
             self._past.rates.charge(name, allowance, self._limits.failure_cost)
 
     def is_known_good(self, address: IpAddress) -> bool:
-        """Tell whether a client's past is good enough to spare it the wait for its banner."""
+        """Tell whether a client's past, or an operator's word, spares it the wait for its banner."""
         if self._past is None:
             return False
+        if self._past.allowed(address):
+            return True
         past = self._past.standings.standing(standing_names(address, "", "")[0])
         return past.good >= _GOOD_MESSAGES and past.bad_share <= _BAD_SHARE
 

@@ -39,7 +39,7 @@ class Gate(Protocol):
         ...
 
     def turned_away(self, connection: Connection) -> Reply | None:
-        """Return the refusal of a connection that can be told at once, or None; for a door under attack."""
+        """Return the refusal that can be told at once, or None; for a door under attack, and before a wait."""
         ...
 
     def client_name(self, connection: Connection) -> str:

@@ -34,6 +34,14 @@ async def test_a_client_with_a_good_past_is_greeted_at_once_and_a_stranger_waits
     greeting.cancel()
 
 
+async def test_a_client_that_is_refused_anyway_is_not_kept_for_the_delay(open_door):
+    """Else a list of a million attackers costs as many sessions as the delay has seconds of them."""
+    door = await open_door(smtp={"greet_delay": HOUR})
+    door.gate.admission = CONNECTION_REFUSED
+    client = await door.connect()
+    assert (await client.reply()).startswith("554")
+
+
 async def test_a_listed_client_waits_for_its_refusal_and_gets_it(open_door):
     door = await open_door(smtp={"tarpit": 0.1})
     door.gate.refused["a@ours.test"] = listed()

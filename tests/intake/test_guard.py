@@ -324,3 +324,11 @@ def test_only_a_client_with_a_good_past_is_known() -> None:
     ):
         assert guarded(Owed(standings={"client 192.0.2.7": standing})).is_known_good(client) is known
     assert DoorGuard(Limits(), LocalCounters(FakeClock()), FakeClock()).is_known_good(client) is False
+
+
+def test_a_client_on_an_operators_allow_list_is_known() -> None:
+    friend, clock, owed = ip_address("192.0.2.7"), FakeClock(), Owed()
+    past = Past(rates=owed, standings=owed, allowed=lambda address: address == friend)
+    door = DoorGuard(Limits(), LocalCounters(clock), clock, past)
+    assert door.is_known_good(friend)
+    assert not door.is_known_good(ip_address("192.0.2.8"))
