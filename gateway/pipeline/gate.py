@@ -45,6 +45,7 @@ from gateway.policy.finding import Finding
 from gateway.policy.verdict import Disposition, Verdict
 from gateway.rules import story
 from gateway.rules.facts import MailFacts, results_of
+from gateway.rules.group import RuleGroup
 from gateway.rules.story import RuleStory
 from gateway.smtp import replies
 from gateway.smtp.address import Mailbox
@@ -91,6 +92,11 @@ class Gate:
         self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
         self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans}
         self._parties = {plan: tuple(Party.of(plan, postmaster=it) for it in (False, True)) for plan in self._plans}
+
+    @property
+    def rule_groups(self) -> tuple[RuleGroup, ...]:
+        """Every layer of custom rules, compiled."""
+        return self._plans.rule_groups
 
     def destination(self, mailbox: Mailbox) -> Destination:
         """Return where mail for ``mailbox`` goes, and under which policy."""

@@ -15,6 +15,7 @@ from gateway.policy.action import Action, Stage
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, FilterSetting
 from gateway.policy.filter import Filter
+from gateway.rules.group import RuleGroup
 from gateway.rules.judging import RuleSet
 
 AnyFilter = Filter[Any]
@@ -101,6 +102,11 @@ class Plans:
     def of(self, policy: DomainPolicy) -> Plan:
         """Return the plan of a policy of this snapshot."""
         return self._plans[id(policy)]
+
+    @property
+    def rule_groups(self) -> tuple[RuleGroup, ...]:
+        """Every layer of rules, compiled."""
+        return self._rules.groups
 
     def rules_of(self, policy: DomainPolicy) -> RuleSet:
         """Return all of a policy's rules, those that are switched off included."""

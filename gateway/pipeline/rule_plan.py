@@ -54,6 +54,11 @@ class RulePlans:
             self._plans[key] = self._compiled(policy) if _has_any(policy) else None
         return self._plans[key]
 
+    @property
+    def groups(self) -> tuple[RuleGroup, ...]:
+        """Every layer compiled so far."""
+        return tuple(self._groups.values())
+
     def every(self, policy: DomainPolicy) -> RuleSet:
         """Return all of a policy's rules, those that are switched off included, for ``explain``."""
         return RuleSet(tuple(self._group(layer) for layer in policy.rules), policy.rules_off)

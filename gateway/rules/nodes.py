@@ -18,17 +18,23 @@ from gateway.rules.values import AnyValue, fold
 
 # A look-up that beats any text: it is exact.
 EXACT = 10_000
+# The cost of a needle that is a pattern: anything else finds a rule sooner.
+_PATTERN_COST = 1_000_000
 # Longer lists are looked up when the rule is asked, not for every message.
 MAX_INDEXED_KEYS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """Something a message must have for a condition to hold: a key of a subject's value, or a text within it."""
+    """Something a message must have for a condition to hold: a key of a subject's value, or a text within it.
+
+    ``is_pattern``: something a pattern finds in it, of use where patterns can be looked for together.
+    """
 
     subject: str
     text: str
     is_key: bool
+    is_pattern: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +113,18 @@ class ClauseNode:
             return None
         is_key, found = _ANCHORS[self.clause.operator](self)
         if not found:
-            return None
+            return self._by_patterns
         strength = EXACT if is_key else min(map(octets, found))
         needles = frozenset(Needle(self.clause.subject, text, is_key) for text in found)
         return Anchor(needles, (self.cost, -strength))
+
+    @property
+    def _by_patterns(self) -> Anchor | None:
+        if self.clause.operator != "matches":
+            return None
+        sources = {str(value) for value in self.clause.values}
+        needles = (Needle(self.clause.subject, source, is_key=False, is_pattern=True) for source in sources)
+        return Anchor(frozenset(needles), (_PATTERN_COST, 0))
 
 
 def _keys(node: ClauseNode) -> tuple[bool, frozenset[str]]:

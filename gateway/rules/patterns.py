@@ -44,7 +44,7 @@ class Pattern:
         """
         if self._compiled is None:
             self.compiled()
-        reach = MAX_STEPS // self._steps
+        reach = self.reach
         pace.spend(min(len(octets), reach) * self._steps)
         if len(octets) <= reach:
             found = self._compiled.search(octets)
@@ -65,6 +65,11 @@ class Pattern:
         self._compiled = _compile(self.source, octets=self.octets)
         self._steps = max(1, int(self._compiled.programsize))
         return self
+
+    @property
+    def reach(self) -> int:
+        """How many octets are searched in one piece, once compiled."""
+        return MAX_STEPS // self._steps
 
     @property
     def is_empty_set(self) -> bool:
