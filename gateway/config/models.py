@@ -33,6 +33,7 @@ from gateway.config.fields import (
 from gateway.config.service_level import ServiceLevel
 from gateway.config.units import Duration, Rate, RateField, Size
 from gateway.mail.connection import Role
+from gateway.rules import prefilter
 
 LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 # RFC 5321 §4.5.3.1.7: content of 64K octets at least.
@@ -256,6 +257,21 @@ class Queue(Section):
         return retry
 
 
+class Rules(Section):
+    """``[rules]``: how custom rules are judged; what they say is in the policies."""
+
+    # Answers are the same with it and without. It pays from some dozens of patterns without fixed text on.
+    hyperscan: bool = False
+
+    @model_validator(mode="after")
+    def _installed(self, info: ValidationInfo) -> "Rules":
+        if folder_of(info) is not None and self.hyperscan and not prefilter.is_installed():
+            raise wrong_at(
+                ("hyperscan",), "needs a library that is not installed: pip install 'tidegate[hyperscan]'; or false"
+            )
+        return self
+
+
 class Callout(Section):
     """``[callout]``: how long a next hop's answer about a recipient is believed."""
 
@@ -338,6 +354,7 @@ class GatewayConfig(Section):
     queue: Queue = Queue()
     callout: Callout = Callout()
     metrics: Metrics = Metrics()
+    rules: Rules = Rules()
     log: Log = Log()
     retention: Retention = Retention()
     backup: Backup = Backup()
