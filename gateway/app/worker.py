@@ -23,6 +23,7 @@ from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.queue import QueueDesk
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
+from gateway.app.acceleration import RuleAcceleration
 from gateway.app.antivirus import antivirus_settings, history_folder
 from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
@@ -121,6 +122,7 @@ class Worker:
             clock=self.clock,
             events=self.events,
         )
+        self.acceleration = RuleAcceleration(self.order.index, self.clock, self.events)
         self._prepared: tuple[Snapshot, Gate] | None = None
         self._sockets: list[socket.socket] = []
 
@@ -159,6 +161,7 @@ class Worker:
         """Begin to deliver, look at the scanners, then listen."""
         await self.runner.start()
         await self.antivirus.start()
+        self._accelerate()
         for server, descriptor in zip(self.servers, self.order.listeners, strict=True):
             sock = socket.socket(fileno=descriptor)
             self._sockets.append(sock)
@@ -172,9 +175,13 @@ class Worker:
         await asyncio.gather(*(server.drain(seconds) for server in self.servers))
         await self.runner.drain(max(DELIVERY_SECONDS, until - self.clock.monotonic()))
         await self.antivirus.stop()
+        await self.acceleration.stop()
         await self.resolver.close()
         self._say("stopped")
         await self.stores.close()
+
+    def _accelerate(self) -> None:
+        self.acceleration.use(self.gate.rule_groups if self.snapshot.config.rules.hyperscan else ())
 
     def _say(self, state: str) -> None:
         self.state = state
@@ -234,6 +241,7 @@ class Worker:
         self.guard.limits = self.snapshot.config.limits
         await self.resolver.use(self.snapshot.config.dns)
         await self.antivirus.use(self._antivirus_settings())
+        self._accelerate()
         self.runner.wake()
         return {"digest": self.snapshot.digest, "refused": self._reload_certificates()}
 
