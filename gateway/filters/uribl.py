@@ -2,8 +2,9 @@
 
 Looked up are the links of text and HTML, those inside redirectors included, and the domains of From and Reply-To: each
 by its registrable domain (https://publicsuffix.org) and by its whole name, a link to an address by the address;
-``most`` of them, the registrable domains first. A finding for each listing, as ``dnsbl`` has them. Asked for mail from
-outside only.
+``most`` of them, the registrable domains first, those of links before those of addresses. A finding for each listing,
+as ``dnsbl`` has them; ``too-many`` where registrable domains were left out, so that nobody hides one behind a crowd
+unseen. Asked for mail from outside only.
 """
 
 import asyncio
@@ -52,8 +53,11 @@ class Uribl(Filter[UriblOptions]):
     stage = Stage.DATA
     io = True
     Options: ClassVar[type] = UriblOptions
-    results: ClassVar[Mapping[str, str]] = RESULTS
-    on: ClassVar[Mapping[str, float | Action]] = ON
+    results: ClassVar[Mapping[str, str]] = {
+        **RESULTS,
+        "too-many": "more domains than `most`: some were not looked up",
+    }
+    on: ClassVar[Mapping[str, float | Action]] = {**ON, "too-many": 2.0}
     grounds: ClassVar[Mapping[str, Ground]] = {"listed": Ground.HARMFUL}
 
     def __init__(self, options: UriblOptions) -> None:
@@ -74,13 +78,17 @@ class Uribl(Filter[UriblOptions]):
         if not self._lists or not self.concerns(tx):
             return None
         heavy = tx.content.size > _LIGHT_OCTETS
-        found = await asyncio.to_thread(subjects, tx.content) if heavy else subjects(tx.content)
-        pairs = [*product(found[: self.options.most], self._lists)]
-        return await found_on(self.name, ctx, pairs, self.options.budget)
+        short, long = await asyncio.to_thread(subjects, tx.content) if heavy else subjects(tx.content)
+        most = self.options.most
+        pairs = [*product([*short, *long][:most], self._lists)]
+        found = await found_on(self.name, ctx, pairs, self.options.budget)
+        if len(short) <= most:
+            return found
+        return (*(found or ()), self.found("too-many", f"{len(short)} domains, of which {most} were looked up"))
 
 
-def subjects(content: Content) -> list[Subject]:
-    """Return what to look up, registrable domains first: they are what lists have."""
+def subjects(content: Content) -> tuple[list[Subject], list[Subject]]:
+    """Return what to look up: registrable domains and addresses, which are what lists have, then whole names."""
     short: dict[str, Subject] = {}
     long: dict[str, Subject] = {}
     for host, of in _hosts(content):
@@ -92,16 +100,16 @@ def subjects(content: Content) -> list[Subject]:
             short.setdefault(domain, of_name(domain, of))
         if host != domain and name_or_none(host):
             long.setdefault(host, of_name(host, of))
-    return [*short.values(), *long.values()]
+    return list(short.values()), list(long.values())
 
 
 def _hosts(content: Content) -> Iterator[tuple[str, Identity]]:
-    for field, of in (("from", Identity.AUTHOR), ("reply-to", Identity.REPLY_TO)):
-        for found in content.header.get_all(field):
-            yield from ((author.domain, of) for author in mailboxes(found.value) if author.domain)
     for link, _ in Parts(content, Limits(), _no_limit).links:
         if link.host:
             yield link.host, Identity.URL
+    for field, of in (("from", Identity.AUTHOR), ("reply-to", Identity.REPLY_TO)):
+        for found in content.header.get_all(field):
+            yield from ((author.domain, of) for author in mailboxes(found.value) if author.domain)
 
 
 def _no_limit() -> None:
