@@ -31,27 +31,32 @@ ZoneOption = Annotated[
 
 @app.command()
 def check(
-    identity: Annotated[str, typer.Argument(metavar="IDENTITY", help="An IP address, a domain, or an address in one.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="IDENTITY", help="An IP address, a domain, an address in one, or a URL.")
+    ],
     zone: ZoneOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look an address or a domain up on every list; exit 1 when it is on one with a positive score, 75 when unknown."""
-    from gateway.blocklist.dns.query import of_text
+    """Look an address or a domain up on every list; exit 1 when it is on one with a positive score, 75 when unknown.
+
+    A name is asked about as mail would be: by its registrable domain, and whole.
+    """
+    from gateway.blocklist.dns.query import all_of_text
     from gateway.blocklist.dns.reading import Outcome
     from gateway.smtp.domain import DomainError
 
     snapshot = load_snapshot(config)
     try:
-        subject = of_text(identity)
+        subjects = all_of_text(identity)
     except DomainError as error:
-        raise typer.BadParameter(f"{identity} is neither an IP address nor a domain: {error}") from error
-    readings = asyncio.run(_ask(subject, _lists(snapshot.policies, zone, subject), snapshot.config.dns))
+        raise typer.BadParameter(f"{identity} is neither an IP address nor a domain nor a URL: {error}") from error
+    readings = asyncio.run(_ask(subjects, _lists(snapshot.policies, zone, subjects[-1]), snapshot.config.dns))
     rows = [_row(reading) for reading in readings]
     if as_json:
-        print_json({"identity": subject.shown, "lists": rows})
+        print_json({"identity": subjects[-1].shown, "lists": rows})
     else:
-        _print(("zone", "result", "code", "score", "text"), rows)
+        _print(("identity", "zone", "result", "code", "score", "text"), rows)
     if any(reading.listing and (reading.listing.weight or 0.0) > 0 for reading in readings):
         raise typer.Exit(EXIT_NEGATIVE)
     if any(reading.outcome in (Outcome.ERROR, Outcome.TEMPERROR) for reading in readings):
@@ -112,7 +117,7 @@ def _lists(policies: Any, zones: list[str] | None, subject: "Subject") -> "list[
     return fitting
 
 
-async def _ask(subject: "Subject", lists: "list[ConfiguredList]", settings: "Dns") -> "tuple[Reading, ...]":
+async def _ask(subjects: "Sequence[Subject]", lists: "list[ConfiguredList]", settings: "Dns") -> "tuple[Reading, ...]":
     from gateway.blocklist.dns.client import AllUsable, ask
     from gateway.blocklist.dns.zone import CompiledList
     from gateway.clock import SystemClock
@@ -120,7 +125,7 @@ async def _ask(subject: "Subject", lists: "list[ConfiguredList]", settings: "Dns
 
     resolver = DnspythonResolver(settings.servers, settings.timeout, SystemClock())
     compiled = [CompiledList(one.list) for one in lists]
-    return await ask(resolver, (subject,), compiled, budget_seconds=_BUDGET_SECONDS, usable=AllUsable())
+    return await ask(resolver, subjects, compiled, budget_seconds=_BUDGET_SECONDS, usable=AllUsable())
 
 
 async def _probe(zones: "Sequence[WatchedZone]", settings: "Dns") -> "list[ZoneHealth]":
@@ -141,6 +146,7 @@ async def _probe(zones: "Sequence[WatchedZone]", settings: "Dns") -> "list[ZoneH
 def _row(reading: "Reading") -> dict[str, Any]:
     listing = reading.listing
     return {
+        "identity": reading.subject.shown,
         "zone": reading.zone,
         "result": reading.outcome.value,
         "code": listing.value if listing else "",

@@ -23,6 +23,7 @@ ZONE = """
 2.0.0.127.allow.test A 127.0.5.1
 9.100.51.198.allow.test A 127.0.5.1
 8.100.51.198.list.test A 127.255.255.254
+bad.example.uri.test A 127.0.1.2
 """
 
 
@@ -42,9 +43,9 @@ def test_a_listed_address_is_told_with_code_score_and_words(run):
     result = run("check", "198.51.100.7")
     assert result.exit_code == 1
     assert [line.split("\t") for line in result.stdout.splitlines()] == [
-        ["list.test", "listed", "127.0.0.4", "6", "caught by a trap"],
-        ["allow.test", "not-listed", "", "", ""],
-        ["uri.test", "not-listed", "", "", ""],
+        ["198.51.100.7", "list.test", "listed", "127.0.0.4", "6", "caught by a trap"],
+        ["198.51.100.7", "allow.test", "not-listed", "", "", ""],
+        ["198.51.100.7", "uri.test", "not-listed", "", "", ""],
     ]
 
 
@@ -65,12 +66,26 @@ def test_what_no_list_could_tell_is_not_unlisted(run):
 def test_a_name_is_asked_of_lists_of_names(run):
     result = run("check", "anna@Spam.Example")
     assert result.exit_code == 0
-    assert result.stdout == "uri.test\tnot-listed\t\t\t\n"
+    assert result.stdout == "spam.example\turi.test\tnot-listed\t\t\t\n"
+
+
+@pytest.mark.parametrize("asked", ["www.bad.example", "https://u@WWW.bad.example:8080/pay?x=1", "anna@www.bad.example"])
+def test_a_name_is_asked_about_as_mail_would_be(run, asked):
+    result = run("check", asked)
+    assert result.exit_code == 1
+    assert [line.split("\t")[:3] for line in result.stdout.splitlines()] == [
+        ["bad.example", "uri.test", "listed"],
+        ["www.bad.example", "uri.test", "not-listed"],
+    ]
+
+
+def test_the_address_in_a_link_is_asked_about_as_browsers_read_it(run):
+    assert run("check", "http://3325256711/").stdout.startswith("198.51.100.7\tlist.test\tlisted")
 
 
 def test_zones_given_are_asked_instead(run):
     result = run("check", "198.51.100.7", "--zone", "list.test", "--zone", "other.test")
-    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["list.test", "other.test"]
+    assert [line.split("\t")[1] for line in result.stdout.splitlines()] == ["list.test", "other.test"]
     assert result.exit_code == 1
 
 

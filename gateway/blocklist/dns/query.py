@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from gateway.blocklist.listing import Identity
+from gateway.mail.text.hosts import canonical, registrable
 from gateway.smtp.domain import DomainError, normalise_domain
 
 IpAddress = IPv4Address | IPv6Address
@@ -41,6 +43,24 @@ def of_text(text: str) -> Subject:
     except ValueError:
         name = normalise_domain(text.rpartition("@")[2].removesuffix("."))
         return of_name(name, Identity.REVERSE_PATH)
+
+
+def all_of_text(text: str) -> tuple[Subject, ...]:
+    """Return what filters look up of an address, a name, a mailbox or a URL: a name by its registrable domain first."""
+    if "://" in text:
+        text = canonical(_host(text)) or text
+    subject = of_text(text)
+    domain = registrable(subject.shown) if subject.of is not Identity.CLIENT else ""
+    if domain in ("", subject.shown):
+        return (subject,)
+    return of_name(domain, subject.of), subject
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def name_or_none(text: str) -> str | None:
