@@ -49,7 +49,7 @@ def _before(repository: Repository, kind: Kind) -> tuple[Manifest | None, str]:
         found = repository.manifest(newest)
         check_sizes(repository.folder / newest.chain, found)
     except BackupError as error:
-        return None, f"the backup before is damaged, so this one is full: {error}"
+        return None, f"nothing can stand on the backup before, so this one is full: {error}"
     return found, ""
 
 

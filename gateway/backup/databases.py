@@ -1,10 +1,12 @@
 """Stores as one moment: copied by SQLite's online backup interface into the staging folder, and looked into there."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.backup.manifest import SpoolSummary
 from gateway.backup.pace import Pace
+from gateway.backup.packs import FLUSH_OCTETS
 from gateway.storage import StorageError, StorageFull, free_octets, open_readonly
 from gateway.storage.online import copy_online
 
@@ -26,15 +28,27 @@ def take(source: Path, image: Path, pace: Pace, *, floor_octets: int) -> None:
     wanted = source.stat().st_size + (log.stat().st_size if log.exists() else 0)
     if free_octets(image.parent) - wanted < floor_octets:
         raise StorageFull(f"{image.parent}: no room for a copy of {source} ({wanted} octets) above the floor")
-    done = 0
+    done, flushed = 0, 0
 
     def progress(pages: int, total: int) -> None:
-        nonlocal done
+        nonlocal done, flushed
         octets = wanted * pages // max(total, 1)
         pace.spend(octets - done)
         done = octets
+        if done - flushed >= FLUSH_OCTETS:
+            flushed = done
+            _flush(image)
 
     copy_online(source, image, progress)
+
+
+def _flush(image: Path) -> None:
+    """Write what is in memory to the disk, bit by bit: a flood of it would stand before the syncs of the mail."""
+    descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def discard(image: Path) -> None:

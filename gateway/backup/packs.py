@@ -21,8 +21,8 @@ from gateway.storage.errors import from_os
 CHUNK_OCTETS = 128 * 1024
 # Small enough to be sent again when a line breaks, large enough that a month of them is some thousand files.
 PACK_OCTETS = 256 * 1024**2
-# Written to disk in such pieces: what piles up in memory and is flushed at once stalls the syncs of the mail beside.
-_FLUSH_OCTETS = 8 * 1024**2
+# Written to disk in such pieces: a sync of the mail beside may have to wait for one of them, and no longer.
+FLUSH_OCTETS = 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class PackWriter:
             file = self._file or self._begin_pack()
             file.write(frame)
             self._unflushed += len(frame)
-            if self._unflushed >= _FLUSH_OCTETS:
+            if self._unflushed >= FLUSH_OCTETS:
                 self._flush(file)
         except OSError as error:
             raise from_os(error, self._written[-1]) from error

@@ -69,6 +69,7 @@ def restore(repository: Repository, run: Run, into: Path, progress: Progress, wi
         part = _begin(into, manifest)
         with PackReader(repository.folder / run.chain, manifest, repository.sealer(run.chain)) as reader:
             lost = _write_all(manifest, reader, part, progress)
+    lost += _unsound(manifest, part, {path for path, _ in lost})
     if lost and not wishes.salvage:
         rmtree(part)
         more = f"; and {len(lost) - 1} more" if len(lost) > 1 else ""
@@ -135,14 +136,27 @@ def write_file(file: SavedFile, reader: PackReader, target: Path) -> None:
     os.utime(target, ns=(file.modified_ns, file.modified_ns))
 
 
-def _bring_in_line(manifest: Manifest, part: Path, surviving: Path | None, lost: set[str]) -> int:
+def _unsound(manifest: Manifest, part: Path, lost: set[str]) -> list[tuple[str, str]]:
+    """Take out databases that were damaged already when they were saved; they stay under a name that says so."""
+    found = []
     for file in manifest.files:
-        if file.kind == "database" and file.path not in lost and (wrong := integrity(part / file.path)):
-            raise DamagedError(file.path, "; ".join(wrong))
-    known = 0
-    for shard in manifest.spool:
-        if shard.path not in lost:
-            known += _end_known(shard, part / shard.path, surviving)
+        path = part / file.path
+        if file.kind == "database" and file.path not in lost and (wrong := _problems(path)):
+            path.rename(path.with_name(f"{path.name}.corrupt"))
+            found.append((file.path, f"{file.path}.corrupt: damaged when it was saved: {'; '.join(wrong)}"))
+    return found
+
+
+def _problems(path: Path) -> list[str]:
+    try:
+        return integrity(path)
+    except StorageError as error:
+        return [str(error)]
+
+
+def _bring_in_line(manifest: Manifest, part: Path, surviving: Path | None, lost: set[str]) -> int:
+    shards = [shard for shard in manifest.spool if shard.path not in lost]
+    known = sum(_end_known(shard, part / shard.path, surviving) for shard in shards)
     _own_folders(manifest, part)
     return known
 

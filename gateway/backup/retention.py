@@ -10,6 +10,7 @@ Who is locked stands in ``kept.json`` in the backup folder, beside what it prote
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.backup.errors import BackupError
 from gateway.backup.records import Records
 from gateway.backup.repository import Repository, Run
 
@@ -79,13 +80,18 @@ def _of_lock(finished: Mapping[Run, float], locked_at: float) -> list[Run]:
 
 
 def prune(repository: Repository, now: float, keep_seconds: float) -> list[Removal]:
-    """Remove the chains that may go; return them with the reasons. BackupError.
-
-    A chain with a manifest that cannot be read is no reason to remove anything: it is left for people to look at.
-    """
+    """Remove the chains that may go; return them with the reasons. BackupError."""
     with repository.writing():
-        finished = {run: repository.manifest(run).started_at for run in repository.runs()}
+        finished = {run: _began(repository, run) for run in repository.runs()}
         removals = removable(finished, kept_accounts(repository), now, keep_seconds)
         for removal in removals:
             repository.remove_chain(removal.chain)
     return removals
+
+
+def _began(repository: Repository, run: Run) -> float:
+    """Return when a run began; of one that cannot be read, of another key or damaged, when its manifest was written."""
+    try:
+        return repository.manifest(run).started_at
+    except BackupError:
+        return repository.manifest_path(run).stat().st_mtime

@@ -24,7 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="Save everything, verify it, restor
 # sysexits.h EX_DATAERR, EX_IOERR, EX_TEMPFAIL and EX_CONFIG
 _EXIT_DATA, _EXIT_IO, _EXIT_BUSY, _EXIT_CONFIG = 65, 74, 75, 78
 # A scheduled run gives way to the mail beside it.
-_NICE = 10
+_NICE = 19
 _LOCKED_DAYS = 90
 
 FolderOption = Annotated[

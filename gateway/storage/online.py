@@ -14,8 +14,8 @@ from gateway.storage.connection import connect_reader
 from gateway.storage.errors import from_sqlite
 from gateway.storage.reader import ReadDatabase
 
-# 4 MiB of our pages between two calls of the progress function, which may sleep.
-_STEP_PAGES = 512
+# 512 KiB of our pages between two calls of the progress function, which may sleep.
+_STEP_PAGES = 64
 _HEAD = b"SQLite format 3\0"
 
 Progress = Callable[[int, int], None]

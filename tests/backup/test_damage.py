@@ -14,7 +14,7 @@ from gateway.backup.drill import Drilled, record
 from gateway.backup.errors import BackupError, BusyError, DamagedError
 from gateway.backup.repository import Run
 from gateway.backup.restore import Wishes, restore
-from gateway.backup.retention import KeptAccount, keep_account
+from gateway.backup.retention import KeptAccount, keep_account, prune
 from gateway.backup.verify import Verification, Verified
 from gateway.storage import StorageFull
 from tests.backup.conftest import Place, quiet
@@ -143,12 +143,44 @@ async def test_a_damaged_file_is_not_restored_silently(place: Place):
     assert not (into / content.path).exists()
 
 
+async def test_a_store_that_was_damaged_when_it_was_saved_is_named_and_set_aside(place: Place):
+    """The octets are those that were saved; what they hold was broken before."""
+    custody = place.custody()
+    for _ in range(30):
+        await place.store(custody, octets=20_000)
+    custody.close_now()
+    shard = place.data / "spool" / "shard-0.sqlite"
+    octets = bytearray(shard.read_bytes())
+    # The head of a table's page: SQLite copies it as it is, and only its check looks at it.
+    octets[8192 * 2 : 8192 * 2 + 200] = bytes(200)
+    shard.write_bytes(octets)
+    place.backup("full")
+    assert any("data/spool/shard-0.sqlite" in damage.place for damage in verified(place).damages)
+    into = place.folder / "restored"
+    with pytest.raises(DamagedError, match="damaged when it was saved"):
+        restore(place.repository, place.repository.find(""), into, quiet)
+    done = restore(place.repository, place.repository.find(""), into, quiet, Wishes(salvage=True))
+    assert [path for path, _ in done.lost] == ["data/spool/shard-0.sqlite"]
+    # Beyond the first page, whose counter of changes the copying itself raises.
+    assert (into / "data/spool/shard-0.sqlite.corrupt").read_bytes()[8192:] == octets[8192:]
+    assert (into / "configuration/tidegate.toml").exists()
+
+
+async def test_a_key_that_was_changed_begins_a_new_chain_and_the_old_one_goes_in_its_time(encrypted: Place):
+    first = encrypted.backup("full")
+    encrypted.key = bytes(32)
+    second = encrypted.backup()
+    assert (second.kind, "another key" in second.problems[0]) == ("full", True)
+    assert prune(encrypted.repository, encrypted.clock.stamp().utc + 1000 * 86_400, 86_400.0)[0].chain == first.chain
+    assert encrypted.repository.chains() == [second.chain]
+
+
 async def test_an_increment_on_a_broken_chain_begins_a_new_one(place: Place):
     first, _ = await with_mail(place)
     (place.folder / "backup" / first.split("/")[0] / "0000-0001.pack").unlink()
     manifest = place.backup()
     assert manifest.kind == "full"
-    assert "damaged" in manifest.problems[0]
+    assert "so this one is full" in manifest.problems[0]
 
 
 # Interrupted ----------------------------------------------------------------------------------------------------------

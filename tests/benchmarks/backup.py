@@ -318,7 +318,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quarantine", type=float, default=10.0, metavar="GIB", help="quarantined mail")
     parser.add_argument("--ledger", type=float, default=2.0, metavar="GIB", help="ledger rows")
-    parser.add_argument("--rate", type=int, default=100, metavar="MIB", help="[backup] rate, MiB a second; 0: no bound")
+    parser.add_argument("--rate", type=int, default=32, metavar="MIB", help="[backup] rate, MiB a second; 0: no bound")
     parser.add_argument("--batches", type=int, default=10, metavar="N", help="of four seconds, for each quiet stretch")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder on the disk to measure")
     chosen = parser.parse_args()
