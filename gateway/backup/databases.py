@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.backup.manifest import SpoolSummary
 from gateway.backup.pace import Pace
-from gateway.backup.packs import FLUSH_OCTETS
+from gateway.backup.packs import FLUSH_OCTETS, begin_writing
 from gateway.storage import StorageError, StorageFull, free_octets, open_readonly
 from gateway.storage.online import copy_online
 
@@ -43,10 +43,10 @@ def take(source: Path, image: Path, pace: Pace, *, floor_octets: int) -> None:
 
 
 def _flush(image: Path) -> None:
-    """Write what is in memory to the disk, bit by bit: a flood of it would stand before the syncs of the mail."""
+    """Send what was copied on to the disk, bit by bit."""
     descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fdatasync(descriptor)
+        begin_writing(descriptor)
     finally:
         os.close(descriptor)
 

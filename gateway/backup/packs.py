@@ -21,8 +21,17 @@ from gateway.storage.errors import from_os
 CHUNK_OCTETS = 128 * 1024
 # Small enough to be sent again when a line breaks, large enough that a month of them is some thousand files.
 PACK_OCTETS = 256 * 1024**2
-# Written to disk in such pieces: a sync of the mail beside may have to wait for one of them, and no longer.
+# Sent on to the disk in such pieces: a sync of the mail beside may have to wait for one of them, and no longer.
 FLUSH_OCTETS = 1024**2
+
+
+def begin_writing(descriptor: int) -> None:
+    """Have what was written to a file go to the disk from now on, waiting for nothing, and leave memory then.
+
+    Linux begins to write back what POSIX_FADV_DONTNEED names. A sync instead would commit the file system's journal
+    each time, for which the syncs of the mail would wait; nothing at all would let a flood gather for them.
+    """
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +98,7 @@ class PackWriter:
 
     def _flush(self, file: BinaryIO) -> None:
         file.flush()
-        os.fdatasync(file.fileno())
-        # Read again only on the day: the memory is better used for the mail.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        begin_writing(file.fileno())
         self._unflushed = 0
         self._room.check(self._written[-1])
 
@@ -99,6 +106,7 @@ class PackWriter:
         if self._file is not None:
             try:
                 self._flush(self._file)
+                os.fsync(self._file.fileno())
             except OSError as error:
                 raise from_os(error, self._written[-1]) from error
             self._file.close()
