@@ -95,6 +95,33 @@ def _rule(number: int, chance: random.Random) -> str:
     return f'[[rule]]\nname = "rule {number}"\nwhen = {{ {forms[chance.randrange(len(forms))]} }}\nscore = 1.5\n'
 
 
+def textless(count: int, seed: int = 4) -> str:
+    """Return a policy file with ``count`` rules whose patterns have no text that every match must contain."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible, nothing secret
+    patterns: dict[str, None] = {}
+    while len(patterns) < count:
+        patterns[_textless(chance)] = None
+    return "\n".join(
+        f"[[rule]]\nname = \"rule {number}\"\nwhen = {{ text = {{ matches = '{pattern}' }} }}\nscore = 1.5\n"
+        for number, pattern in enumerate(patterns)
+    )
+
+
+def _textless(chance: random.Random) -> str:
+    """Numbers of telephones, accounts, amounts and articles; words of certain letters."""
+    few, some, many = chance.randint(1, 4), chance.randint(2, 6), chance.randint(4, 12)
+    characters = "".join(sorted(set("".join(chance.choices(SIMPLIFIED, k=8)))))
+    forms = (
+        rf"\b[{few}-9][0-9]{{{many},{many + few}}}\b",
+        rf"[A-Z]{{{few}}}[0-9]{{{many}}}",
+        rf"\d{{{some}}}[-. ]\d{{{few}}}[-. ]?\d{{{some}}}",
+        rf"[{characters}]{{{some}}}",
+        rf"(?i)[a-{chance.choice('defghij')}]{{{some}}}[0-9]{{{few}}}[a-z]",
+        rf"[¥$€] ?\d{{{few}}}.{{0,{few}}}[{characters}]",
+    )
+    return chance.choice(forms)
+
+
 def _domain(chance: random.Random) -> str:
     return f"{ENGLISH.any(chance)}{ENGLISH.any(chance)}.{chance.choice(('example', 'test', 'com', 'net'))}"
 
