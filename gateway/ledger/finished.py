@@ -66,14 +66,16 @@ def received_between(shard: Path, start_utc: float, end_utc: float) -> Iterator[
     yield from _query(shard, "WHERE received_at >= ? AND received_at < ? ORDER BY received_at", (start_utc, end_utc))
 
 
-def received_first(data: Path) -> float | None:
-    """Return when the oldest copy still in the ledger was received, None for an empty ledger; StorageError."""
+def kept_since(data: Path) -> float | None:
+    """Return since when the ledger has everything, 0 where nothing was ever pruned, None when empty; StorageError."""
     found = []
     for shard in shards(data):
         with open_readonly(shard) as database:
             if database.read("SELECT 1 FROM sqlite_master WHERE name = 'ledger'"):
-                found += [row[0] for row in database.read("SELECT min(received_at) FROM ledger") if row[0] is not None]
-    return min(found, default=None)
+                first, oldest = database.read("SELECT min(id), min(received_at) FROM ledger")[0]
+                # Rows are numbered from 1, and the oldest are pruned first.
+                found += [] if first is None else [0.0 if first == 1 else float(oldest)]
+    return max(found, default=None)
 
 
 def _query(shard: Path, where: str, values: tuple[object, ...]) -> Iterator[FinishedCopy]:

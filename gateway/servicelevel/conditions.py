@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from gateway.servicelevel.book import Book
 from gateway.servicelevel.exclusion import Clause
@@ -35,6 +35,13 @@ class DayKey:
         return day_span(date.fromisoformat(self.day), self.zone)[1]
 
     @property
+    def beside(self) -> "tuple[DayKey, DayKey]":
+        """The days before and after."""
+        day = date.fromisoformat(self.day)
+        before, after = ((day + timedelta(days=n)).isoformat() for n in (-1, 1))
+        return DayKey(self.customer, before, self.zone), DayKey(self.customer, after, self.zone)
+
+    @property
     def horizon(self) -> float:
         """Until when its mail has usually ended."""
         return self.end + HORIZON_SECONDS
@@ -51,6 +58,12 @@ class Bearing:
         for customer, history in book.terms.items():
             for domain in {domain for each in history for domain in each.owners}:
                 self._claims.setdefault(domain, []).append(customer)
+        # What one customer has had all along, for counting in a hurry.
+        self._simple = {
+            domain: (claimed[0], book.terms[claimed[0]][0].owners[domain])
+            for domain, claimed in self._claims.items()
+            if len(claimed) == 1 and len(book.terms[claimed[0]]) == 1
+        }
 
     def zone_of(self, customer: str) -> str | None:
         """Return a customer's zone by its latest terms, None for nobody's."""
@@ -64,6 +77,9 @@ class Bearing:
 
     def owner_of(self, domain: str, utc: float) -> tuple[str, str] | None:
         """Return who a domain belonged to at an instant, and who answers for its next hop; None for foreign domains."""
+        simple = self._simple.get(domain)
+        if simple is not None:
+            return simple
         for customer in self._claims.get(domain, ()):
             in_force = self.book.terms_at(customer, utc)
             if in_force is not None and domain in in_force.owners:

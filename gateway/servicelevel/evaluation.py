@@ -55,6 +55,9 @@ CREDITS = {
 }
 """What each clause owes when it is missed (contract.md)."""
 
+# The minute that runs, and the one whose probe may still be under way.
+PENDING_MINUTES = 2
+
 QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -147,6 +150,8 @@ def evaluate(evidence: Evidence) -> Evaluation:
     served_from = book.terms[customer][0].since
     span = max(start, min(served_from, end)), max(start, min(end, now))
     minutes = judged(evidence.observed, span, book.excluding(Clause.CONNECTIVITY, customer, span))
+    if now < end:
+        minutes = minutes.without_pending(PENDING_MINUTES)
     delays = {
         direction: total([day for (to, _), day in sorted(evidence.days.items()) if to == direction])
         for direction in (SEND, RECEIVE)

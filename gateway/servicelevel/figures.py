@@ -32,13 +32,14 @@ class Figures:
     undelivered_over: int = 0
     sketch: Sketch = field(default_factory=Sketch)
 
-    def add(self, delay_us: int, limit_us: int) -> None:
-        """Count one delivered copy."""
+    def add(self, delay_us: int, limit_us: int, delay_class: int) -> None:
+        """Count one delivered copy; ``delay_class`` is the sketch's class of its delay."""
         self.count += 1
         self.sum_us += delay_us
         self.max_us = max(self.max_us, delay_us)
-        self.over += delay_us > limit_us
-        self.sketch.add(delay_us)
+        if delay_us > limit_us:
+            self.over += 1
+        self.sketch.add_class(delay_class)
 
     def merge(self, other: "Figures") -> None:
         """Count everything that ``other`` has."""

@@ -57,6 +57,14 @@ class Minutes:
         minutes = self.states if excluding else self.raw
         return sum(minutes.count(state) for state in (*DOWN_STATES, *((MinuteState.UNKNOWN,) if count_unknown else ())))
 
+    def without_pending(self, most: int) -> "Minutes":
+        """Return them without the last minutes, at most ``most``, of which nothing can be known yet."""
+        pending = 0
+        while pending < min(most, len(self.raw)) and self.raw[-1 - pending] == MinuteState.UNKNOWN:
+            pending += 1
+        judged_so_far = len(self.raw) - pending
+        return Minutes(first=self.first, raw=self.raw[:judged_so_far], states=self.states[:judged_so_far])
+
     def runs(self) -> Iterator[tuple[int, int, MinuteState]]:
         """Yield (first minute, minutes, state) for each stretch of equal states, after exclusions."""
         begin = 0

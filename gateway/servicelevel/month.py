@@ -14,7 +14,7 @@ from gateway.servicelevel.interval import Interval
 
 MINUTE = 60
 # Zones differ from UTC, and change, by whole quarters of an hour.
-_QUARTER = 900
+QUARTER = 900
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _DECEMBER = 12
 
@@ -74,12 +74,12 @@ class Month:
 
 def day_of(utc: float, zone: str) -> str:
     """Return the civil day of an instant, as an ISO date."""
-    return _day_of_quarter(int(utc // _QUARTER), zone)
+    return _day_of_quarter(int(utc // QUARTER), zone)
 
 
 @lru_cache(maxsize=4096)
 def _day_of_quarter(quarter: int, zone: str) -> str:
-    return datetime.fromtimestamp(quarter * _QUARTER, UTC).astimezone(_zone(zone)).date().isoformat()
+    return datetime.fromtimestamp(quarter * QUARTER, UTC).astimezone(_zone(zone)).date().isoformat()
 
 
 @lru_cache(maxsize=1024)

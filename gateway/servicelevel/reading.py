@@ -8,13 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from gateway.antivirus.history import FILE_NAME as SIGNATURES
-from gateway.ledger.finished import received_first
 from gateway.servicelevel.book import Book
-from gateway.servicelevel.conditions import Bearing, DayKey
+from gateway.servicelevel.conditions import Bearing
 from gateway.servicelevel.evaluation import Evaluation, Evidence, Signatures, evaluate
 from gateway.servicelevel.month import MINUTE, Month
 from gateway.servicelevel.records import Records
-from gateway.servicelevel.rollup import day_anew, is_stale, unsummed
+from gateway.servicelevel.rollup import is_stale, remade, unsummed
 from gateway.servicelevel.store import StoreReader
 from gateway.servicelevel.summary import DaySummary
 from gateway.storage import open_readonly
@@ -54,19 +53,16 @@ def _days(
     customer, month = wanted
     cursors = store.cursors()
     found: dict[tuple[str, str], DaySummary] = {}
-    first = received_first(data)
     stale: set[str] = set()
-    anew: set[str] = set()
     for stored in store.days(customer, month.days):
-        day = stored.key.day
+        place = (stored.direction, stored.key.day)
+        found[place] = stored.summary
         if is_stale(bearing, stored.key, stored.until, stored.digest):
-            (anew if first is not None and stored.key.start >= first else stale).add(day)
-        found[(stored.direction, day)] = stored.summary
-    for day in anew:
-        key = DayKey(customer, day, month.zone)
-        made = day_anew(data, bearing, key, cursors)
-        for direction in {direction for direction, other in found if other == day}:
-            found[(direction, day)] = made.get((key, direction), DaySummary())
+            anew = remade(data, bearing, stored, cursors)
+            if anew is None:
+                stale.add(stored.key.day)
+            else:
+                found[place] = anew
     for (key, direction), more in unsummed(data, bearing, cursors).items():
         if key.customer == customer and key.day in month.days:
             found.setdefault((direction, key.day), DaySummary()).merge(more)

@@ -17,12 +17,13 @@ from gateway.ledger.finished import (
     FinishedCopy,
     finished_after,
     finished_at,
+    kept_since,
     received_between,
-    received_first,
     shards,
 )
 from gateway.servicelevel.conditions import Bearing, DayKey
-from gateway.servicelevel.sample import counted, parties
+from gateway.servicelevel.month import QUARTER
+from gateway.servicelevel.sample import Conditions, Party, counted, parties
 from gateway.servicelevel.store import Cursor, StoredDay, StoreReader
 from gateway.servicelevel.summary import DaySummary
 from gateway.storage import Database, Write
@@ -51,27 +52,36 @@ def summed(copies: Iterable[FinishedCopy], bearing: Bearing) -> Days:
     return days
 
 
+_Place = tuple[DaySummary, Conditions] | None
+_UNKNOWN: _Place = (DaySummary(), Conditions(limit_us=0))
+
+
 class _Adder:
     """Adds copies to days; the look-ups that are the same for every copy of a day are made once."""
 
     def __init__(self, days: Days, bearing: Bearing) -> None:
         self._days, self._bearing = days, bearing
+        self._places: dict[tuple[str, str, int], _Place] = {}
 
     def copy(self, copy: FinishedCopy) -> None:
-        bearing = self._bearing
-        for party in parties(copy, bearing.owner_of):
-            key = bearing.key(party.customer, copy.received_at)
-            if key is None:
-                continue
-            conditions = bearing.conditions(key)
-            one = counted(copy, party, conditions)
-            if one is None:
-                continue
-            place = (key, party.direction)
-            day = self._days.get(place)
-            if day is None:
-                day = self._days[place] = DaySummary()
-            day.add(copy, one, conditions.limit_us)
+        """Add one copy for those it counts for."""
+        for party in parties(copy, self._bearing.owner_of):
+            # A quarter of an hour lies within one civil day, wherever that is.
+            quarter = (party.customer, party.direction, int(copy.received_at // QUARTER))
+            place = self._places.get(quarter, _UNKNOWN)
+            if place is _UNKNOWN:
+                place = self._places[quarter] = self._place(party, copy.received_at)
+            if place is not None and (one := counted(copy, party, place[1])) is not None:
+                place[0].add(copy, one, place[1].limit_us)
+
+    def _place(self, party: Party, received_at: float) -> _Place:
+        key = self._bearing.key(party.customer, received_at)
+        if key is None:
+            return None
+        day = self._days.get((key, party.direction))
+        if day is None:
+            day = self._days[key, party.direction] = DaySummary()
+        return day, self._bearing.conditions(key)
 
 
 class Roller:
@@ -79,7 +89,7 @@ class Roller:
 
     def __init__(self, data: Path, bearing: Bearing) -> None:
         self._data, self._bearing = data, bearing
-        self._stale_days: list[DayKey] | None = None
+        self._stale_days: list[tuple[DayKey, str]] | None = None
 
     def step(self) -> tuple[list[Write], Rolled]:
         """Return the writes of one step and what it did; StorageError."""
@@ -94,46 +104,52 @@ class Roller:
             if self._stale_days is None:
                 self._stale_days = self._stale(store)
             if self._stale_days:
-                return self._anew(cursors, self._stale_days.pop()), Rolled(rows=0, more=bool(self._stale_days))
+                writes = self._anew(store, cursors, self._stale_days.pop())
+                return writes, Rolled(rows=0, more=bool(self._stale_days))
         return [], Rolled(rows=0, more=False)
 
     def _added(self, store: StoreReader, days: Days, cursors: dict[str, Cursor]) -> list[Write]:
         writes = []
         for (key, direction), more in days.items():
             stored = store.day(key, direction)
-            if stored is not None and stored.key == key:
-                if stored.digest != self._bearing.digest(key, stored.until):
-                    stored = self._again(key, direction, cursors)
-                more.merge(stored.summary)
+            if stored is not None:
+                more.merge(self._current(stored, cursors))
             writes.append(self._kept(key, direction, more).write())
         return writes
 
-    def _again(self, key: DayKey, direction: str, cursors: dict[str, Cursor]) -> StoredDay:
-        day = day_anew(self._data, self._bearing, key, cursors).get((key, direction), DaySummary())
-        return self._kept(key, direction, day)
+    def _current(self, stored: StoredDay, cursors: dict[str, Cursor]) -> DaySummary:
+        """Return a stored day as it is under the conditions of now; as it was when its mail is gone."""
+        if not is_stale(self._bearing, stored.key, stored.until, stored.digest):
+            return stored.summary
+        return remade(self._data, self._bearing, stored, cursors) or stored.summary
 
     def _kept(self, key: DayKey, direction: str, summary: DaySummary) -> StoredDay:
         until = max(key.horizon, summary.last_finished)
         digest = self._bearing.digest(key, until)
         return StoredDay(key=key, direction=direction, until=until, digest=digest, summary=summary)
 
-    def _stale(self, store: StoreReader) -> list[DayKey]:
-        """Return the days whose conditions have changed and whose mail is still in the ledger."""
-        first = received_first(self._data)
-        if first is None:
-            return []
-        found = {
-            key: None
-            for key, _, until, digest in store.all_days()
-            if key.start >= first and is_stale(self._bearing, key, until, digest)
-        }
+    def _stale(self, store: StoreReader) -> list[tuple[DayKey, str]]:
+        """Return the days whose conditions have changed, and those beside a day of another zone: mail moved to them."""
+        found: dict[tuple[DayKey, str], None] = {}
+        for key, direction, until, digest in store.all_days():
+            if is_stale(self._bearing, key, until, digest):
+                found[key, direction] = None
+                if self._bearing.zone_of(key.customer) != key.zone:
+                    found |= dict.fromkeys((beside, direction) for beside in key.beside)
         return list(found)
 
-    def _anew(self, cursors: dict[str, Cursor], key: DayKey) -> list[Write]:
-        zone = self._bearing.zone_of(key.customer) or key.zone
-        key = DayKey(key.customer, key.day, zone)
-        days = day_anew(self._data, self._bearing, key, cursors)
-        return [self._kept(place, direction, day).write() for (place, direction), day in days.items() if place == key]
+    def _anew(self, store: StoreReader, cursors: dict[str, Cursor], place: tuple[DayKey, str]) -> list[Write]:
+        """Return the write that puts a day made anew into the place of a stale one, none when its mail is gone."""
+        key, direction = place
+        stored = store.day(key, direction)
+        if stored is None:
+            stored = self._kept(key, direction, DaySummary())
+        elif not is_stale(self._bearing, stored.key, stored.until, stored.digest):
+            return []
+        summary = remade(self._data, self._bearing, stored, cursors)
+        if summary is None or not (summary.copies or stored.summary.copies):
+            return []
+        return [self._kept(_in_zone(self._bearing, key), direction, summary).write()]
 
 
 def is_stale(bearing: Bearing, key: DayKey, until: float, digest: str) -> bool:
@@ -142,10 +158,23 @@ def is_stale(bearing: Bearing, key: DayKey, until: float, digest: str) -> bool:
     return zone is not None and (zone != key.zone or digest != bearing.digest(key, until))
 
 
-def day_anew(data: Path, bearing: Bearing, key: DayKey, cursors: dict[str, Cursor]) -> Days:
-    """Return one customer's day from the ledger, as far as it was counted; StorageError."""
+def remade(data: Path, bearing: Bearing, stored: StoredDay, cursors: dict[str, Cursor]) -> DaySummary | None:
+    """Return a stored day from the ledger, as far as it was counted; None when part of its mail is gone; StorageError.
+
+    Nothing of a day is gone of which as many copies are found as before. Where the customer's zone is another one, days
+    have other mail: then the ledger must reach back to before the day, or to its beginning.
+    """
+    key = _in_zone(bearing, stored.key)
     days = summed(_counted_copies(data, key, cursors), bearing)
-    return {place: day for place, day in days.items() if place[0] == key}
+    day = days.get((key, stored.direction), DaySummary())
+    if key.zone == stored.key.zone:
+        return day if day.copies == stored.summary.copies else None
+    since = kept_since(data)
+    return day if since is not None and key.start >= since else None
+
+
+def _in_zone(bearing: Bearing, key: DayKey) -> DayKey:
+    return DayKey(key.customer, key.day, bearing.zone_of(key.customer) or key.zone)
 
 
 def _counted_copies(data: Path, key: DayKey, cursors: dict[str, Cursor]) -> Iterator[FinishedCopy]:

@@ -83,7 +83,7 @@ OwnerOf = Callable[[str, float], tuple[str, str] | None]
 
 def parties(copy: FinishedCopy, owner_of: OwnerOf) -> Iterator[Party]:
     """Yield those for whom a copy counts: nobody, the recipient's customer, the sender's, or both."""
-    if copy.origin == "notice" or not (copy.status == DELIVERED or copy.status in _GIVEN_UP):
+    if copy.origin == "notice" or (copy.status != DELIVERED and copy.status not in _GIVEN_UP):
         return
     to = owner_of(copy.domain, copy.received_at)
     if to is not None:

@@ -22,6 +22,11 @@ _PER_LOG = 1 / log(_GAMMA)
 _FLOOR_CLASS = 0
 
 
+def class_of(value_us: int) -> int:
+    """Return the class of a value, microseconds."""
+    return _FLOOR_CLASS if value_us <= FLOOR_US else ceil(log(value_us) * _PER_LOG)
+
+
 class Sketch:
     """Counts by class; grows only by ``add`` and ``merge``."""
 
@@ -32,7 +37,10 @@ class Sketch:
 
     def add(self, value_us: int) -> None:
         """Count one value, microseconds."""
-        key = _FLOOR_CLASS if value_us <= FLOOR_US else ceil(log(value_us) * _PER_LOG)
+        self.add_class(class_of(value_us))
+
+    def add_class(self, key: int) -> None:
+        """Count one value of a class."""
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def merge(self, other: "Sketch") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.ledger.finished import FinishedCopy
 from gateway.servicelevel.figures import Figures, micros
 from gateway.servicelevel.sample import RECEIVE, Counted
+from gateway.servicelevel.sketch import class_of
 from gateway.servicelevel.waiting import CLASSES, Wait
 
 STATIONS = ("filters", "antivirus", "store", "hold", "queue", "transfer")
@@ -62,14 +63,18 @@ class DaySummary:
     def add(self, copy: FinishedCopy, counted: Counted, limit_us: int) -> None:
         """Count one copy."""
         self.last_finished = max(self.last_finished, copy.finished_at)
-        self.held += copy.held_seconds > 0
-        self.doubtful += counted.doubtful
+        if copy.held_seconds:
+            self.held += 1
+        if counted.doubtful:
+            self.doubtful += 1
         if copy.greylisted_seconds:
             self.greylisted += 1
             self.greylisted_us += micros(copy.greylisted_seconds)
         if counted.delivered:
-            self.before.add(counted.before_us, limit_us)
-            self.after.add(counted.after_us, limit_us)
+            before_us, after_us = counted.before_us, counted.after_us
+            known = class_of(before_us)
+            self.before.add(before_us, limit_us, known)
+            self.after.add(after_us, limit_us, known if after_us == before_us else class_of(after_us))
             self._spent(copy, counted)
         else:
             self.given_up += 1
@@ -79,16 +84,23 @@ class DaySummary:
             self._exclude(counted.owner, wait, seconds)
 
     def _spent(self, copy: FinishedCopy, counted: Counted) -> None:
-        antivirus = micros(copy.antivirus_seconds)
-        filters = max(0, micros(copy.filtered_seconds) - antivirus)
-        store, hold = micros(copy.durable_seconds), micros(copy.held_seconds)
+        antivirus = micros(copy.antivirus_seconds) if copy.antivirus_seconds else 0
+        filters = micros(copy.filtered_seconds) - antivirus
+        filters = max(filters, 0)
+        store = micros(copy.durable_seconds)
+        hold = micros(copy.held_seconds) if copy.held_seconds else 0
         transfer = 0
         if counted.direction == RECEIVE:
             transfer = counted.before_us - micros(copy.send_delay_seconds or 0.0)
-        queue = max(0, counted.before_us - filters - antivirus - store - hold - transfer)
+        queue = counted.before_us - filters - antivirus - store - hold - transfer
         self.antivirus_max_us = max(self.antivirus_max_us, antivirus)
-        for place, spent in enumerate((filters, antivirus, store, hold, queue, transfer)):
-            self.stations_us[place] += spent
+        spent = self.stations_us
+        spent[0] += filters
+        spent[1] += antivirus
+        spent[2] += store
+        spent[3] += hold
+        spent[4] += max(0, queue)
+        spent[5] += transfer
 
     def _exclude(self, owner: str, wait: Wait, seconds: float) -> None:
         if seconds > 0:
