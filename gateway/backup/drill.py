@@ -19,6 +19,7 @@ from gateway.backup.manifest import Manifest
 from gateway.backup.records import Records
 from gateway.backup.repository import DRILLS, Repository, Run
 from gateway.backup.restore import Progress, Restored, restore
+from gateway.backup.scratch import Scratch
 from gateway.clock import Clock
 from gateway.config.loader import load
 from gateway.config.problem import ConfigError
@@ -30,6 +31,7 @@ START_SECONDS = 120.0
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 60.0
 _HOLD = "UPDATE recipient SET state = 'held', held_since = ? WHERE state = 'queued'"
+_ANYWHERE = Scratch()
 _CONFIGURATION = """\
 hostname = "drill.invalid"
 data = {data}
@@ -61,12 +63,12 @@ class Drilled:
 
 
 def drill(
-    repository: Repository, run: Run, *, clock: Clock, progress: Progress, scratch: Path | None = None
+    repository: Repository, run: Run, *, clock: Clock, progress: Progress, scratch: Scratch = _ANYWHERE
 ) -> Drilled:
     """Try a run; BackupError or StorageError when not even the restore succeeds."""
     began = clock.stamp()
     manifest = repository.manifest(run)
-    with TemporaryDirectory(prefix="tidegate-drill-", dir=scratch) as folder:
+    with TemporaryDirectory(prefix="tidegate-drill-", dir=scratch.room_for(manifest.octets)) as folder:
         into = Path(folder) / "restored"
         restored = restore(repository, run, into, progress)
         _hold(manifest, into, began.utc)

@@ -21,10 +21,13 @@ from gateway.backup.repository import DRILLS, MARKER, MARKER_TEXT, Repository, R
 from gateway.backup.restore import write_file
 from gateway.backup.retention import NAME as KEPT
 from gateway.backup.retention import kept_accounts
+from gateway.backup.scratch import Scratch
 from gateway.storage import StorageError
 from gateway.storage.online import integrity, table_rows
 
 Progress = Callable[[str, int], None]
+
+_ANYWHERE = Scratch()
 
 # What belongs in a backup folder beside its chains.
 _OURS = {MARKER, DRILLS, KEPT, "lock", "lost+found"}
@@ -67,7 +70,7 @@ class Verification:
         self._damages: list[Damage] = []
         self._notes: list[str] = []
 
-    def run(self, name: str, scratch: Path | None = None) -> Verified:
+    def run(self, name: str, scratch: Scratch = _ANYWHERE) -> Verified:
         """Verify every chain, and the databases of one run ("": the newest); BackupError when there is nothing."""
         with self._repository.reading():
             asked = self._repository.find(name)
@@ -190,15 +193,16 @@ class Verification:
 
     # Contents
 
-    def _contents(self, run: Run, scratch: Path | None) -> tuple[Manifest | None, int]:
+    def _contents(self, run: Run, scratch: Scratch) -> tuple[Manifest | None, int]:
         try:
             manifest = self._repository.manifest(run)
         except BackupError:
             # Told already, with its place.
             return None, 0
         checked = 0
+        largest = max((file.octets for file in manifest.files if file.kind == "database"), default=0)
         with (
-            TemporaryDirectory(prefix="tidegate-verify-", dir=scratch) as folder,
+            TemporaryDirectory(prefix="tidegate-verify-", dir=scratch.room_for(largest)) as folder,
             PackReader(self._repository.folder / run.chain, manifest, self._repository.sealer(run.chain)) as reader,
         ):
             for file in manifest.files:

@@ -36,6 +36,10 @@ KeyOption = Annotated[
 RunArgument = Annotated[
     str, typer.Argument(metavar="[BACKUP]", help="A backup as `backup list` names it; default: the newest.")
 ]
+ScratchOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where to put databases for the time of it; default: beside the data."),
+]
 IntoOption = Annotated[Path, typer.Option("--into", metavar="DIR", help="An empty folder.")]
 
 
@@ -180,18 +184,25 @@ def list_backups(
 def verify(
     backup: RunArgument = "",
     *,
+    scratch: ScratchOption = None,
     folder: FolderOption = None,
     key: KeyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read every octet back, check digests and chains, open every database; exit 65 when anything is damaged."""
+    from gateway.backup.scratch import Scratch, scratch_of
     from gateway.backup.verify import Verification
     from gateway.cli.progress import showing
 
     repository = _repository(folder, key, config)
+    where = Scratch(folder=scratch)
+    if scratch is None and folder is None:
+        settings = load_snapshot(config).config
+        _as_owner(settings.data)
+        where = scratch_of(settings.data, settings.limits.free_disk_floor)
     with showing("reading") as progress:
-        found = _done(lambda: Verification(repository, progress).run(backup))
+        found = _done(lambda: Verification(repository, progress).run(backup, where))
     if as_json:
         print_json(
             {
@@ -292,7 +303,7 @@ def drill(
     backup: RunArgument = "",
     *,
     scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
-    scratch: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to restore for the time of it.")] = None,
+    scratch: ScratchOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -300,6 +311,7 @@ def drill(
     from gateway.backup import running
     from gateway.backup.drill import drill as tried
     from gateway.backup.drill import record
+    from gateway.backup.scratch import Scratch, scratch_of
     from gateway.cli.backup_telling import tell
     from gateway.cli.progress import showing
     from gateway.clock import SystemClock
@@ -309,9 +321,12 @@ def drill(
     snapshot = load_snapshot(config)
     _as_owner(snapshot.config.data)
     repository = _done(lambda: running.repository_of(snapshot.config.backup))
+    where = (
+        Scratch(folder=scratch) if scratch else scratch_of(snapshot.config.data, snapshot.config.limits.free_disk_floor)
+    )
     with showing("restoring") as progress:
         found = _done(
-            lambda: tried(repository, repository.find(backup), clock=SystemClock(), progress=progress, scratch=scratch)
+            lambda: tried(repository, repository.find(backup), clock=SystemClock(), progress=progress, scratch=where)
         )
     _done(lambda: record(repository, found))
     tell(snapshot.config.data, [running.drilled(found)])

@@ -15,6 +15,7 @@ from gateway.backup.errors import BackupError, BusyError, DamagedError
 from gateway.backup.repository import Run
 from gateway.backup.restore import Wishes, restore
 from gateway.backup.retention import KeptAccount, keep_account, prune
+from gateway.backup.scratch import Scratch, scratch_of
 from gateway.backup.verify import Verification, Verified
 from gateway.storage import StorageFull
 from tests.backup.conftest import Place, quiet
@@ -312,3 +313,16 @@ async def test_a_restore_without_room_says_so_before_it_begins(place: Place, mon
     with pytest.raises(BackupError, match="1000 octets are free"):
         restore(place.repository, place.repository.find(""), place.folder / "restored", quiet)
     assert list((place.folder / "restored").iterdir()) == []
+
+
+async def test_looking_into_a_backup_never_takes_the_room_that_mail_needs(place: Place):
+    await with_mail(place)
+    place.backup()
+    left = place.data / "backup-scratch" / "tidegate-drill-killed"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    with pytest.raises(BackupError, match="left free"):
+        Verification(place.repository, quiet).run("", Scratch(folder=left.parent, floor_octets=2**60))
+    assert list(left.parent.iterdir()) == []
+    assert Verification(place.repository, quiet).run("", scratch_of(place.data, 0)).sound
+    assert list(left.parent.iterdir()) == []
