@@ -2,8 +2,9 @@
 
 Looked up in the local lists (``blocklists/``) are the links of text and HTML as URLs and by their hosts and addresses,
 the SHA-256 of each attachment as decoded, and, where a list names ``name-server`` among its identities, the name
-servers of the reverse-path's and the authors' domains. An allow list takes back only what it lists itself. Nothing is
-decoded that no list has entries for. Asked for mail from outside only.
+servers of the reverse-path's and the authors' domains. An allow list takes back only what it lists itself; a mail with
+more links than ``most`` is told as such. Nothing is decoded that no list has entries for. Asked for mail from outside
+only.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ _LIGHT_OCTETS = 64 * 1024
 _MOST_ATTACHMENTS = 200
 # Domains of the reverse-path and of authors.
 _MOST_DOMAINS = 5
+_CROWD = "too-many"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ class BlocklistContent(Filter[BlocklistContentOptions]):
     stage = Stage.DATA
     io = True
     Options: ClassVar[type] = BlocklistContentOptions
-    results: ClassVar[Mapping[str, str]] = RESULTS
-    on: ClassVar[Mapping[str, float | Action]] = ON
+    results: ClassVar[Mapping[str, str]] = {**RESULTS, _CROWD: "more links than `most`: some were not looked up"}
+    on: ClassVar[Mapping[str, float | Action]] = {**ON, _CROWD: 2.0}
     grounds: ClassVar[Mapping[str, Ground]] = dict.fromkeys(RESULTS, Ground.HARMFUL)
 
     def concerns(self, tx: Transaction) -> bool:
@@ -64,9 +66,9 @@ class BlocklistContent(Filter[BlocklistContentOptions]):
         if lists is None or lists.is_empty or not self.concerns(tx):
             return None
         heavy = tx.content.size > _LIGHT_OCTETS
-        read = self._questions(tx.content, lists)
-        questions = await asyncio.to_thread(list, read) if heavy else list(read)
         failed: list[Finding] = []
+        read = self._questions(tx.content, lists, failed)
+        questions = await asyncio.to_thread(list, read) if heavy else list(read)
         if lists.wants(Identity.NAME_SERVER):
             questions += await self._name_servers(tx, ctx, failed)
         if not questions:
@@ -75,10 +77,16 @@ class BlocklistContent(Filter[BlocklistContentOptions]):
         answer = replace(lists.look_up(questions, ctx.clock.stamp().utc), unusable=())
         return (*findings(self.name, answer, self.options.score), *failed) or None
 
-    def _questions(self, content: Content, lists: LocalLists) -> Iterator[Question]:
+    def _questions(self, content: Content, lists: LocalLists, failed: list[Finding]) -> Iterator[Question]:
         if lists.wants(Identity.URL):
-            links = [link for link, _ in Parts(content, Limits(), _no_limit).links if link.host]
-            asked = (ask_url(Identity.URL, _written(link)) for link in links[: self.options.most])
+            links = list(
+                dict.fromkeys(_written(link) for link, _ in Parts(content, Limits(), _no_limit).links if link.host)
+            )
+            most = self.options.most
+            if len(links) > most:
+                # Else a crowd of links hides the one that is listed, and nothing tells.
+                failed.append(self.found(_CROWD, f"{len(links)} links, of which {most} were looked up"))
+            asked = (ask_url(Identity.URL, link) for link in links[:most])
             yield from {question.text: question for question in asked if question is not None}.values()
         if lists.wants(Identity.ATTACHMENT):
             files = [part for part in content.mime.leaves if part.is_attachment]
