@@ -116,7 +116,7 @@ def _textless(chance: random.Random) -> str:
         rf"[A-Z]{{{few}}}[0-9]{{{many}}}",
         rf"\d{{{some}}}[-. ]\d{{{few}}}[-. ]?\d{{{some}}}",
         rf"[{characters}]{{{some}}}",
-        rf"(?i)[a-{chance.choice('defghij')}]{{{some}}}[0-9]{{{few}}}[a-z]",
+        rf"(?i)[a-{chance.choice('fghijkl')}]{{{some}}}[0-9]{{{few}}}[a-z]",
         rf"[¥$€] ?\d{{{few}}}.{{0,{few}}}[{characters}]",
     )
     return chance.choice(forms)

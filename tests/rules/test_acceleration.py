@@ -98,6 +98,34 @@ def test_what_re2_finds_is_among_what_hyperscan_names(sources: list[str], texts:
             assert source in named or Pattern(source).search(octets) is None
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        # RE2's \s has no vertical tab, PCRE's has.
+        (r"^\S$", "\v"),
+        (r"[^\s]{2}", "\v\v"),
+        # PCRE's ^ is not behind the last line feed, and its \v is any vertical white space.
+        (r"(?m)\n^", "a\n"),
+        (r"[^\v]", "\n"),
+        # Simple case folding beyond one alphabet.
+        ("(?i)k", "\u212a"),
+        ("(?i)[r-t]x", "\u017fX"),
+        ("(?i)σ", "ς"),
+        ("(?i)ẞ", "ß"),
+        # Characters younger than PCRE's tables: Han of extension I, a letter of Vithkuqi.
+        (r"\p{Han}", "\U0002ebf0"),
+        (r"^\pL$", "\U00010570"),
+        # Pieces of a character.
+        (r"^\C\C\C$", "中"),
+    ],
+)
+def test_where_the_languages_differ_nothing_is_missed(source: str, text: str):
+    octets = text.encode()
+    assert Pattern(source).search(octets) is not None
+    prefilter = compiled([source])
+    assert prefilter is None or source in prefilter.candidates(octets)
+
+
 def _conditions() -> st.SearchStrategy[Condition]:
     clauses = st.builds(
         lambda subject, sources: Clause(subject=subject, operator="matches", values=tuple(sources)),
