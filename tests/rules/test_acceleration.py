@@ -251,6 +251,17 @@ async def test_a_child_that_is_too_slow_is_ended(monkeypatch):
     assert _tried(group, _mail("x", "nothing")) == 6
 
 
+async def test_a_child_that_takes_too_much_processor_time_ends_itself_and_it_is_told(monkeypatch):
+    monkeypatch.setattr(acceleration, "MAX_CPU_SECONDS", 1)
+    wide = [f"(?:.{{{count},{count + 60}}}[0-9]){{3}}[a-z]" for count in range(60)]
+    whens = [Clause(subject="text", operator="matches", values=(source,)) for source in wide]
+    group = compile_layer(RuleLayer(source="x", rules=_rules(whens)))
+    found = await accelerate([group])
+    assert found.taken == 0
+    assert "not compiled within 1 s of processor time" in str(found)
+    assert _tried(group, _mail("x", "nothing")) == 60
+
+
 async def test_the_compiler_has_its_limits_of_memory_and_processor_time():
     source = (
         "import resource as r, gateway.rules.prefilter_child as it; it.bound(7);"
