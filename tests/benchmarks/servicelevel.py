@@ -3,13 +3,19 @@
     python -m tests.benchmarks.servicelevel [--rows 10000000] [--customers 100] [--folder FOLDER]
 
 Makes a month's ledger (about 450 octets a row), counts it into daily summaries as the gateway does, judges a customer's
-month and renders it. The cost on the mail path is what a worker does for it: nothing but the ledger row, which is
-written with or without; what counting takes from the machine's cores is told as seconds of one core a message.
+month and renders it.
+
+    python -m tests.benchmarks.servicelevel --mail-path 4000
+
+Sends so many messages through a gateway and tells the supervisor's share of all processor time until they are counted:
+the watch is the supervisor's, a worker does nothing for it but write the ledger row. Needs Postfix's smtp-source and
+smtp-sink.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
 import resource
 import shutil
@@ -29,8 +35,9 @@ from gateway.servicelevel.month import Month
 from gateway.servicelevel.reading import judge, read_book
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.rollup import roll
-from gateway.servicelevel.store import open_store
+from gateway.servicelevel.store import StoreReader, open_store
 from gateway.storage import Database
+from tests.system.parts import Gateway, Sink, processes_of, settings, smtp_source, to_server, until
 
 MONTH = Month(2026, 11, "Asia/Shanghai")
 # One in so many waits for a next hop, and has attempts to be read.
@@ -124,12 +131,58 @@ async def count(data: Path) -> tuple[int, float, float]:
     return rows, *spent
 
 
+def mail_path(messages: int) -> None:
+    """Print what counting adds to the processor time of relaying."""
+    with tempfile.TemporaryDirectory() as folder:
+        sink = Sink(("-c",)).start()
+        gateway = Gateway(Path(folder))
+        try:
+            policy = to_server("example.test", url=sink.url(), more='customer = "example"\n')
+            gateway.configure(settings(), {"example.test": policy})
+            gateway.start()
+            until((gateway.data / "servicelevel/heartbeat").exists, what="the watch")
+            before = _processor(gateway)
+            load = ("-s", "20", "-m", str(messages), "-l", "8192", "-f", "anna@senders.test", "-t", "bob@example.test")
+            smtp_source(gateway.port(), *load)
+            until(lambda: _counted(gateway.data) >= messages, seconds=120, what="the last message counted")
+            after = _processor(gateway)
+            spent = {pid: after[pid] - before.get(pid, 0.0) for pid in after}
+            assert gateway.process is not None
+            watch, whole = spent[gateway.process.pid], sum(spent.values())
+            more = 100 * watch / (whole - watch)
+            print(f"{messages:,} messages: {1e3 * whole / messages:.3f} ms of processor time each, all processes")
+            print(
+                f"the supervisor, probes and all: {1e3 * watch / messages:.3f} ms of it, {more:.2f} % more than without"
+            )
+        finally:
+            gateway.destroy()
+            sink.destroy()
+
+
+def _processor(gateway: Gateway) -> dict[int, float]:
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {}
+    for pid in processes_of(gateway.folder):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        found[pid] = (int(fields[11]) + int(fields[12])) / ticks
+    return found
+
+
+def _counted(data: Path) -> int:
+    with StoreReader(data) as store:
+        return sum(stored.summary.copies for stored in store.days("example", ["2000-01-01", "9999-12-31"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--customers", type=int, default=100)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--mail-path", type=int, metavar="MESSAGES", default=0)
     options = parser.parse_args()
+    if options.mail_path:
+        mail_path(options.mail_path)
+        return
     data = options.folder or Path(tempfile.mkdtemp(prefix="servicelevel-"))
     try:
         writer = Writer(Records(data), MONTH.span[0] - 1, "benchmark")
