@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gateway.cli.auditing import put_on_record
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def run(
             lambda: run_now(snapshot, SystemClock(), kind="full" if full else None, operator=who, progress=progress)
         )
     tell(snapshot.config.data, outcome.events)
+    if not scheduled:
+        put_on_record(snapshot.config.data, "backup run", name(outcome.manifest), [outcome.manifest.kind])
     if as_json:
         print_json(_summary(outcome.manifest) | {"removed": [asdict(removal) for removal in outcome.removals]})
     else:
@@ -131,7 +134,6 @@ def keep(
     _done(lambda: keep_account(repository, kept))
     typer.echo(f"backups with the data of {kept.account} stay until {_when(kept.until)}")
     if folder is None:
-        from gateway.cli.auditing import put_on_record
         from gateway.cli.reach import data_folder
 
         changes = [f"locked {_when(at)}: {reason}", f"until {_when(kept.until)}"]
@@ -253,6 +255,9 @@ def restore(
     """Restore everything into an empty folder, or a part of it."""
     repository = _repository(folder, key, config)
     chosen = _done(lambda: repository.find(backup))
+    if folder is None:
+        what = [*(message or ()), *([account] if account else ()), *(path or ())] or ["everything"]
+        _record_restore(config, chosen, f"{', '.join(what)} into {into}")
     if message or account or path:
         from gateway.backup.parts import Wanted
 
@@ -260,6 +265,15 @@ def restore(
         _restore_parts(repository, chosen, into, wanted, as_json)
     else:
         _restore_all(repository, chosen, into, surviving, salvage, as_json)
+
+
+def _record_restore(config: Path | None, chosen: "Run", what: str) -> None:
+    """Put who takes mail out of a backup on record before it is out; on the day there is no journal to write it to."""
+    from gateway.cli.reach import data_folder
+
+    data = data_folder(config)
+    if data.is_dir():
+        put_on_record(data, "backup restore", str(chosen), [what])
 
 
 def _restore_all(

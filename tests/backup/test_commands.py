@@ -215,5 +215,7 @@ def test_what_an_operator_hears_when_something_is_wrong(new_gateway: Callable[[]
     assert run_command("backup", "key", str(gateway.folder / "backup.key"), folder=gateway.folder).status == 1
     kept = gateway.ask("backup", "keep", "anna@box.test", "--reason", "sent spam")
     assert "anna@box.test stay until" in kept.out
-    (act,) = [e for e in json.loads(gateway.ask("audit", "--json").out) if e["operation"] == "backup keep"]
-    assert act["target"] == "anna@box.test"
+    # contract.md §6: every operator's action is on record, above all who takes mail out of a backup.
+    acts = [(e["operation"], e["target"]) for e in json.loads(gateway.ask("audit", "--json").out)]
+    (run,) = [path.parent.name for path in (gateway.folder / "backup").glob("chain-*/0000.manifest")]
+    assert acts == [("backup run", f"{run}/0000"), ("backup restore", f"{run}/0000"), ("backup keep", "anna@box.test")]
