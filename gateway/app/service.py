@@ -47,6 +47,7 @@ ROLL_SECONDS = 10.0
 # Between two steps of many, so that the machine is the mail's.
 STEP_PAUSE_SECONDS = 0.2
 ALARM_SECONDS = 900.0
+PRUNE_SECONDS = 3600.0
 FIRST_ALARM_SECONDS = 60.0
 AFTER_A_BUG_SECONDS = 30.0
 # One session asks for so many customers: some hundred commands.
@@ -70,6 +71,7 @@ class ServiceWatch:
         self._bearing: tuple[int, Bearing, Roller] | None = None
         self._told: dict[tuple[str, ...], str] = {}
         self._digest = ""
+        self._pruned_at = 0.0
         self._failing: set[tuple[str, str]] = set()
 
     async def run(self, addresses: Addresses) -> None:
@@ -245,8 +247,10 @@ class ServiceWatch:
             more = done.more
             if more:
                 await asyncio.sleep(STEP_PAUSE_SECONDS)
-        kept = self._now() - self._snapshot().config.retention.ledger
-        await store.commit([pruned_before(int(kept // MINUTE))])
+        now = self._now()
+        if now - self._pruned_at > PRUNE_SECONDS:
+            self._pruned_at = now
+            await store.commit([pruned_before(int((now - self._snapshot().config.retention.ledger) // MINUTE))])
 
     def _current(self) -> tuple[Bearing, Roller]:
         size = self._records.size()
