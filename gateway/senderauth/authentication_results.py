@@ -129,8 +129,11 @@ def _resinfo(result: MethodResult) -> list[str]:
 
 
 def _value(value: str) -> str:
-    text = printable(value)[:MAX_WORD]
-    return text if _PLAIN.fullmatch(text) else _quoted(text)
+    text = printable(value)
+    if len(text) <= MAX_WORD and _PLAIN.fullmatch(text):
+        return text
+    # Quoting doubles a backslash or a quotation mark.
+    return _quoted(text[: MAX_WORD // 2 - 1])
 
 
 def _quoted(text: str) -> str:

@@ -215,7 +215,7 @@ def test_a_damaged_spool_is_moved_aside_named_and_mail_is_taken(other: Gateway) 
     damaged = b"this is no database, but somebody's shopping list".ljust(8192, b"\0")
     shard.write_bytes(damaged)
     other.start()
-    [line] = other.await_line("storage_failed", "shard-0.sqlite")
+    [line] = other.await_line("storage_failed", "shard-0.sqlite", "moved aside")
     aside = re.search(r"moved aside to (\S+)", line)[1]
     assert f"recover with: sqlite3 {aside} .recover" in line
     assert Path(aside).read_bytes() == damaged
