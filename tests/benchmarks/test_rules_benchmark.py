@@ -46,10 +46,13 @@ def test_the_same_seed_gives_the_same_work():
 
 def test_only_a_missed_target_is_missed():
     assert (
-        rules.Results(judging=(judged(), judged(octets=204_800, median_ms=50.0)), loading=(loaded(20.0),)).missed == []
+        rules.Results(
+            judging=(judged(), judged(octets=204_800, median_ms=50.0)), loading=(loaded(20.0),), textless=()
+        ).missed
+        == []
     )
     missed = rules.Results(
-        judging=(judged(median_ms=2.1), judged(rules=10_000, median_ms=7.9)), loading=(loaded(51.0),)
+        judging=(judged(median_ms=2.1), judged(rules=10_000, median_ms=7.9)), loading=(loaded(51.0),), textless=()
     ).missed
     assert [text.partition(":")[0] for text in missed] == ["1000 rules, 8 KB", "10000 rules"]
 

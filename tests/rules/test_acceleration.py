@@ -242,10 +242,13 @@ async def test_a_child_that_is_too_slow_is_ended(monkeypatch):
         await real(child)
         ended.append(child.returncode)
 
+    async def converse(*_):
+        await asyncio.Event().wait()
+
     monkeypatch.setattr(acceleration, "_end", end)
+    monkeypatch.setattr(acceleration, "_converse", converse)
     group = _numbers()
-    # Less than it takes to start an interpreter.
-    found = await accelerate([group], at_least=2, seconds=0.001)
+    found = await accelerate([group], at_least=2, seconds=1.0)
     assert found.taken == 0
     assert ended == [-9]
     assert _tried(group, _mail("x", "nothing")) == 6
