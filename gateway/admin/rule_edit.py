@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.admin.protocol import RefusedError
 from gateway.config.difference import diff
-from gateway.config.fields import domain_name, mailbox
+from gateway.config.fields import mailbox_or_domain
 from gateway.config.loader import load
 from gateway.config.policy_files import DEFAULT_NAME
 from gateway.config.rule_editing import (
@@ -116,7 +116,7 @@ class RuleEditor:
             if where in (file.name, file.stem) and file != self._default:
                 return _Place(file)
         try:
-            asked = mailbox(where) if "@" in where else Mailbox("", domain_name(where), where)
+            asked = mailbox_or_domain(where)
         except ValueError as error:
             raise RefusedError(f"{where}: {error}") from error
         for policy_file in self._snapshot.policies.files:

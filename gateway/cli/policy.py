@@ -61,11 +61,10 @@ def list_policies(config: ConfigOption = None, as_json: JsonOption = False) -> N
 
 
 def _mailbox(text: str) -> "Mailbox":
-    from gateway.config.fields import domain_name, mailbox
-    from gateway.smtp.address import Mailbox
+    from gateway.config.fields import mailbox_or_domain
 
     try:
-        return mailbox(text) if "@" in text else Mailbox("", domain_name(text), text)
+        return mailbox_or_domain(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -227,11 +227,10 @@ def switched_off(snapshot: "Snapshot", whose: str) -> frozenset[str]:
 
 
 def _policy(snapshot: "Snapshot", whose: str) -> Any:
-    from gateway.config.fields import domain_name, mailbox
-    from gateway.smtp.address import Mailbox
+    from gateway.config.fields import mailbox_or_domain
 
     try:
-        asked = mailbox(whose) if "@" in whose else Mailbox("", domain_name(whose), whose)
+        asked = mailbox_or_domain(whose)
     except ValueError as error:
         fail(f"--for {whose}: {error}", _USAGE)
     policy = snapshot.policies.for_mailbox(asked)

@@ -102,6 +102,11 @@ def mailbox(text: str) -> Mailbox:
     return found
 
 
+def mailbox_or_domain(text: str) -> Mailbox:
+    """Return the mailbox of an address, or of a domain one without local part; ValueError says why it is neither."""
+    return mailbox(text) if "@" in text else Mailbox("", domain_name(text), text)
+
+
 def _host_and_port(text: str, default_port: int | None) -> tuple[str, int]:
     bare = text.count(":") != 1 and not text.startswith("[")
     if default_port is not None and (bare or text.endswith("]")):
