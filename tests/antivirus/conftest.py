@@ -166,6 +166,8 @@ class FakeScanner:
     answer: Callable[[Sequence[bytes]], bytes | None] = lambda streams: session_answer([b"stream: OK"] * len(streams))
     version: bytes = b"ClamAV 1.4.6/27100/Mon Jun  1 08:00:00 2026"
     sessions: int = 0
+    # Set once a session has brought its streams.
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     hold: asyncio.Event | None = None
     server: asyncio.Server | None = None
 
@@ -204,6 +206,7 @@ class FakeScanner:
             if len(streams) == self.expects:
                 break
         self.sessions += 1
+        self.asked.set()
         if self.hold is not None:
             await self.hold.wait()
         said = self.answer(streams)

@@ -222,10 +222,17 @@ async def test_time_outs_do_not_open_the_circuit(fake):
 
 
 async def test_who_waits_too_long_for_a_place_hears_that_nobody_was_free(fake):
+    """The first is large, and may take its time; the second is small, and gives up while the first has the place."""
     fake.hold = asyncio.Event()
-    pool = scanners(fake.address, limits=ScannerLimits(timeout_seconds=0.3, sessions=1))
-    results = await asyncio.gather(pool.scan([piece(b"first")]), pool.scan([piece(b"second")]))
-    assert [r[0].cause for r in results] == [Cause.TIMEOUT, Cause.BUSY]
+    limits = ScannerLimits(timeout_seconds=0.05, octets_per_second=1000, sessions=1)
+    pool = scanners(fake.address, limits=limits)
+    large = asyncio.create_task(pool.scan([piece(bytes(40_000))]))
+    await fake.asked.wait()
+    [small] = await pool.scan([piece(b"small")])
+    assert small.cause is Cause.BUSY
+    fake.hold.set()
+    [first] = await large
+    assert first.outcome is Outcome.CLEAN
 
 
 async def test_the_time_out_grows_with_the_size():
