@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gateway.backup.drill import drills
 from gateway.backup.errors import BackupError
-from gateway.backup.running import history_of, plan_of, repository_of
+from gateway.backup.running import failed, history_of, plan_of, repository_of
 from gateway.backup.schedule import History, due_at, overdue_at
 from gateway.clock import Clock
 from gateway.config.models import Backup
@@ -131,7 +131,7 @@ class Backups:
 
     def _fail(self, reason: str) -> None:
         self._failed = self._now()
-        self._events.emit(BackupFailed(at=self._failed, backup="", state="failed", reason=reason))
+        self._events.emit(failed(self._failed, reason))
 
     def _overdue(self, reason: str) -> None:
         if not self._overdue_told:

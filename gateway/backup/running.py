@@ -139,6 +139,11 @@ def finished(manifest: Manifest) -> BackupFinished:
     )
 
 
+def failed(at: float, reason: str) -> BackupFailed:
+    """Return the alarm of a run that came to nothing."""
+    return BackupFailed(at=at, backup="", state="failed", reason=reason)
+
+
 def removed(removal: Removal, now: float, operator: str) -> OperatorActed:
     """Return the audit event of a chain that was removed."""
     return OperatorActed(

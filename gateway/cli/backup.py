@@ -1,7 +1,6 @@
 """``tidegate backup``: save everything, look at what is saved, restore it, prove it."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gateway.cli.auditing import put_on_record
+from gateway.cli.backup_showing import print_list, size, summary, what_a_restore_gives, what_was_saved, when
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.backup.manifest import Manifest
     from gateway.backup.parts import Wanted
     from gateway.backup.repository import Repository, Run
+    from gateway.backup.running import Outcome
+    from gateway.config.snapshot import Snapshot
 
 app = typer.Typer(no_args_is_help=True, help="Save everything, verify it, restore it.")
 
@@ -81,27 +83,22 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Save everything while mail flows; then remove what is older than is kept, and send the folder elsewhere."""
-    from gateway.backup.running import name, run_now
+    from gateway.backup.running import name
     from gateway.cli.backup_telling import operator, tell
-    from gateway.cli.progress import showing
-    from gateway.clock import SystemClock
 
     if scheduled:
         _give_way()
     snapshot = load_snapshot(config)
     _as_owner(snapshot.config.data)
     who = "schedule" if scheduled else operator()
-    with showing("saving") as progress:
-        outcome = _done(
-            lambda: run_now(snapshot, SystemClock(), kind="full" if full else None, operator=who, progress=progress)
-        )
+    outcome = _done(lambda: _save(snapshot, full, who))
     tell(snapshot.config.data, outcome.events)
     if not scheduled:
         put_on_record(snapshot.config.data, "backup run", name(outcome.manifest), [outcome.manifest.kind])
     if as_json:
-        print_json(_summary(outcome.manifest) | {"removed": [asdict(removal) for removal in outcome.removals]})
+        print_json(summary(outcome.manifest) | {"removed": [asdict(removal) for removal in outcome.removals]})
     else:
-        typer.echo(f"{name(outcome.manifest)}: {_what(outcome.manifest)}")
+        typer.echo(f"{name(outcome.manifest)}: {what_was_saved(outcome.manifest)}")
         for removal in outcome.removals:
             typer.echo(f"removed {removal.chain}: {removal.why}")
     for omitted, why in outcome.manifest.omitted:
@@ -110,6 +107,25 @@ def run(
         typer.echo(problem, err=True)
     if outcome.manifest.problems or outcome.troubles:
         raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _save(snapshot: "Snapshot", full: bool, who: str) -> "Outcome":
+    from gateway.backup.errors import BackupError, BusyError
+    from gateway.backup.running import failed, run_now
+    from gateway.cli.backup_telling import tell
+    from gateway.cli.progress import showing
+    from gateway.clock import SystemClock
+    from gateway.storage import StorageError
+
+    clock = SystemClock()
+    try:
+        with showing("saving") as progress:
+            return run_now(snapshot, clock, kind="full" if full else None, operator=who, progress=progress)
+    except (BackupError, StorageError, OSError) as error:
+        # The schedule tells of its own by itself; a run that finds another one at it has not failed.
+        if who != "schedule" and not isinstance(error, BusyError):
+            tell(snapshot.config.data, [failed(clock.stamp().utc, str(error))])
+        raise
 
 
 @app.command()
@@ -132,11 +148,11 @@ def keep(
         account=account.strip().casefold(), locked_at=at, until=at + LOCKED_SECONDS, reason=reason, who=operator()
     )
     _done(lambda: keep_account(repository, kept))
-    typer.echo(f"backups with the data of {kept.account} stay until {_when(kept.until)}")
+    typer.echo(f"backups with the data of {kept.account} stay until {when(kept.until)}")
     if folder is None:
         from gateway.cli.reach import data_folder
 
-        changes = [f"locked {_when(at)}: {reason}", f"until {_when(kept.until)}"]
+        changes = [f"locked {when(at)}: {reason}", f"until {when(kept.until)}"]
         put_on_record(data_folder(config), "backup keep", kept.account, changes)
 
 
@@ -161,19 +177,19 @@ def list_backups(
     if as_json:
         print_json(
             {
-                "backups": [_summary(manifest) for manifest in found],
+                "backups": [summary(manifest) for manifest in found],
                 "damaged": damaged,
                 "drills": [asdict(each) | {"passed": each.passed} for each in tried],
                 "kept": [asdict(each) for each in accounts],
             }
         )
     else:
-        _print_list(found)
+        print_list(found)
         for each_drill in tried[-1:]:
             result = "passed" if each_drill.passed else f"failed: {'; '.join(each_drill.problems)}"
-            typer.echo(f"last drill {_when(each_drill.started_at)} on {each_drill.run}: {result}")
+            typer.echo(f"last drill {when(each_drill.started_at)} on {each_drill.run}: {result}")
         for account in accounts:
-            typer.echo(f"kept until {_when(account.until)}: {account.account}, locked {_when(account.locked_at)}")
+            typer.echo(f"kept until {when(account.until)}: {account.account}, locked {when(account.locked_at)}")
     for text in damaged:
         typer.echo(text, err=True)
     if damaged:
@@ -215,13 +231,13 @@ def verify(
                 "databases": found.databases,
                 "damages": [asdict(damage) for damage in found.damages],
                 "notes": list(found.notes),
-                "restores": _summary(found.manifest) if found.manifest else None,
+                "restores": summary(found.manifest) if found.manifest else None,
             }
         )
     else:
-        typer.echo(f"{found.runs} backups, {_size(found.octets)} read, {found.databases} databases opened")
+        typer.echo(f"{found.runs} backups, {size(found.octets)} read, {found.databases} databases opened")
         if found.manifest is not None:
-            typer.echo(f"a restore of {found.run} gives {_gives(found.manifest)}")
+            typer.echo(f"a restore of {found.run} gives {what_a_restore_gives(found.manifest)}")
     for damage in found.damages:
         needed = f"; needed by {', '.join(damage.needed_by)} in {', '.join(damage.runs)}" if damage.needed_by else ""
         typer.echo(f"DAMAGED {damage.place}: {damage.why}{needed}", err=True)
@@ -288,10 +304,10 @@ def _restore_all(
     if as_json:
         print_json(asdict(done))
     else:
-        typer.echo(f"{done.run} is in {into}: {done.files} files, {_size(done.octets)}")
+        typer.echo(f"{done.run} is in {into}: {done.files} files, {size(done.octets)}")
         if done.known:
             typer.echo(f"{done.known} copies were taken out of the queue: they are known as ended")
-        typer.echo(f"what came after {_when(done.complete_until)} is not in it")
+        typer.echo(f"what came after {when(done.complete_until)} is not in it")
         typer.echo("next: put data/ and configuration/ in their places and start `tidegate serve`")
     for lost, why in done.lost:
         typer.echo(f"LOST {lost}: {why}", err=True)
@@ -431,77 +447,9 @@ def _read(repository: "Repository", run: "Run", found: "list[Manifest]", damaged
         damaged.append(f"{run}: {error}")
 
 
-def _summary(manifest: "Manifest") -> dict[str, Any]:
-    from gateway.backup.running import name
-
-    return {
-        "backup": name(manifest),
-        "kind": manifest.kind,
-        "started_at": manifest.started_at,
-        "finished_at": manifest.finished_at,
-        "deadline_at": manifest.deadline_at,
-        "deadline": "met" if manifest.finished_at <= manifest.deadline_at else "missed",
-        "octets": manifest.octets,
-        "added_octets": manifest.added_octets,
-        "files": len(manifest.files),
-        "messages": manifest.messages,
-        "complete_until": manifest.complete_until,
-        "last_received_at": manifest.last_received_at,
-        "omitted": [{"file": file, "why": why} for file, why in manifest.omitted],
-        "problems": list(manifest.problems),
-    }
-
-
-def _print_list(manifests: "Sequence[Manifest]") -> None:
-    from gateway.backup.running import name
-    from gateway.cli.table import print_table
-
-    print_table(
-        ("backup", "kind", "began", "took", "restores", "stored", "messages", "newest message"),
-        [
-            (
-                name(m),
-                m.kind,
-                _when(m.started_at),
-                f"{m.finished_at - m.started_at:.0f} s",
-                _size(m.octets),
-                _size(m.added_octets),
-                str(m.messages),
-                _when(m.last_received_at) if m.last_received_at else "-",
-            )
-            for m in manifests
-        ],
-    )
-
-
-def _what(manifest: "Manifest") -> str:
-    seconds = manifest.finished_at - manifest.started_at
-    kind = "full" if manifest.kind == "full" else "an increment"
-    return f"{kind}, {_size(manifest.added_octets)} stored in {seconds:.0f} s; a restore gives {_gives(manifest)}"
-
-
-def _gives(manifest: "Manifest") -> str:
-    newest = f", the newest of {_when(manifest.last_received_at)}" if manifest.last_received_at else ""
-    files = f"{len(manifest.files)} files, {_size(manifest.octets)}"
-    return f"{manifest.messages} messages in custody{newest}, {files}; complete until {_when(manifest.complete_until)}"
-
-
-def _when(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
-
-
 def _moment_of(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         fail(f"{text}: a date such as 2026-11-22 or 2026-11-22T15:00 is wanted", 2)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _size(octets: int) -> str:
-    size, unit = float(octets), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":  # noqa: PLR2004 - the step between units
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

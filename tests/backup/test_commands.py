@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.service_level import ServiceTerms
+from gateway.journal.reader import JournalReader
 from gateway.servicelevel.book import Writer
 from gateway.servicelevel.records import Records
 from tests.system.conftest import new_gateway, new_sink  # noqa: F401 - fixtures
@@ -199,6 +200,11 @@ def test_what_an_operator_hears_when_something_is_wrong(new_gateway: Callable[[]
     new_key(gateway)
     unmounted = gateway.ask("backup", "run")
     assert (unmounted.status, "mounted" in unmounted.err) == (1, True)
+    # A run by hand that comes to nothing is an alarm like the schedule's.
+    journal = JournalReader(gateway.data / "journal")
+    [alarm] = journal.of_kind("backup_failed", 0.0)
+    journal.close()
+    assert (alarm.state, "mounted" in alarm.reason) == ("failed", True)
     made(gateway)
     assert gateway.ask("backup", "init").status == 1
     nothing = gateway.ask("backup", "list")
