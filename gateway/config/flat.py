@@ -6,7 +6,7 @@ from typing import Any
 from gateway.config.filter_settings import ANTIVIRUS, on_words, options_table
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import Path
-from gateway.config.units import format_size
+from gateway.config.units import format_duration, format_size
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
 
 
@@ -27,6 +27,12 @@ def policy_table(policy: DomainPolicy) -> dict[str, Any]:
         "customer": policy.customer,
         "next_hop": [hop.url for hop in policy.next_hop],
         "next_hop_owner": policy.next_hop_owner,
+        "incidents": {
+            "confirm": policy.incidents.confirm,
+            "confirm_virus": policy.incidents.confirm_virus,
+            "window": format_duration(policy.incidents.window_seconds),
+            "block": policy.incidents.block,
+        },
         "recipients": _recipients(policy.recipients),
         **({} if policy.max_message is None else {"max_message": format_size(policy.max_message)}),
         **({"rules_off": sorted(policy.rules_off)} if policy.rules_off else {}),

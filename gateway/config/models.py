@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from gateway.config.abuse_desk import Complaints, Reporting
 from gateway.config.fields import (
     Address,
     ClockTime,
@@ -30,6 +31,7 @@ from gateway.config.fields import (
     several,
     wrong_at,
 )
+from gateway.config.incidents import Incidents
 from gateway.config.service_level import ServiceLevel
 from gateway.config.units import Duration, Rate, RateField, Size
 from gateway.mail.connection import Role
@@ -351,6 +353,8 @@ class GatewayConfig(Section):
     dns: Dns = Dns()
     clamd: Clamd = Clamd()
     own_listings: OwnListings = OwnListings()
+    complaints: Complaints = Complaints()
+    reporting: Reporting = Reporting()
     service: ServiceLevel = ServiceLevel()
     queue: Queue = Queue()
     callout: Callout = Callout()
@@ -359,6 +363,7 @@ class GatewayConfig(Section):
     log: Log = Log()
     retention: Retention = Retention()
     backup: Backup = Backup()
+    incidents: Incidents = Incidents()
 
     @field_validator("max_message", mode="after")
     @classmethod

@@ -29,6 +29,7 @@ from gateway.config.signing_keys import read_signing
 from gateway.config.source import Source
 from gateway.policy.catalogue import Catalogue
 from gateway.policy.domain_policy import DomainPolicy, RecipientCheck
+from gateway.policy.incident_terms import USUAL_TERMS, IncidentTerms
 from gateway.policy.signing import NO_SIGNING, Signing
 from gateway.policy.verdict import Thresholds
 from gateway.smtp.address import Mailbox
@@ -147,6 +148,7 @@ class PolicyReader:
                     domains=domain.domains,
                     customer=domain.customer,
                     next_hop_owner=domain.next_hop_owner,
+                    incidents=domain.incidents,
                     signing=domain.signing,
                 )
             )
@@ -169,6 +171,7 @@ class PolicyReader:
             customer=table.customer if isinstance(table, SharedTable) else "",
             next_hop=table.next_hop,
             next_hop_owner=table.next_hop_owner if isinstance(table, SharedTable) else "operator",
+            incidents=_incident_terms(table),
             recipients=recipients,
             thresholds=Thresholds(tag=table.scores.tag, quarantine=table.scores.quarantine, reject=table.scores.reject),
             subject_tag=table.scores.subject_tag,
@@ -209,6 +212,18 @@ class PolicyReader:
 
     def _add(self, layered: Layered, complaint: Complaint) -> None:
         self._problems.append(layered.problem(complaint.path, complaint.text))
+
+
+def _incident_terms(table: MailboxTable) -> IncidentTerms:
+    if not isinstance(table, SharedTable):
+        return USUAL_TERMS
+    written = table.incidents
+    return IncidentTerms(
+        confirm=written.confirm,
+        confirm_virus=written.confirm_virus,
+        window_seconds=written.window,
+        block=written.block,
+    )
 
 
 def _key(merged: Table, rules: PolicyRules) -> Hashable:

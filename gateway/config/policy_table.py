@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gateway.config.fields import Domain, Folder, Text, several, wrong_at
+from gateway.config.incidents import IncidentTable
 from gateway.config.models import Section
 from gateway.config.next_hop import parse_next_hop
 from gateway.config.signing_keys import day, selector
@@ -97,6 +98,7 @@ class SharedTable(MailboxTable):
     customer: Text = ""
     # Who answers for the next hop: waiting for a customer's own is no delay of ours (contract.md §2).
     next_hop_owner: Literal["operator", "customer"] = "operator"
+    incidents: IncidentTable = IncidentTable()
 
 
 class KeyTable(Section):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.policy.action import Action
+from gateway.policy.incident_terms import USUAL_TERMS, IncidentTerms
 from gateway.policy.rule import RuleLayer
 from gateway.policy.signing import NO_SIGNING, Signing
 from gateway.policy.verdict import Thresholds
@@ -55,10 +56,10 @@ class DomainPolicy:
     """What holds for one recipient: its domain's policy with its mailbox's table merged in.
 
     ``name`` is the policy file's stem; ``customer`` whom the contract's clauses are counted for; ``next_hop_owner``
-    (operator or customer) answers for the next hop. Equal policies are
-    one object, so recipients can be grouped by identity. ``rules`` are the custom rules, outermost first (default.toml,
-    the domain's file, the mailbox's table); ``rules_off`` names those of them that an inner layer switches off.
-    ``signing`` is the domain's, the same for all its mailboxes.
+    (operator or customer) answers for the next hop; ``incidents`` when its mail confirms a spam source. Equal policies
+    are one object, so recipients can be grouped by identity. ``rules`` are the custom rules, outermost first
+    (default.toml, the domain's file, the mailbox's table); ``rules_off`` names those of them that an inner layer
+    switches off. ``signing`` is the domain's, the same for all its mailboxes.
     """
 
     name: str
@@ -66,6 +67,7 @@ class DomainPolicy:
     customer: str = ""
     next_hop: tuple[NextHop, ...] = ()
     next_hop_owner: str = "operator"
+    incidents: IncidentTerms = USUAL_TERMS
     recipients: RecipientCheck = field(default_factory=RecipientCheck)
     thresholds: Thresholds = field(default_factory=Thresholds)
     subject_tag: str = ""
