@@ -122,7 +122,8 @@ def _told(event: Event) -> Iterator[str]:
                 "operator", f"{_when(event.at)} {event.operator}: {event.operation} {', '.join(event.recipients)}"
             )
         case NoticeQueued():
-            yield _labelled("notice", f"{_when(event.at)} {event.notice} about {event.about} to <{event.recipient}>")
+            about = f" about {event.about}" if event.about else ""
+            yield _labelled("notice", f"{_when(event.at)} {event.notice}{about} to <{event.recipient}>")
         case MessageJudged() | DeliveryAttempted():
             return
         case _:

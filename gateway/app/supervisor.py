@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway import __version__
+from gateway.admin import quarantine
 from gateway.admin.audit import acted
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
@@ -38,6 +39,7 @@ from gateway.filters import catalogue
 from gateway.journal.events import ConfigurationChanged, WorkerChanged
 from gateway.journal.sinks import FanOut
 from gateway.journal.store import Journal
+from gateway.mail.own_mail import COMMAND as OWN_MAIL
 
 # Workers drain for at most ten minutes and then close their stores (gateway.app.worker).
 STOP_SECONDS = 640.0
@@ -204,7 +206,11 @@ class Supervisor:
     async def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry out one command of the control socket."""
         if name.startswith("queue."):
-            return await self._queue(name, arguments)
+            return merge_answers(name, arguments, await self._of_all(name, arguments))
+        if name.startswith("quarantine."):
+            return quarantine.merge_answers(name, arguments, await self._of_all(name, arguments))
+        if name == OWN_MAIL:
+            return await self._own_mail(arguments)
         if name == "status":
             return await self._status()
         if name == "reload":
@@ -217,13 +223,13 @@ class Supervisor:
             for event in telling.told(arguments):
                 self.events.emit(event)
             await self.journal.flush()
-            return {}
-        if name == "stop":
+        elif name == "stop":
             self._stop.set()
-            return {}
-        raise UnknownCommandError(name)
+        else:
+            raise UnknownCommandError(name)
+        return {}
 
-    async def _queue(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _of_all(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         answers = await self.workers.ask_all(name, **arguments)
         given = [answer for answer in answers if answer is not None]
         refusals = [str(answer["refused"]) for answer in given if "refused" in answer]
@@ -231,7 +237,15 @@ class Supervisor:
             raise RefusedError(refusals[0])
         if len(given) < len(answers):
             raise RefusedError("a worker does not answer; its part of the queue cannot be reached now, try again")
-        return merge_answers(name, arguments, given)
+        return given
+
+    async def _own_mail(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.workers.ask_any(OWN_MAIL, **arguments)
+        if answer is None:
+            raise RefusedError("no worker takes mail now, try again")
+        if "refused" in answer:
+            raise RefusedError(str(answer["refused"]))
+        return answer
 
     async def _status(self) -> dict[str, Any]:
         workers = await self._worker_states()

@@ -21,6 +21,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
+from gateway.admin.quarantine import QuarantineDesk, WayOut
 from gateway.admin.queue import QueueDesk
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
 from gateway.app.acceleration import RuleAcceleration
@@ -31,6 +32,7 @@ from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
 from gateway.app.lists import DnsLists
 from gateway.app.local_lists import is_allowed, keep_fresh
+from gateway.app.own_mail import OwnMailDesk
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
@@ -47,6 +49,7 @@ from gateway.filters import catalogue
 from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
+from gateway.mail.own_mail import COMMAND as OWN_MAIL
 from gateway.pipeline.gate import Gate
 from gateway.storage import StorageError
 
@@ -114,6 +117,23 @@ class Worker:
             wake=self.runner.flush,
             recall=self.runner.recall,
             records=records,
+        )
+        self.own_mail = OwnMailDesk(
+            gate=lambda: self.gate,
+            custody=self.stores.custody,
+            clock=self.clock,
+            events=self.events,
+            on_stored=self.runner.accept,
+            random_octets=os.urandom,
+        )
+        way_out = WayOut(
+            antivirus=self.antivirus,
+            copy_to=lambda copy, path: self.gate.copy_to(copy, path),
+            hostname=config.hostname,
+            wake=self.runner.flush,
+        )
+        self.quarantine = QuarantineDesk(
+            self.stores.custody, self.desk, clock=self.clock, events=self.events, way_out=way_out
         )
         self.housekeeping = Housekeeping(
             config=self._config,
@@ -194,6 +214,8 @@ class Worker:
         try:
             if name.startswith("queue."):
                 return await self.desk.handle(name, arguments)
+            if name.startswith("quarantine."):
+                return await self.quarantine.handle(name, arguments)
             return await _ANSWERS[name](self, arguments)
         except RefusedError as refusal:
             return {"refused": str(refusal)}
@@ -271,6 +293,10 @@ class Worker:
         }
         return dict(answer)
 
+    async def take_own_mail(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Put a mail of our own into the queue."""
+        return await self.own_mail.take(arguments)
+
     async def families(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return this worker's metrics."""
         self.stores.metrics.observe_sessions(sum(server.sessions for server in self.servers))
@@ -288,6 +314,7 @@ _ANSWERS = {
     "switch": Worker.switch,
     "status": Worker.status,
     "metrics": Worker.families,
+    OWN_MAIL: Worker.take_own_mail,
 }
 
 

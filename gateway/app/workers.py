@@ -133,6 +133,14 @@ class Workers:
         """Ask every worker at once; None in the place of one that did not answer."""
         return list(await asyncio.gather(*(slot.ask(name, arguments) for slot in self.slots)))
 
+    async def ask_any(self, name: str, **arguments: Any) -> dict[str, Any] | None:
+        """Ask a worker that serves, the next where it gives no answer; None when none does."""
+        for slot in self.slots:
+            answer = await slot.ask(name, arguments) if slot.ready.is_set() else None
+            if answer is not None:
+                return answer
+        return None
+
     async def instruct(self, name: str, **arguments: Any) -> list[str]:
         """Have every worker follow an instruction; return the reasons of those that did not, each once."""
         refusals = await asyncio.gather(*(slot.instruct(name, arguments) for slot in self.slots))

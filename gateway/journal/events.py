@@ -162,7 +162,7 @@ class DeliveryAttempted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeQueued(Event):
-    """A delivery status notification entered the spool: ``notice`` failed, delayed, delivered (relayed).
+    """A mail of our own entered the spool.
 
     ``about`` is the original's trace id.
     """

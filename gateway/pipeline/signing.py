@@ -3,7 +3,7 @@
 Mail that a relay or submission listener took is signed with the keys of the author's domain, where that is a domain
 of ours: one signature for each kind of key. Mail to our domains is sealed with the keys of the recipient's, always or
 where we alter what its author may have signed; the seal says what we found before. Both cover what leaves: every
-rendition gets its own.
+rendition gets its own. What the gateway itself writes, reports for example, is signed as our users' mail is.
 
 Mail that is not from outside (this machine's, a trusted network's at an MX) is not sealed: nothing was found about it.
 """
@@ -58,8 +58,20 @@ class Signer:
             return message
         return replace(message, renditions=tuple([await _signed(tx, r, keys) for r in message.renditions]))
 
+    async def signed_own(self, message: SpoolMessage) -> SpoolMessage:
+        """Return a mail that the gateway itself wrote, signed by its author's domain; itself where that has no key."""
+        domain = author_domain(message.content.header).domain if message.content else ""
+        policy = self._policies.for_domain(domain)
+        second = int(message.stamps.received.utc)
+        keys = _current(policy, domain, second) if policy else ()
+        if not keys or message.content is None:
+            return message
+        leaving = SignedMessage.of(message.content)
+        fields = b"".join([await sign_dkim(leaving, key, second) for key in keys])
+        return replace(message, renditions=tuple(_in_front(rendition, fields) for rendition in message.renditions))
+
     def _keys(self, tx: Transaction, policy: DomainPolicy, domain: str) -> tuple[SigningKey, ...]:
-        return policy.signing.current(domain, datetime.fromtimestamp(_second(tx), UTC).date())
+        return _current(policy, domain, _second(tx))
 
     async def _all_sealed(self, tx: Transaction, message: SpoolMessage) -> SpoolMessage:
         wanted = [self._sealing(message, recipient) for recipient in message.recipients]
@@ -111,6 +123,10 @@ def _in_front(rendition: Rendition, fields: bytes) -> Rendition:
     if (first.start, first.end) != (0, 0):
         return Rendition((Edit(0, 0, fields), *rendition.edits))
     return Rendition((Edit(0, 0, fields + first.replacement), *rendition.edits[1:]))
+
+
+def _current(policy: DomainPolicy, domain: str, second: int) -> tuple[SigningKey, ...]:
+    return policy.signing.current(domain, datetime.fromtimestamp(second, UTC).date())
 
 
 def _second(tx: Transaction) -> int:
