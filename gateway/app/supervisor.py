@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway import __version__
-from gateway.admin import quarantine
 from gateway.admin.audit import acted
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
@@ -206,9 +205,7 @@ class Supervisor:
     async def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry out one command of the control socket."""
         if name.startswith("queue."):
-            return merge_answers(name, arguments, await self._of_all(name, arguments))
-        if name.startswith("quarantine."):
-            return quarantine.merge_answers(name, arguments, await self._of_all(name, arguments))
+            return await self._queue(name, arguments)
         if name == OWN_MAIL:
             return await self._own_mail(arguments)
         if name == "status":
@@ -229,7 +226,7 @@ class Supervisor:
             raise UnknownCommandError(name)
         return {}
 
-    async def _of_all(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _queue(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         answers = await self.workers.ask_all(name, **arguments)
         given = [answer for answer in answers if answer is not None]
         refusals = [str(answer["refused"]) for answer in given if "refused" in answer]
@@ -237,7 +234,7 @@ class Supervisor:
             raise RefusedError(refusals[0])
         if len(given) < len(answers):
             raise RefusedError("a worker does not answer; its part of the queue cannot be reached now, try again")
-        return given
+        return merge_answers(name, arguments, given)
 
     async def _own_mail(self, arguments: dict[str, Any]) -> dict[str, Any]:
         answer = await self.workers.ask_any(OWN_MAIL, **arguments)

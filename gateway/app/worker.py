@@ -21,7 +21,6 @@ from typing import Any
 from gateway import __version__
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
-from gateway.admin.quarantine import QuarantineDesk, WayOut
 from gateway.admin.queue import QueueDesk
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
 from gateway.app.acceleration import RuleAcceleration
@@ -126,15 +125,6 @@ class Worker:
             on_stored=self.runner.accept,
             random_octets=os.urandom,
         )
-        way_out = WayOut(
-            antivirus=self.antivirus,
-            copy_to=lambda copy, path: self.gate.copy_to(copy, path),
-            hostname=config.hostname,
-            wake=self.runner.flush,
-        )
-        self.quarantine = QuarantineDesk(
-            self.stores.custody, self.desk, clock=self.clock, events=self.events, way_out=way_out
-        )
         self.housekeeping = Housekeeping(
             config=self._config,
             custody=self.stores.custody,
@@ -214,8 +204,6 @@ class Worker:
         try:
             if name.startswith("queue."):
                 return await self.desk.handle(name, arguments)
-            if name.startswith("quarantine."):
-                return await self.quarantine.handle(name, arguments)
             return await _ANSWERS[name](self, arguments)
         except RefusedError as refusal:
             return {"refused": str(refusal)}

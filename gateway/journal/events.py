@@ -164,7 +164,8 @@ class DeliveryAttempted(Event):
 class NoticeQueued(Event):
     """A mail of our own entered the spool.
 
-    ``about`` is the original's trace id.
+    ``notice`` is failed, delayed, delivered or relayed for a delivery status notification, and ``about`` then the
+    original's trace id; else the purpose of the mail (``gateway.mail.own_mail``), dmarc-report for example, and "".
     """
 
     about: str
