@@ -50,7 +50,9 @@ class Blocklist(Filter[BlocklistOptions]):
         questions = [*_about_connection(tx.connection), *_about_envelope(tx)]
         if tx.received is not None and lists.wants(Identity.AUTHOR, Identity.REPLY_TO):
             questions += _about_header(tx.content)
-        return findings(self.name, lists.look_up(questions, ctx.clock.stamp().utc), self.options.score) or None
+        # Before the first RCPT a list may want to wait, so that the postmaster can be written to.
+        ask = lists.look_up if tx.recipients else lists.look_up_at_door
+        return findings(self.name, ask(questions, ctx.clock.stamp().utc), self.options.score) or None
 
 
 def _about_connection(connection: Connection) -> Iterator[Question]:

@@ -106,6 +106,8 @@ class ListDeclaration(Section):
     expires: Moment = ""
     # Which identities are looked up; all when empty.
     identities: tuple[Identity, ...] = ()
+    # "rcpt": never asked before a recipient is named, so that whoever is listed can still write to the postmaster.
+    door: Literal["connect", "rcpt"] = "connect"
     on_bad_line: Literal["skip", "refuse"] = "skip"
     # Half of a list gone, or thrice as much, is more often a broken export than news.
     shrink: float = Field(default=0.5, ge=0, le=1)
@@ -186,6 +188,22 @@ class Calendar(Section):
         except (KeyError, OSError, ValueError) as error:
             raise ValueError("a time zone such as Asia/Shanghai is wanted") from error
         return zone
+
+
+# The sources that incidents block: there once something is blocked; lists.toml may declare it otherwise.
+INCIDENTS = "incidents"
+
+
+def incidents_list() -> ListDeclaration:
+    """Return what the list of blocked spam sources is where nobody declares it."""
+    return ListDeclaration(
+        name=INCIDENTS,
+        owner="abuse desk",
+        action="reject",
+        door="rcpt",
+        identities=(Identity.CLIENT,),
+        reason="spam source",
+    )
 
 
 class ListsFile(Section):

@@ -20,7 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.blocklist.local.building import Builder, digest_of
-from gateway.blocklist.local.declaration import Declarations, ListDeclaration, read_declarations
+from gateway.blocklist.local.declaration import (
+    INCIDENTS,
+    Declarations,
+    ListDeclaration,
+    incidents_list,
+    read_declarations,
+)
 from gateway.blocklist.local.editions import (
     OPEN,
     Addition,
@@ -32,7 +38,7 @@ from gateway.blocklist.local.editions import (
     put_edition,
     put_fetches,
 )
-from gateway.blocklist.local.entry import same_entry
+from gateway.blocklist.local.entry import parse_entry, same_entry
 from gateway.blocklist.local.fetching import Failed, Fetch, Fetched, fetch
 from gateway.blocklist.local.lists import FOLDER
 from gateway.blocklist.local.manifest import ManifestError, Served, read_manifest, write_manifest
@@ -82,8 +88,11 @@ class ListKeeper:
         self.store = EditionStore(self._home / "lists.sqlite")
 
     def declarations(self) -> Declarations:
-        """Return what is declared; raise ``ConfigError``."""
-        return read_declarations(self._folder)
+        """Return what is declared, and the list of incidents' blocks once it holds any; raise ``ConfigError``."""
+        found = read_declarations(self._folder)
+        if found.named(INCIDENTS) is None and self.store.additions(INCIDENTS, ended=True):
+            return replace(found, lists=(*found.lists, incidents_list()))
+        return found
 
     def declared(self, name: str) -> ListDeclaration:
         """Return one list; raise ``RefusedError``, or ``ConfigError``."""
@@ -189,6 +198,16 @@ class ListKeeper:
                 return False, []
             self.store.write([end_addition(each.number, now, who) for each in former])
             return True, self._publish(self.declarations())
+
+    def replace_blocks(self, added: Sequence[Addition], ended: Sequence[str], who: str) -> list[Event]:
+        """Begin and end blocks of incidents, all in one round; a former word about the same entry ends."""
+        with self._locked():
+            now = self._clock.stamp().utc
+            over = {parse_entry(entry) for entry in (*ended, *(each.entry for each in added))}
+            standing = self.store.additions(INCIDENTS)
+            writes = [end_addition(each.number, now, who) for each in standing if parse_entry(each.entry) in over]
+            self.store.write([*writes, *map(put_addition, added)])
+            return self._publish(self.declarations())
 
     def _rows(self, name: str) -> list[Edition]:
         return self.store.editions(name, KEPT_EDITIONS)
@@ -378,6 +397,7 @@ class ListKeeper:
             owner=declaration.owner,
             until=declaration.until,
             identities=declaration.identities,
+            door=declaration.door,
             compiled=ready[0] if ready else "",
             additions=added,
             entries=ready[1].head.entries if ready else 0,

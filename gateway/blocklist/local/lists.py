@@ -25,6 +25,7 @@ FOLDER = "blocklists"
 # What a list is asked about that names no identities. Name servers cost a question to DNS for each mail, and recipients
 # are our own: a list that means them says so.
 USUAL_IDENTITIES = frozenset(Identity) - {Identity.NAME_SERVER, Identity.RECIPIENT}
+AT_CONNECT = "connect"
 WHOLE_MESSAGE = frozenset({Identity.CLIENT, Identity.CLIENT_NAME, Identity.REVERSE_PATH, Identity.AUTHOR})
 
 
@@ -100,9 +101,18 @@ class LocalLists:
         """The lists whose compiled files cannot be used, and why."""
         return tuple((each.served.name, each.fault) for each in self._lists if each.fault)
 
+    def source_of(self, name: str) -> MappedList | None:
+        """Return what a list's source says, without what operators added and took off; None for nothing."""
+        return next((each.compiled for each in self._lists if each.served.name == name), None)
+
     def wants(self, *identities: Identity) -> bool:
         """Whether a list has entries and is asked about one of these identities."""
         return not self._wanted.isdisjoint(identities)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there may be news to take over; one stat, a microsecond."""
+        return _stamp(self.folder / manifest.FILE) != self._stamp
 
     def refresh(self) -> bool:
         """Take over what the keeper wrote; return whether anything did change."""
@@ -154,6 +164,12 @@ class LocalLists:
         """Return what every list says about the identities that it is asked about; ``now`` is UTC seconds."""
         asked = list(questions)
         return self._answer(((each, [q for q in asked if q.of in each.identities]) for each in self._lists), now)
+
+    def look_up_at_door(self, questions: Iterable[Question], now: float) -> Answer:
+        """As ``look_up``, while no recipient is named: lists that wait for one are left out."""
+        asked = list(questions)
+        at_door = (each for each in self._lists if each.served.door == AT_CONNECT)
+        return self._answer(((each, [q for q in asked if q.of in each.identities]) for each in at_door), now)
 
     def anywhere(self, question: Question, now: float) -> Answer:
         """Return what every list says about an identity, whichever kind it is of: for people who ask."""

@@ -41,6 +41,7 @@ class Served:
     owner: str = ""
     until: float | None = None
     identities: tuple[Identity, ...] = ()
+    door: str = "connect"
     compiled: str = ""
     additions: str = ""
     entries: int = 0

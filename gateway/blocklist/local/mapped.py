@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.blocklist.local.collected import IDENTITY_MARK
 from gateway.blocklist.local.compiling import Head, Origin
-from gateway.blocklist.local.entry import format_span
+from gateway.blocklist.local.entry import Span, format_span
 from gateway.blocklist.local.layout import (
     BYTE_ORDER,
     FACT,
@@ -143,6 +143,25 @@ class MappedList:
         hashes = self._key_hash
         at = bisect_left(hashes, key, self._key_index[part], self._key_index[part + 1])
         return self._key_fact[at] if at < len(hashes) and hashes[at] == key else 0
+
+    def lists_any(self, span: Span, now: float) -> bool:
+        """Whether one of these addresses is listed, and not excluded."""
+        four = span.version == 4  # noqa: PLR2004 - the version of IP
+        facts = self._fact4 if four else self._fact6
+        at = bisect_left(range(len(facts)), span.first, key=lambda at: self._bounds(at, four=four)[1])
+        while at < len(facts) and self._bounds(at, four=four)[0] <= span.last:
+            if self._is_listed(facts[at], now):
+                return True
+            at += 1
+        return False
+
+    def lists_key(self, key: int, now: float) -> bool:
+        """Whether the entry with this hash is there, and no exclusion."""
+        return self._is_listed(self.fact_of(key), now)
+
+    def _is_listed(self, number: int, now: float) -> bool:
+        fact = self._speaking(number, now)
+        return fact is not None and not fact.excluded
 
     def _in_range(self, question: Question, at: int, now: float) -> Found | None:
         four = question.version == 4  # noqa: PLR2004 - the version of IP
