@@ -153,23 +153,29 @@ def remove(
     reason: Reason = "",
     owner: Annotated[str, typer.Option(help="Who answers for it; default: you.")] = "",
     until: Annotated[str, typer.Option(metavar="DATE", help="When the list's source may say it again.")] = "",
+    in_advance: Annotated[
+        bool, typer.Option("--in-advance", help="Exclude it although the list's source does not say it, or not yet.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Take an entry off a list: what was added ends; what the source says is excluded, for which a reason is wanted."""
-    from gateway.blocklist.local.entry import same_entry
-
     ends = _until(until)
     keeper = _keeper(config)
     _check_entry(entry)
-    said = _done(lambda: keeper.store.additions(name))
-    added = [each for each in said if same_entry(each.entry, entry) and not each.excluded]
+    _done(lambda: keeper.declared(name))
+    added, excluded = _said_by_command(keeper, entry, name)
     if added:
         say_alarms(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
         typer.echo(f"what was added to {name} by command is gone: {entry}")
         put_on_record(data_folder(config), "blocklist remove", name, [entry])
-        if not _still_listed(entry, name, config):
+        if not _source_says(entry, name, config):
             return
         typer.echo(f"the source of {name} says {entry} too", err=True)
+    elif not in_advance and not excluded and not _source_says(entry, name, config):
+        fail(
+            f"{name} does not list {entry}: there is nothing to remove. `tidegate blocklist check {entry}` shows who "
+            f"lists it; --in-advance excludes it from what the source of {name} may say later"
+        )
     if not reason:
         fail("an entry of the list's source is excluded by --reason REASON", 2)
     say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))))
@@ -349,15 +355,20 @@ def _check_width(entry: str) -> None:
         fail(f"{entry}: more addresses than an IPv4 /8 or an IPv6 /12 has; add its parts if they are meant", 2)
 
 
-def _still_listed(entry: str, name: str, config: Path | None) -> bool:
-    from gateway.blocklist.local.question import ask_anything
+def _said_by_command(keeper: "ListKeeper", entry: str, name: str) -> tuple[bool, bool]:
+    """Return whether an operator has added the entry to the list, and whether one has excluded it."""
+    from gateway.blocklist.local.entry import same_entry
+
+    words = [each.excluded for each in _done(lambda: keeper.store.additions(name)) if same_entry(each.entry, entry)]
+    return False in words, True in words
+
+
+def _source_says(entry: str, name: str, config: Path | None) -> bool:
+    from gateway.blocklist.local.source import says
     from gateway.clock import SystemClock
 
-    question = ask_anything(entry)
-    if question is None:
-        return False
-    answer = _lists(config).anywhere(question, SystemClock().stamp().utc)
-    return any(each.list == name for each in answer.listings)
+    source = _lists(config).source_of(name)
+    return source is not None and says(source, entry, SystemClock().stamp().utc)
 
 
 def _until(text: str) -> float | None:

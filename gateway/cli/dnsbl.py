@@ -52,7 +52,8 @@ def check(
     except DomainError as error:
         raise typer.BadParameter(f"{identity} is neither an IP address nor a domain nor a URL: {error}") from error
     readings = asyncio.run(_ask(subjects, _lists(snapshot.policies, zone, subjects[-1]), snapshot.config.dns))
-    rows = [_row(reading) for reading in readings]
+    # Two filters may ask one list; where they weigh it differently, both are told.
+    rows = [dict(row) for row in dict.fromkeys(tuple(_row(reading).items()) for reading in readings)]
     if as_json:
         print_json({"identity": subjects[-1].shown, "lists": rows})
     else:

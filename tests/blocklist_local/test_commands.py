@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gateway.blocklist.local.source import says
 from gateway.cli.main import app
 
 LISTS = """
@@ -89,11 +90,47 @@ def test_what_the_source_says_is_excluded_with_a_reason_only(desk: Desk):
     desk.run("check", "192.0.2.8")
 
 
+def test_what_no_source_says_is_not_excluded_by_a_slip(desk: Desk):
+    told = desk.run("remove", "198.51.100.7", "--list", "local", "--reason", "a slip", status=1)
+    assert "does not list 198.51.100.7" in told.replace("\n", " ")
+    assert "--in-advance" in told
+    assert desk.run("history", "local").count("excluded") == 0
+    desk.run("remove", "198.51.100.7", "--list", "local", "--reason", "a partner", "--in-advance")
+    desk.file("blocklists/local.txt", "198.51.100.7\n")
+    desk.run("update")
+    desk.run("check", "198.51.100.7", status=1)
+    # Said once more, with another reason: it is excluded already, so this is no slip.
+    desk.run("remove", "198.51.100.7", "--list", "local", "--reason", "still a partner")
+
+
+def test_what_a_source_says_of_an_entry_is_found_however_it_is_written(place):
+    place.declare('[[list]]\nname = "local"\nfile = "local.txt"\n')
+    entries = (
+        *("192.0.2.7", "192.0.4.7", "192.0.6.0/24", "!192.0.6.9", "2001:db8::7", ".example.com", "*.example.net"),
+        *("@example.org", "plain.example", "https://example.edu/pay", "ab" * 32),
+    )
+    place.write("local.txt", "\n".join(entries))
+    place.update()
+    source = place.lists.source_of("local")
+    for entry in (
+        *("192.0.2.7", "192.0.2.0/24", "192.0.6.8-192.0.6.9", "2001:db8::/64", "mail.example.com", ".example.com"),
+        *("*.mail.example.com", "*.example.net", "@example.org", "anna@example.org", "@plain.example"),
+        *("https://example.edu/pay", "AB" * 32),
+    ):
+        assert says(source, entry, place.now), entry
+    for entry in (
+        *("192.0.3.0/24", "192.0.6.9", "2001:db8:1::/64", "example.net", "example.org", "*.plain.example"),
+        *("https://example.edu/", "cd" * 32),
+    ):
+        assert not says(source, entry, place.now), entry
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
         (("add", "no entry", "--list", "local", "--reason", "x"), 2),
         (("add", "192.0.2.7", "--list", "nobody", "--reason", "x"), 1),
+        (("remove", "192.0.2.7", "--list", "nobody", "--reason", "x"), 1),
         (("add", "192.0.2.7", "--list", "local", "--reason", "x", "--until", "soon"), 2),
         (("add", "192.0.2.7", "--list", "local", "--reason", "x", "--until", "2020-01-01"), 2),
         (("add", "0.0.0.0/0", "--list", "local", "--reason", "x"), 2),

@@ -63,6 +63,22 @@ def test_what_no_list_could_tell_is_not_unlisted(run):
     assert "dnsbl_error\t\t\tlist.test: refuses to answer us (127.255.255.254)" in result.stdout
 
 
+def test_a_list_that_two_filters_ask_is_told_once_for_each_score(run, tmp_path):
+    policy = tmp_path / "policies" / "example.toml"
+    policy.write_text(
+        POLICY
+        + '[filters.rhsbl]\nlists = [{ zone = "uri.test", score = 5.0 }, { zone = "other.test", score = 1.0 }]\n',
+        encoding="utf-8",
+    )
+    assert [line.split("\t")[:2] for line in run("check", "good.example").stdout.splitlines()] == [
+        ["good.example", "uri.test"],
+        ["good.example", "other.test"],
+    ]
+    policy.write_text(POLICY + '[filters.rhsbl]\nlists = [{ zone = "uri.test", score = 2.0 }]\n', encoding="utf-8")
+    told = [line.split("\t")[:5] for line in run("check", "bad.example").stdout.splitlines()]
+    assert [(row[1], row[4]) for row in told] == [("uri.test", "2"), ("uri.test", "5")]
+
+
 def test_a_name_is_asked_of_lists_of_names(run):
     result = run("check", "anna@Spam.Example")
     assert result.exit_code == 0
