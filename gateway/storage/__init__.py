@@ -27,6 +27,7 @@ from gateway.storage.errors import (
 )
 from gateway.storage.migration import Migration, Schema
 from gateway.storage.reader import ReadDatabase, Row, open_readonly
+from gateway.storage.shared import SharedDatabase, Transaction
 from gateway.storage.statement import Phase, Statement, Write, delete_by, insert_into
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ReadDatabase",
     "Row",
     "Schema",
+    "SharedDatabase",
     "Statement",
     "StorageCorrupt",
     "StorageError",
@@ -45,6 +47,7 @@ __all__ = [
     "StorageRefused",
     "StorageTooNew",
     "StorageUnavailable",
+    "Transaction",
     "Write",
     "delete_by",
     "free_octets",

@@ -1,0 +1,5 @@
+"""Blocks of sources: their tables in the incidents' database."""
+
+from gateway.storage import Migration
+
+MIGRATIONS: tuple[Migration, ...] = ()

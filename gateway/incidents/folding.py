@@ -1,0 +1,294 @@
+"""Folding sightings into incidents: one open case a source, its totals, its days, what it said.
+
+A batch is folded within the transaction that also moves the reader's cursor on, so each verdict counts exactly once.
+What is per incident is bounded: of a source that changes its subject with every mail the first ``MAX_TEXTS`` of each
+kind are searchable.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from gateway.incidents.chain import canonical
+from gateway.incidents.states import resumption
+from gateway.incidents.values import GROUNDS, FoldOutcome, Sighting, Source, State, printable
+from gateway.incidents.words import searchable
+
+if TYPE_CHECKING:
+    from gateway.incidents.book import Change
+
+# Of each kind of text and incident: enough to recognise a campaign, and a bound for hostile variety.
+MAX_TEXTS = 30
+# RFC 5322 §2.1.1: a line has 998 characters; longer texts of one field are cut.
+MAX_TEXT = 998
+# Addresses of one message kept with its sighting; their number is in the evidence.
+MAX_RECIPIENTS = 20
+# Sightings sealed by one row of the chain; whole batches go when they are old.
+BATCH_SIGHTINGS = 1000
+
+_SIGHTING_COLUMNS = (
+    "id, incident, day, at, trace_id, client, helo, reverse_path, recipients, recipient_domain, message_id, subject,"
+    " grounds, findings, action, octets, virus"
+)
+_INSERT_SIGHTING = f"INSERT INTO sighting ({_SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 17)})"  # noqa: S608 - constants
+SELECT_SIGHTINGS = f"SELECT {_SIGHTING_COLUMNS} FROM sighting"  # noqa: S608 - constants
+_FIND = "SELECT id, state, blocking FROM incident WHERE source_kind = ? AND source_key = ? AND state <> 'closed'"
+_ADD = (
+    "UPDATE incident SET first_seen = min(first_seen, ?), last_seen = max(last_seen, ?), sightings = sightings + ?,"
+    " viruses = viruses + ?, octets = octets + ?, advertising = advertising + ?, no_opt_out = no_opt_out + ?,"
+    " hidden_sender = hidden_sender + ?, false_source = false_source + ?, harmful = harmful + ? WHERE id = ?"
+)
+_ACTIVITY = (
+    "INSERT INTO activity (period, what, name, sightings, octets) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+    " SET sightings = sightings + excluded.sightings, octets = octets + excluded.octets"
+)
+_DOMAIN = (
+    "INSERT INTO domain (domain, role, incident, sightings) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+    " SET sightings = sightings + excluded.sightings"
+)
+MENTION = "INSERT INTO mention (incident, kind, text, words) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+
+
+def periods(utc: float) -> tuple[str, str, str]:
+    """Return the day, ISO week and month (UTC) that an instant counts in: 2026-11-22, 2026-W47, 2026-11."""
+    return _periods(int(utc // 86_400))
+
+
+_KNOWN: dict[int, tuple[str, str, str]] = {}
+
+
+def _periods(day: int) -> tuple[str, str, str]:
+    found = _KNOWN.get(day)
+    if found is None:
+        if len(_KNOWN) > BATCH_SIGHTINGS:
+            _KNOWN.clear()
+        when = date.fromordinal(date(1970, 1, 1).toordinal() + day)
+        year, week, _ = when.isocalendar()
+        found = _KNOWN[day] = (when.isoformat(), f"{year}-W{week:02}", f"{when:%Y-%m}")
+    return found
+
+
+def day_of(utc: float) -> str:
+    """Return the UTC day of an instant."""
+    return datetime.fromtimestamp(utc, UTC).date().isoformat()
+
+
+def sightings_digest(rows: Iterable[Sequence[Any]]) -> str:
+    """Return the digest that seals sightings, given as stored rows in the order of their numbers."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(canonical(list(row)))
+    return digest.hexdigest()
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What a batch adds up to."""
+
+    activity: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    octets: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    domains: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    texts: dict[int, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, incident: int, sighting: Sighting) -> None:
+        """Count one sighting."""
+        names = [("source", str(sighting.source)), *(("ground", ground) for ground in sighting.grounds)]
+        if sighting.recipient_domain:
+            names.append(("recipient-domain", sighting.recipient_domain))
+            self.domains[sighting.recipient_domain, "recipient", incident] += 1
+        if sender := sighting.reverse_path.rpartition("@")[2].lower():
+            names.append(("sender-domain", sender))
+            self.domains[sender, "sender", incident] += 1
+        for period in periods(sighting.at):
+            for what, name in names:
+                self.activity[period, what, name] += 1
+                self.octets[period, what, name] += sighting.octets
+        texts = self.texts[incident]
+        pairs = [
+            ("subject", sighting.subject),
+            ("sender", sighting.reverse_path),
+            ("host", sighting.helo),
+            ("virus", sighting.virus),
+            *(("recipient", address) for address in sighting.recipients),
+        ]
+        for kind, text in pairs:
+            if text:
+                texts[kind, text] = None
+
+
+class Folder:
+    """Folds one batch within a change."""
+
+    def __init__(self, change: "Change", lookup: Callable[[str], tuple[int, str] | None]) -> None:
+        self._change, self._lookup = change, lookup
+        self._opened: list[int] = []
+        self._resumed: list[int] = []
+
+    def fold(self, sightings: Sequence[Sighting]) -> FoldOutcome:
+        """Fold sightings in their order."""
+        clean = [_cleaned(sighting) for sighting in sightings]
+        by_source: dict[Source, list[Sighting]] = defaultdict(list)
+        for sighting in clean:
+            by_source[sighting.source].append(sighting)
+        numbers = {source: self._take(source, group) for source, group in by_source.items()}
+        self._store(clean, numbers)
+        sums = _Sums()
+        for sighting in clean:
+            sums.add(numbers[sighting.source], sighting)
+        self._store_sums(sums)
+        return FoldOutcome(
+            sightings=len(clean),
+            incidents=tuple(dict.fromkeys(numbers[sighting.source] for sighting in clean)),
+            opened=tuple(self._opened),
+            resumed=tuple(self._resumed),
+        )
+
+    def _take(self, source: Source, group: Sequence[Sighting]) -> int:
+        """Return the incident of a source, its totals brought up to date."""
+        first, last = min(each.at for each in group), max(each.at for each in group)
+        found = self._change.execute(_FIND, (source.kind.value, source.key))
+        if found:
+            number = int(found[0][0])
+            after = resumption(State(found[0][1]), blocking=bool(found[0][2]))
+            if after is not None:
+                self._change.resume(number, after)
+                self._resumed.append(number)
+        else:
+            number = self.open(source, first)
+        counts = Counter(ground for each in group for ground in each.grounds)
+        self._change.execute(
+            _ADD,
+            (
+                first,
+                last,
+                len(group),
+                sum(1 for each in group if each.virus),
+                sum(each.octets for each in group),
+                *(counts[ground] for ground in GROUNDS),
+                number,
+            ),
+        )
+        return number
+
+    def open(self, source: Source, first: float) -> int:
+        """Open a source's incident; one that it had before is named."""
+        change = self._change
+        before = change.execute(
+            "SELECT max(id) FROM incident WHERE source_key = ? AND source_kind = ?", (source.key, source.kind.value)
+        )
+        known = self._lookup(source.key)
+        asn, network = known or (None, "")
+        number = change.insert(
+            "INSERT INTO incident (source_kind, source_key, address, asn, network, state_since, opened_at, first_seen,"
+            " last_seen, previous) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                source.kind.value,
+                source.key,
+                address_octets(source.key),
+                asn,
+                network,
+                change.at,
+                change.at,
+                first,
+                first,
+                before[0][0],
+            ),
+        )
+        facts: dict[str, object] = {"source_kind": source.kind.value, "source_key": source.key, "first_seen": first}
+        if before[0][0] is not None:
+            facts["previous"] = before[0][0]
+        change.record("opened", number, facts)
+        self._opened.append(number)
+        return number
+
+    def _store(self, sightings: Sequence[Sighting], numbers: dict[Source, int]) -> None:
+        found = self._change.execute("SELECT seq FROM sqlite_sequence WHERE name = 'sighting'")
+        first = int(found[0][0]) + 1 if found else 1
+        rows = [_row(first + place, numbers[each.source], each) for place, each in enumerate(sightings)]
+        self._change.execute_many(_INSERT_SIGHTING, rows)
+        for start in range(0, len(rows), BATCH_SIGHTINGS):
+            batch = rows[start : start + BATCH_SIGHTINGS]
+            bounds = {"first": batch[0][0], "last": batch[-1][0], "sightings": sightings_digest(batch)}
+            number = self._change.record("folded", None, bounds)
+            until = max(row[3] for row in batch)
+            self._change.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (batch[0][0], batch[-1][0], until, number))
+
+    def _store_sums(self, sums: _Sums) -> None:
+        self._change.execute_many(
+            _ACTIVITY, [(*key, count, sums.octets[key]) for key, count in sorted(sums.activity.items())]
+        )
+        self._change.execute_many(_DOMAIN, [(*key, count) for key, count in sorted(sums.domains.items())])
+        for incident, texts in sums.texts.items():
+            self._mention(incident, texts)
+
+    def _mention(self, incident: int, texts: Iterable[tuple[str, str]]) -> None:
+        have: dict[str, int] = dict(
+            self._change.execute("SELECT kind, count(*) FROM mention WHERE incident = ? GROUP BY kind", (incident,))
+        )
+        rows = []
+        for kind, text in texts:
+            have[kind] = have.get(kind, 0) + 1
+            if have[kind] <= MAX_TEXTS:
+                rows.append((incident, kind, text, searchable(text)))
+        self._change.execute_many(MENTION, rows)
+
+
+def _cleaned(sighting: Sighting) -> Sighting:
+    """Return a sighting whose texts can be stored, and are no longer than they need to be."""
+    return Sighting(
+        trace_id=_text(sighting.trace_id),
+        at=float(sighting.at),
+        source=Source(sighting.source.kind, _text(sighting.source.key)),
+        client=_text(sighting.client),
+        helo=_text(sighting.helo),
+        reverse_path=_text(sighting.reverse_path),
+        recipients=tuple(_text(each) for each in sighting.recipients[:MAX_RECIPIENTS]),
+        recipient_domain=_text(sighting.recipient_domain).lower(),
+        message_id=_text(sighting.message_id),
+        subject=_text(sighting.subject),
+        grounds=tuple(each for each in GROUNDS if each in sighting.grounds),
+        findings=tuple(_text(each) for each in sighting.findings),
+        action=_text(sighting.action),
+        octets=int(sighting.octets),
+        virus=_text(sighting.virus),
+    )
+
+
+def _text(text: str) -> str:
+    return printable(text)[:MAX_TEXT].replace("\n", " ")
+
+
+def _row(number: int, incident: int, sighting: Sighting) -> tuple[Any, ...]:
+    return (
+        number,
+        incident,
+        periods(sighting.at)[0],
+        sighting.at,
+        sighting.trace_id,
+        sighting.client,
+        sighting.helo,
+        sighting.reverse_path,
+        "\n".join(sighting.recipients),
+        sighting.recipient_domain,
+        sighting.message_id,
+        sighting.subject,
+        " ".join(sighting.grounds),
+        "\n".join(sighting.findings),
+        sighting.action,
+        sighting.octets,
+        sighting.virus,
+    )
+
+
+def address_octets(key: str) -> bytes | None:
+    """Return a source key's first address as 16 octets, IPv4 mapped (RFC 4291 §2.5.5.2); None for no network."""
+    try:
+        network = ip_network(key, strict=False)
+    except ValueError:
+        return None
+    packed = network.network_address.packed
+    return packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed  # noqa: PLR2004 - octets of IPv6
