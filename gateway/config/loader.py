@@ -1,10 +1,12 @@
 """``load``: ``tidegate.toml`` and its policies → one ``Snapshot``, or every problem at once (invariant 10)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gateway.config.abuse_desk import desk_policy
 from gateway.config.complaint import read_model
 from gateway.config.embedded import embedded_source
 from gateway.config.fields import Folder
@@ -80,7 +82,7 @@ def _snapshot(
     contents = _contents((source, *policy_files.sources), lists.texts)
     return Snapshot(
         config=config,
-        policies=policies,
+        policies=replace(policies, desk=desk_policy(config.data)),
         digest=digest_of(contents),
         texts=MappingProxyType(dict(contents)),
         path=path,

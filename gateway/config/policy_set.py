@@ -37,6 +37,8 @@ class PolicySet:
     # Only mailboxes whose policy differs from their domain's.
     by_mailbox: Mapping[str, DomainPolicy]
     with_mailboxes: frozenset[str]
+    # What holds for the abuse desk's own mailboxes; None: there is no desk.
+    desk: DomainPolicy | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:

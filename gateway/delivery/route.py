@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Protocol
 
+from gateway.config.abuse_desk import DESK_DOMAIN
 from gateway.config.snapshot import Snapshot
 from gateway.delivery import causes
 from gateway.delivery.transfer import Failure, Target
@@ -59,7 +60,10 @@ def policy_of(snapshot: Snapshot, mailbox: Mailbox) -> DomainPolicy:
     """Return what holds for ``mailbox`` as a recipient."""
     policies = snapshot.policies
     if mailbox.domain:
-        return policies.for_mailbox(mailbox) or policies.default
+        own = policies.for_mailbox(mailbox)
+        if own is None and mailbox.domain == DESK_DOMAIN:
+            own = policies.desk
+        return own or policies.default
     # RFC 5321 §4.5.1: the bare postmaster is ours, and [contact] says who that is.
     _, _, domain = snapshot.config.contact.postmaster.rpartition("@")
     named = Mailbox("postmaster", domain or snapshot.config.hostname, mailbox.wire)

@@ -10,6 +10,10 @@ shell, a pipe or a path would read.
 a domain it is the ``contact.postmaster`` mailbox where its domain is ours, else the postmaster of the first
 configured domain; while no domain is configured there is nobody to read it, and it is refused as unknown.
 
+The abuse addresses (RFC 2142 §4, ``[complaints]``) hear everybody as the postmaster does, so that whoever is refused
+can complain; whether the mailbox exists is asked. What comes back to our reports, ``report+TOKEN@`` our host name, is
+the abuse desk's own (``gateway.config.abuse_desk``); its other mailboxes are nobody's to name.
+
 Departure: a recipient at our own address literal (RFC 1123 §5.2.17) is refused, because the literal says nothing
 about whose mail it is.
 """
@@ -18,6 +22,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.config.abuse_desk import DESK_DOMAIN, RETURN_MAILBOX
+from gateway.config.fields import mailbox
 from gateway.config.models import GatewayConfig
 from gateway.config.policy_set import PolicySet
 from gateway.mail.connection import Connection, Role
@@ -30,6 +36,7 @@ from gateway.smtp.domain import DomainError, normalise_domain
 from gateway.smtp.reply import Reply
 
 _POSTMASTER = "postmaster"
+_RETURN = f"{RETURN_MAILBOX}+"
 
 # Percent hack, bang path, and an address within the local part: second-hand relaying through the next hop.
 _ROUTED = re.compile(r"[@%!]")
@@ -43,13 +50,20 @@ _UNSAFE = re.compile(r"^[-~]|[|`/\\;<>\"]|\$[({]")
 class Destination:
     """Where a recipient's mail goes.
 
-    ``mailbox`` is the recipient's, for the bare postmaster somebody's; ``own``: a policy claims its domain.
+    ``mailbox`` is the recipient's, for the bare postmaster somebody's; ``own``: a policy claims its domain;
+    ``complaints``: what it gets is read as complaints too. The postmaster and these hear everybody.
     """
 
     mailbox: Mailbox
     policy: DomainPolicy
     own: bool
     postmaster: bool = False
+    complaints: bool = False
+
+    @property
+    def party(self) -> int:
+        """Which of a plan's parties it belongs to (``inquiry.Party.all_of``)."""
+        return 2 if self.complaints else int(self.postmaster)
 
 
 class Admission:
@@ -59,16 +73,32 @@ class Admission:
         self._policies = policies
         self._verifier = verifier
         self._postmaster = _postmaster_mailbox(config.contact.postmaster, policies)
+        self._abuse = abuse_keys(config)
+        self._hostname = config.hostname
+
+    @property
+    def desk(self) -> DomainPolicy | None:
+        """What holds for the abuse desk's own mailboxes."""
+        return self._policies.desk
 
     def destination(self, mailbox: Mailbox) -> Destination:
         """Return where mail for ``mailbox`` goes; a foreign domain has the default policy."""
         bare = not mailbox.domain
         if bare and self._postmaster is not None:
             mailbox = self._postmaster
+        if mailbox.domain == self._hostname and self._policies.desk and mailbox.local_part.startswith(_RETURN):
+            # The folder is the desk's, whatever the token; the address stays as it was written.
+            to_desk = Mailbox(RETURN_MAILBOX, DESK_DOMAIN, mailbox.wire)
+            return Destination(to_desk, self._policies.desk, own=True, postmaster=True)
         policy = self._policies.for_mailbox(mailbox)
         if policy is None:
             return Destination(mailbox, self._policies.default, own=False)
-        return Destination(mailbox, policy, own=True, postmaster=bare or mailbox.local_part.casefold() == _POSTMASTER)
+        postmaster = bare or mailbox.local_part.casefold() == _POSTMASTER
+        return Destination(mailbox, policy, own=True, postmaster=postmaster, complaints=self._reads(mailbox))
+
+    def _reads(self, mailbox: Mailbox) -> bool:
+        """Whether what a mailbox of ours gets is read as complaints."""
+        return bool(self._abuse) and mailbox.key in self._abuse
 
     def refusal(
         self,
@@ -85,7 +115,7 @@ class Admission:
         if not to.own:
             if not path.domain:
                 return replies.USER_UNKNOWN.because("no postmaster: no domain is configured")
-            if connection.role is Role.MX or not connection.trusted:
+            if connection.role is Role.MX or not connection.trusted or path.domain == DESK_DOMAIN:
                 return replies.RELAY_DENIED
         elif not to.postmaster and (denied := _refused_here(connection, path.mailbox)):
             return denied
@@ -104,6 +134,12 @@ class Admission:
             known = mailbox.key in check.addresses or f"@{mailbox.domain}" in check.addresses
             return None if known else replies.USER_UNKNOWN.because(f"not in {check.source}")
         return _reply_to(await self._verifier.verify(to.mailbox, to.policy))
+
+
+def abuse_keys(config: GatewayConfig) -> frozenset[str]:
+    """Return the comparison forms of the abuse addresses: those of ``[complaints]``, else the contact's."""
+    given = config.complaints.addresses or (config.contact.abuse,)
+    return frozenset(mailbox(address).key for address in given if address)
 
 
 def _refused_here(connection: Connection, mailbox: Mailbox) -> Reply | None:

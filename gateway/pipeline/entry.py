@@ -5,12 +5,17 @@ forged and puts ours in front; content that begins with white space gets an empt
 (``trace_fields.separator``). ``X-Spam-*`` stand where something scored or the mail is marked, ``X-Tidegate-Reason``
 where it is no plain accept or something could not be determined, ``X-Virus-Status`` says what is known of viruses
 (``pipeline.virus``).
+
+Mail to an abuse address is read as a complaint too: beside its copy, which goes where it always did, the entry has one
+for the abuse desk's Maildir (``gateway.config.abuse_desk``), durable and delivered like any other. Nobody is notified
+of it and it is counted for no customer.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gateway.clock import Stamp
+from gateway.config.abuse_desk import DESK_DOMAIN
 from gateway.config.filter_settings import ANTIVIRUS
 from gateway.dns.resolver import Resolver
 from gateway.mail import trace_fields
@@ -27,7 +32,7 @@ from gateway.pipeline.weighing import tests, undetermined
 from gateway.policy.action import Action
 from gateway.policy.finding import Finding
 from gateway.policy.verdict import Disposition, Verdict
-from gateway.smtp.address import ForwardPath
+from gateway.smtp.address import ForwardPath, Mailbox
 from gateway.spool.message import MessageStamps, Origin, RecipientState, SpoolMessage, SpoolRecipient
 
 _STATES = {
@@ -58,6 +63,7 @@ class EntryWriter:
         renditions = self._renditions(tx, verdict)
         recipients: list[SpoolRecipient] = []
         beside: list[SpoolRecipient] = []
+        read = False
         for number, disposition in enumerate(verdict.dispositions):
             to = self._admission.destination(disposition.recipient.path.mailbox)
             plan = self._plans.of(to.policy)
@@ -77,6 +83,9 @@ class EntryWriter:
             )
             recipients.append(copy)
             beside += self._beside(copy, disposition, plan, renditions)
+            if to.complaints and not read and copy.state is not RecipientState.DISCARDED:
+                read = True
+                beside += self._read(copy)
         copies = (*recipients, *(replace(c, number=n) for n, c in enumerate(beside, len(recipients))))
         return _message(tx, verdict, filtered, copies, renditions)
 
@@ -97,6 +106,23 @@ class EntryWriter:
             octets = virus.notice(renditions.tx, disposition, plan, self._host, copy.due)
             index = renditions.instead(octets)
             yield replace(copy, state=RecipientState.QUEUED, rendition=index, action=Action.ACCEPT.word, held_since=0.0)
+
+    def _read(self, copy: SpoolRecipient) -> Iterator[SpoolRecipient]:
+        """Yield the copy of a complaint that the abuse desk reads, under the name of the address it was sent to."""
+        desk = self._admission.desk
+        if desk is not None:
+            address = copy.recipient.path.mailbox.key.replace("@", "=")
+            mailbox = Mailbox(address, DESK_DOMAIN, f"{address}@{DESK_DOMAIN}")
+            yield replace(
+                copy,
+                recipient=Recipient(path=ForwardPath(mailbox), notify=frozenset({"NEVER"})),
+                route=_route(self._plans.of(desk), Destination(mailbox, desk, own=True)),
+                customer="",
+                state=RecipientState.QUEUED,
+                action=Action.ACCEPT.word,
+                held_since=0.0,
+                greylisted_seconds=0.0,
+            )
 
     def _renditions(self, tx: Transaction, verdict: Verdict) -> "_Renditions":
         found = authentication_fields(tx, self._resolver, self._host.name)

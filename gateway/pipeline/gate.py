@@ -8,7 +8,9 @@ What it says is told by intake, which knows how it ended: a refusal carries its 
 journal (invariant 9). Only a bug is an event of its own.
 
 The postmaster hears what strangers have to say (RFC 5321 §4.5.1): what is found about the connection and the envelope
-never refuses that mailbox; what is found in the content counts for it as for any other.
+never refuses that mailbox; what is found in the content counts for it as for any other. So do the abuse addresses, and
+since complaints carry the spam they are about, a score refuses and quarantines nothing there either: the mail is
+marked. What a filter or a rule refuses by name (a loop, a virus) is refused for them too.
 """
 
 import traceback
@@ -30,7 +32,7 @@ from gateway.pipeline.admission import Admission, Destination
 from gateway.pipeline.authentication import report_facts
 from gateway.pipeline.entry import EntryWriter
 from gateway.pipeline.examiner import Examiner, Timings
-from gateway.pipeline.inquiry import Heard, Inquiry, Party
+from gateway.pipeline.inquiry import Heard, Inquiry, Party, opinion_of
 from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
@@ -90,8 +92,8 @@ class Gate:
         # Whom a rule lets in by what RCPT knows must get there.
         self._lets_in = any(plan.rules is not None and plan.rules.lets_in for plan in self._plans)
         self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
-        self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans}
-        self._parties = {plan: tuple(Party.of(plan, postmaster=it) for it in (False, True)) for plan in self._plans}
+        self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans.every}
+        self._parties = {plan: Party.all_of(plan) for plan in self._plans.every}
 
     @property
     def rule_groups(self) -> tuple[RuleGroup, ...]:
@@ -143,7 +145,7 @@ class Gate:
         to = self._admission.destination(recipient.path.mailbox)
         if refusal := await self._unknown(to, trace_id):
             return refusal
-        if to.postmaster:
+        if to.party:
             return replies.RECIPIENT_OK
         tx = Transaction(trace_id=trace_id, connection=connection, envelope=envelope, recipients=(recipient,))
         return await self._by_envelope(tx, self._plans.of(to.policy)) or replies.RECIPIENT_OK
@@ -173,7 +175,7 @@ class Gate:
     async def judge_content(self, tx: Transaction) -> Verdict:
         """Return every recipient's disposition and the one reply to the final dot."""
         destinations = [self._admission.destination(recipient.path.mailbox) for recipient in tx.recipients]
-        parties = [self._parties[self._plans.of(to.policy)][to.postmaster] for to in destinations]
+        parties = [self._parties[self._plans.of(to.policy)][to.party] for to in destinations]
         timings: Timings = []
         heard = await self._inquiry.content(tx, tuple(dict.fromkeys(parties)), timings)
         dispositions = await self._dispositions(tx, parties, heard, timings)
@@ -195,7 +197,7 @@ class Gate:
         for recipient, party in zip(tx.recipients, parties, strict=True):
             opinion = opinions.get(party)
             if opinion is None and party.plan.one_by_one:
-                opinion = weigh(party.plan, *await self._inquiry.recipient(tx, recipient, party, heard, timings))
+                opinion = opinion_of(party, *await self._inquiry.recipient(tx, recipient, party, heard, timings))
             elif opinion is None:
                 opinion = opinions[party] = self._opinion(party, heard)
             dispositions.append(opinion.about(recipient))
@@ -203,7 +205,7 @@ class Gate:
 
     def _opinion(self, party: Party, heard: Heard) -> Opinion:
         found, ruled = heard.by(party)
-        return weigh(party.plan, found, ruled) if found or ruled else self._unremarkable[party.plan]
+        return opinion_of(party, found, ruled) if found or ruled else self._unremarkable[party.plan]
 
     def stories(self, tx: Transaction, recipient: Recipient, findings: Iterable[Finding]) -> tuple[RuleStory, ...]:
         """Return why each rule of a recipient's policy did or did not fire; ``findings`` are the filters'."""

@@ -23,7 +23,7 @@ from gateway.pipeline.examiner import Examiner, Found, Timings
 from gateway.pipeline.memory import Answers, Key, Memory
 from gateway.pipeline.plan import AnyFilter, Plan, Questions
 from gateway.pipeline.ruling import RuleDesk
-from gateway.pipeline.weighing import weigh
+from gateway.pipeline.weighing import Opinion, weigh
 from gateway.policy.action import Action, Stage
 from gateway.rules.facts import MailFacts
 from gateway.rules.judging import Outcome, RuleSet
@@ -40,20 +40,28 @@ _NAMING, _VERIFIED = "iprev", "pass"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Party:
-    """Recipients of whom a message is judged alike: those of one policy, its postmaster apart.
+    """Recipients of whom a message is judged alike: those of one policy, its postmaster and abuse addresses apart.
 
+    ``postmaster``: they hear everybody; ``complaints``: what they get carries spam, so that a score refuses nothing.
     ``rules`` are those that are asked once for all of them.
     """
 
     plan: Plan
     postmaster: bool
     rules: RuleSet | None
+    complaints: bool = False
 
     @classmethod
     def of(cls, plan: Plan, *, postmaster: bool) -> Self:
         """Return the plan's party."""
         shared = plan.rules is not None and not plan.rules.per_recipient
         return cls(plan, postmaster, plan.rules.of(postmaster=postmaster) if plan.rules and shared else None)
+
+    @classmethod
+    def all_of(cls, plan: Plan) -> tuple[Self, Self, Self]:
+        """Return a plan's parties, in the order of ``Destination.party``: anybody, postmaster, abuse addresses."""
+        postmaster = cls.of(plan, postmaster=True)
+        return cls.of(plan, postmaster=False), postmaster, replace(postmaster, complaints=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,12 @@ def _questions(parties: Sequence[Party]) -> tuple[Questions, Questions, Question
 def _settled(parties: Sequence[Party], heard: Heard) -> bool:
     """Tell whether every party rejects for good, so that no scanner need look at the mail."""
     return bool(heard.found or heard.ruled) and all(
-        not party.plan.can_outweigh_reject and weigh(party.plan, *heard.by(party)).action is Action.REJECT
+        not party.plan.can_outweigh_reject and opinion_of(party, *heard.by(party)).action is Action.REJECT
         for party in parties
     )
+
+
+def opinion_of(party: Party, found: Found, ruled: Outcome | None) -> Opinion:
+    """Return what a party's policy makes of what was found."""
+    opinion = weigh(party.plan, found, ruled)
+    return opinion.marked() if party.complaints else opinion

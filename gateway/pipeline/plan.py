@@ -94,14 +94,21 @@ class Plans:
         for policy in (policies.default, *policies.by_domain.values(), *policies.by_mailbox.values()):
             if id(policy) not in self._plans:
                 self._plans[id(policy)] = self._compiled(policy)
+        # The abuse desk's asks nothing, so it has no say about connections.
+        self._desk: tuple[Plan, ...] = (self._compiled(policies.desk),) if policies.desk else ()
 
     def __iter__(self) -> Iterator[Plan]:
-        """Yield every plan."""
+        """Yield the plans that have a say about every connection."""
         return iter(self._plans.values())
+
+    @property
+    def every(self) -> tuple[Plan, ...]:
+        """Every plan, the abuse desk's too."""
+        return (*self._plans.values(), *self._desk)
 
     def of(self, policy: DomainPolicy) -> Plan:
         """Return the plan of a policy of this snapshot."""
-        return self._plans[id(policy)]
+        return self._plans.get(id(policy)) or self._desk[0]
 
     @property
     def rule_groups(self) -> tuple[RuleGroup, ...]:

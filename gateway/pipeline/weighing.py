@@ -26,6 +26,12 @@ class Opinion:
     reply: Reply | None = None
     reason: str = ""
 
+    def marked(self) -> "Opinion":
+        """Return this opinion where a score alone refuses and holds nothing: then the mail is marked instead."""
+        if self.decisive is not None or self.action <= Action.TAG:
+            return self
+        return replace(self, action=Action.TAG, reply=None)
+
     def about(self, recipient: Recipient) -> Disposition:
         """Return this opinion as one recipient's disposition."""
         return Disposition(
