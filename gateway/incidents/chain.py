@@ -150,7 +150,7 @@ class Appender:
         number = self.head.number + 1
         salt = self._random_octets(SALT_OCTETS)
         # As it will be read back: numbers for keys, tuples and odd texts would else break the digest.
-        plain: dict[str, Any] = json.loads(json.dumps(_clean(facts), allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(clean(facts), allow_nan=False))
         fields = {name: head[name] for name in HEAD_FIELDS} | field_names(plain)
         row = Row(
             number=number,
@@ -173,14 +173,14 @@ class Appender:
         return number
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """Return a value with every text printable."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {printable(str(key)): _clean(each) for key, each in value.items()}
+        return {printable(str(key)): clean(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(each) for each in value]
+        return [clean(each) for each in value]
     return value
 
 
