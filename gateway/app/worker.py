@@ -21,6 +21,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
+from gateway.admin.quarantine import QuarantineDesk, WayOut
 from gateway.admin.queue import QueueDesk
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
 from gateway.app.acceleration import RuleAcceleration
@@ -37,6 +38,7 @@ from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
 from gateway.blocklist.dns.health import Health
 from gateway.blocklist.local.lists import LocalLists
+from gateway.blocklist.sample import Sampler
 from gateway.clock import SystemClock
 from gateway.config.loader import load
 from gateway.config.models import GatewayConfig
@@ -50,6 +52,8 @@ from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
 from gateway.mail.own_mail import COMMAND as OWN_MAIL
 from gateway.pipeline.gate import Gate
+from gateway.smtp.address import ForwardPath
+from gateway.spool.message import SpoolRecipient
 from gateway.storage import StorageError
 
 # Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills
@@ -60,6 +64,8 @@ DRAIN_SECONDS = 600.0
 ORPHAN_SECONDS = 3.0
 # Whatever clients used up, transfers under way may end, and be recorded, within the time of a usual one.
 DELIVERY_SECONDS = 5.0
+# Of the key that chooses what is looked up of too much: nobody guesses 256 bits.
+_SAMPLING_OCTETS = 32
 # sysexits.h: the stores cannot be opened now; the configuration does not load.
 _TRY_AGAIN, _CONFIG = 75, 78
 
@@ -100,6 +106,7 @@ class Worker:
             **self.stores.memories.services,
             Health: self.dns_lists.health,
             LocalLists: self.local_lists,
+            Sampler: Sampler(os.urandom(_SAMPLING_OCTETS)),
             Antivirus: self.antivirus,
         }
         self.gate = self._compile(snapshot)
@@ -125,6 +132,16 @@ class Worker:
             on_stored=self.runner.accept,
             random_octets=os.urandom,
         )
+        way_out = WayOut(
+            antivirus=self.antivirus,
+            copy_to=self._copy_to,
+            hostname=config.hostname,
+            wake=self.runner.flush,
+        )
+        self.quarantine = QuarantineDesk(
+            self.stores.custody, self.desk, clock=self.clock, events=self.events, way_out=way_out
+        )
+        self._desks: dict[str, QueueDesk | QuarantineDesk] = {"queue": self.desk, "quarantine": self.quarantine}
         self.housekeeping = Housekeeping(
             config=self._config,
             custody=self.stores.custody,
@@ -154,6 +171,9 @@ class Worker:
             events=self.events,
             services=self.services,
         )
+
+    def _copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
+        return self.gate.copy_to(copy, path)
 
     def _server(self, listen: Any) -> IntakeServer:
         return IntakeServer(
@@ -202,8 +222,8 @@ class Worker:
     async def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer one question; errors are values."""
         try:
-            if name.startswith("queue."):
-                return await self.desk.handle(name, arguments)
+            if (desk := self._desks.get(name.partition(".")[0])) is not None:
+                return await desk.handle(name, arguments)
             return await _ANSWERS[name](self, arguments)
         except RefusedError as refusal:
             return {"refused": str(refusal)}

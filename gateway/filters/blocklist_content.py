@@ -2,21 +2,25 @@
 
 Looked up in the local lists (``blocklists/``) are the links of text and HTML as URLs and by their hosts and addresses,
 the SHA-256 of each attachment as decoded, and, where a list names ``name-server`` among its identities, the name
-servers of the reverse-path's and the authors' domains. An allow list takes back only what it lists itself; a mail with
-more links than ``most`` is told as such. Nothing is decoded that no list has entries for. Asked for mail from outside
+servers of the reverse-path's and the authors' domains, by name and by address. An allow list takes back only what it
+lists itself. Of more links than ``most`` a sample is looked up that the sender cannot foretell, and the mail is told
+as such. Nothing is decoded that no list has entries for. Asked for mail from outside
 only.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from gateway.blocklist.links import LIGHT_OCTETS, links_of
 from gateway.blocklist.listing import Identity
 from gateway.blocklist.local.finding import ON, RESULTS, findings
 from gateway.blocklist.local.lists import LocalLists
-from gateway.blocklist.local.question import Question, ask_digest, ask_name, ask_url
+from gateway.blocklist.local.name_servers import name_servers
+from gateway.blocklist.local.question import Question, ask_digest, ask_url
+from gateway.blocklist.sample import Sampler
 from gateway.mail.connection import Role
 from gateway.mail.content import Content
 from gateway.mail.text.addresses import mailboxes
@@ -26,10 +30,7 @@ from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter
 from gateway.policy.finding import TEMPERROR, Finding, Findings
-from gateway.rules.parts import Limits, Parts
 
-# Beyond it, decoding and looking for links leaves the loop: some milliseconds.
-_LIGHT_OCTETS = 64 * 1024
 # Attachments of one message; decoded one after another, so that they never lie in memory together.
 _MOST_ATTACHMENTS = 200
 # Domains of the reverse-path and of authors.
@@ -65,44 +66,39 @@ class BlocklistContent(Filter[BlocklistContentOptions]):
         lists = ctx.service(LocalLists)
         if lists is None or lists.is_empty or not self.concerns(tx):
             return None
-        heavy = tx.content.size > _LIGHT_OCTETS
+        questions: list[Question] = []
         failed: list[Finding] = []
-        read = self._questions(tx.content, lists, failed)
-        questions = await asyncio.to_thread(list, read) if heavy else list(read)
+        if lists.wants(Identity.URL):
+            questions += await self._links(tx.content, ctx.service(Sampler) or Sampler(), failed)
+        if lists.wants(Identity.ATTACHMENT):
+            heavy = tx.content.size > LIGHT_OCTETS
+            questions += await asyncio.to_thread(_digests, tx.content) if heavy else _digests(tx.content)
         if lists.wants(Identity.NAME_SERVER):
-            questions += await self._name_servers(tx, ctx, failed)
+            servers = await name_servers(ctx.resolver, _domains(tx))
+            questions += servers.questions
+            failed += [self.found(TEMPERROR, reason) for reason in servers.failures]
         if not questions:
             return tuple(failed) or None
         # Lists that cannot answer are told by the filter that is asked about every mail.
         answer = replace(lists.look_up(questions, ctx.clock.stamp().utc), unusable=())
         return (*findings(self.name, answer, self.options.score), *failed) or None
 
-    def _questions(self, content: Content, lists: LocalLists, failed: list[Finding]) -> Iterator[Question]:
-        if lists.wants(Identity.URL):
-            links = list(
-                dict.fromkeys(_written(link) for link, _ in Parts(content, Limits(), _no_limit).links if link.host)
-            )
-            most = self.options.most
-            if len(links) > most:
-                # Else a crowd of links hides the one that is listed, and nothing tells.
-                failed.append(self.found(_CROWD, f"{len(links)} links, of which {most} were looked up"))
-            asked = (ask_url(Identity.URL, link) for link in links[:most])
-            yield from {question.text: question for question in asked if question is not None}.values()
-        if lists.wants(Identity.ATTACHMENT):
-            files = [part for part in content.mime.leaves if part.is_attachment]
-            for part in files[:_MOST_ATTACHMENTS]:
-                yield ask_digest(Identity.ATTACHMENT, hashlib.sha256(part.decoded(content)).hexdigest())
+    async def _links(self, content: Content, sampler: Sampler, failed: list[Finding]) -> list[Question]:
+        links = list(dict.fromkeys(_written(link) for link in await links_of(content) if link.host))
+        most = self.options.most
+        if len(links) > most:
+            # Else a crowd of links hides the one that is listed, and nothing tells.
+            failed.append(self.found(_CROWD, f"{len(links)} links, of which {most} were looked up"))
+        asked = (ask_url(Identity.URL, link) for link in sampler.choose(links, most, str))
+        return list({question.text: question for question in asked if question is not None}.values())
 
-    async def _name_servers(self, tx: Transaction, ctx: Context, failed: list[Finding]) -> list[Question]:
-        answers = await asyncio.gather(*(ctx.resolver.query(domain, "NS") for domain in _domains(tx)))
-        failed += [
-            self.found(TEMPERROR, f"name servers of {each.name}: {each.reason}")
-            for each in answers
-            if each.is_temperror
-        ]
-        servers = dict.fromkeys(name for each in answers if each.is_found for name in each.records)
-        asked = (ask_name(Identity.NAME_SERVER, name) for name in servers)
-        return [question for question in asked if question is not None]
+
+def _digests(content: Content) -> list[Question]:
+    files = [part for part in content.mime.leaves if part.is_attachment]
+    return [
+        ask_digest(Identity.ATTACHMENT, hashlib.sha256(part.decoded(content)).hexdigest())
+        for part in files[:_MOST_ATTACHMENTS]
+    ]
 
 
 def _domains(tx: Transaction) -> list[str]:
@@ -118,7 +114,3 @@ def _written(link: Url) -> str:
     host = f"[{link.host}]" if ":" in link.host and not link.host.startswith("[") else link.host
     port = f":{link.port}" if link.port else ""
     return f"{link.scheme or 'http'}://{host}{port}{link.path}"
-
-
-def _no_limit() -> None:
-    """Go on: the filter's share of the time budget is what ends it."""

@@ -2,13 +2,13 @@
 
 Looked up are the links of text and HTML, those inside redirectors included, and the domains of From and Reply-To: each
 by its registrable domain (https://publicsuffix.org) and by its whole name, a link to an address by the address;
-``most`` of them, the registrable domains first, those of links before those of addresses. A finding for each listing,
-as ``dnsbl`` has them; ``too-many`` where registrable domains were left out, so that nobody hides one behind a crowd
-unseen. Asked for mail from outside only.
+``most`` of them, the registrable domains first, those of links before those of addresses; where they are more, a sample
+that the sender cannot foretell. A finding for each listing, as ``dnsbl`` has them; ``too-many`` where registrable
+domains were left out, so that nobody hides one behind a crowd unseen. Asked for mail from outside only.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import product
@@ -17,20 +17,22 @@ from typing import ClassVar
 from gateway.blocklist.dns.finding import ON, RESULTS, USUAL_BUDGET_SECONDS, found_on
 from gateway.blocklist.dns.query import Subject, name_or_none, of_address, of_name
 from gateway.blocklist.dns.zone import CompiledList, DnsList
+from gateway.blocklist.links import links_of
 from gateway.blocklist.listing import Identity
+from gateway.blocklist.sample import Sampler
 from gateway.config.units import Duration
 from gateway.mail.connection import Role
 from gateway.mail.content import Content
 from gateway.mail.text.addresses import mailboxes
 from gateway.mail.text.hosts import is_address, registrable
+from gateway.mail.text.urls import Url
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter
 from gateway.policy.finding import Findings
-from gateway.rules.parts import Limits, Parts
 
-# Beyond it, decoding and looking for links leaves the loop: some milliseconds.
-_LIGHT_OCTETS = 64 * 1024
+# Beyond it, finding the registrable domains leaves the loop: some milliseconds.
+_LIGHT_LINKS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +79,24 @@ class Uribl(Filter[UriblOptions]):
         """Return a finding for each list that has a name, or could not tell."""
         if not self._lists or not self.concerns(tx):
             return None
-        heavy = tx.content.size > _LIGHT_OCTETS
-        short, long = await asyncio.to_thread(subjects, tx.content) if heavy else subjects(tx.content)
-        most = self.options.most
-        pairs = [*product([*short, *long][:most], self._lists)]
-        found = await found_on(self.name, ctx, pairs, self.options.budget)
+        links, most = await links_of(tx.content), self.options.most
+        heavy = len(links) > _LIGHT_LINKS
+        short, long = await asyncio.to_thread(subjects, tx.content, links) if heavy else subjects(tx.content, links)
+        sampler = ctx.service(Sampler) or Sampler()
+        asked: list[Subject] = []
+        for group in (*_links_first(short), long):
+            asked += sampler.choose(group, most - len(asked), _label)
+        found = await found_on(self.name, ctx, [*product(asked, self._lists)], self.options.budget)
         if len(short) <= most:
             return found
         return (*(found or ()), self.found("too-many", f"{len(short)} domains, of which {most} were looked up"))
 
 
-def subjects(content: Content) -> tuple[list[Subject], list[Subject]]:
+def subjects(content: Content, links: Iterable[Url]) -> tuple[list[Subject], list[Subject]]:
     """Return what to look up: registrable domains and addresses, which are what lists have, then whole names."""
     short: dict[str, Subject] = {}
     long: dict[str, Subject] = {}
-    for host, of in _hosts(content):
+    for host, of in _hosts(content, links):
         if is_address(host):
             short.setdefault(host, of_address(ip_address(host.strip("[]")), of))
             continue
@@ -103,14 +108,20 @@ def subjects(content: Content) -> tuple[list[Subject], list[Subject]]:
     return list(short.values()), list(long.values())
 
 
-def _hosts(content: Content) -> Iterator[tuple[str, Identity]]:
-    for link, _ in Parts(content, Limits(), _no_limit).links:
-        if link.host:
-            yield link.host, Identity.URL
+def _hosts(content: Content, links: Iterable[Url]) -> Iterator[tuple[str, Identity]]:
+    yield from ((link.host, Identity.URL) for link in links if link.host)
     for field, of in (("from", Identity.AUTHOR), ("reply-to", Identity.REPLY_TO)):
         for found in content.header.get_all(field):
             yield from ((author.domain, of) for author in mailboxes(found.value) if author.domain)
 
 
-def _no_limit() -> None:
-    """Go on: the filter's share of the time budget is what ends it."""
+def _links_first(subjects: Iterable[Subject]) -> tuple[list[Subject], list[Subject]]:
+    links: list[Subject] = []
+    others: list[Subject] = []
+    for subject in subjects:
+        (links if subject.of is Identity.URL else others).append(subject)
+    return links, others
+
+
+def _label(subject: Subject) -> str:
+    return subject.label

@@ -26,6 +26,8 @@ MAX_ATTACHMENT_OCTETS = 32 * 1024 * 1024
 MAX_LINKS = 2_000
 # Of one attachment's name.
 MAX_NAME_CHARACTERS = 1_000
+# Where a content's links are remembered, for those who ask again.
+_LINKS = "links"
 # Of no type that has a signature of its own: libmagic is asked.
 _UNKNOWN = bytes(range(256))
 
@@ -206,6 +208,11 @@ class Parts:
     @cached_property
     def links(self) -> tuple[tuple[urls.Url, TextPart], ...]:
         """Each link once, with the first part that has it."""
+        found = self._all_links()[:MAX_LINKS]
+        self._content.__dict__[_LINKS] = tuple(link for link, _ in found)
+        return found
+
+    def _all_links(self) -> tuple[tuple[urls.Url, TextPart], ...]:
         found: dict[urls.Url, TextPart] = {}
         for part in self.read:
             self._limits.note(part.links_limit)
@@ -213,7 +220,7 @@ class Parts:
                 found.setdefault(link, part)
                 if len(found) > MAX_LINKS:
                     self._limits.note(f"url: the first {MAX_LINKS} were looked at")
-                    return tuple(found.items())[:MAX_LINKS]
+                    return tuple(found.items())
             self._breathe()
         return tuple(found.items())
 
@@ -231,6 +238,12 @@ class Parts:
             if truncated:
                 self._limits.note(f"text: the first {MAX_TEXT_OCTETS // 1024} KiB were looked at")
             yield TextPart(part, octets)
+
+
+def links_found(content: Content) -> tuple[urls.Url, ...] | None:
+    """Return a content's links, None where nobody has looked for them yet."""
+    found: tuple[urls.Url, ...] | None = content.__dict__.get(_LINKS)
+    return found
 
 
 def _octets(part: MimePart, content: Content, most: int) -> tuple[bytes, bool]:
