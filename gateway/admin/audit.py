@@ -11,12 +11,12 @@ from typing import Any
 
 from gateway.admin.protocol import RefusedError
 from gateway.clock import Clock
-from gateway.journal.events import ConfigurationChanged, Event, OperatorActed, QueueChanged
+from gateway.journal.events import ConfigurationChanged, Event, OperatorActed, QuarantineReleased, QueueChanged
 from gateway.journal.reader import JournalReader
 from gateway.journal.sinks import Recorded
 from gateway.journal.store import Journal
 
-AUDITED = (ConfigurationChanged, OperatorActed, QueueChanged)
+AUDITED = (ConfigurationChanged, OperatorActed, QuarantineReleased, QueueChanged)
 # A change of a thousand lines is told by its first ones.
 MAX_CHANGES = 100
 

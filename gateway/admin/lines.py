@@ -34,6 +34,7 @@ from gateway.journal.events import (
     NoticeQueued,
     OperatorActed,
     OwnListingChanged,
+    QuarantineReleased,
     QueueChanged,
     RecipientRefused,
     ScannerChanged,
@@ -292,6 +293,17 @@ def _queue(event: QueueChanged) -> _Described:
     return Level.INFO, fields, ""
 
 
+def _let_out(event: QuarantineReleased) -> _Described:
+    fields = {
+        "id": event.trace_id,
+        "to": _first(event.recipients[:MAX_RECIPIENTS]),
+        "nrcpt": len(event.recipients),
+        "scan": event.outcome or "none",
+        "operator": event.operator,
+    }
+    return Level.WARNING if event.objection else Level.INFO, fields, event.objection
+
+
 def _operator(event: OperatorActed) -> _Described:
     fields = {"operation": event.operation, "target": event.target, "operator": event.operator}
     return Level.INFO, fields, ", ".join(event.changes)
@@ -423,6 +435,7 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     SessionClosed: _session_closed,
     NoticeQueued: _notice,
     QueueChanged: _queue,
+    QuarantineReleased: _let_out,
     OperatorActed: _operator,
     ConfigurationChanged: _configuration,
     WorkerChanged: _worker,

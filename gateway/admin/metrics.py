@@ -40,6 +40,7 @@ from gateway.journal.events import (
     MessageJudged,
     NoticeQueued,
     OwnListingChanged,
+    QuarantineReleased,
     QueueChanged,
     RecipientRefused,
     SessionClosed,
@@ -147,6 +148,7 @@ class Metrics:
             DeliveryAttempted: self._attempted,
             NoticeQueued: self._noticed,
             QueueChanged: self._queue_changed,
+            QuarantineReleased: self._let_out,
             ConfigurationChanged: self._configured,
             ShardAdopted: self._adopted,
             ListApplied: self._list_changed,
@@ -362,6 +364,9 @@ class Metrics:
 
     def _queue_changed(self, event: QueueChanged) -> None:
         self._operations[(event.operation,)].inc()
+
+    def _let_out(self, event: QuarantineReleased) -> None:
+        self._operations[("release-forced" if event.objection else "release",)].inc()
 
     def _configured(self, event: ConfigurationChanged) -> None:
         self._reloads[("refused" if event.errors else "done",)].inc()

@@ -25,6 +25,10 @@ Command = Literal[
     "queue.hold",
     "queue.release",
     "queue.drop",
+    "quarantine.list",
+    "quarantine.show",
+    "quarantine.release",
+    "quarantine.delete",
 ]
 
 ErrorCode = Literal[
@@ -196,3 +200,67 @@ class QueueChangeResult(TypedDict):
     """The answer to flush, hold, release and drop: how many recipients it changed."""
 
     changed: int
+
+
+class QuarantineArguments(QueueArguments, total=False):
+    """As QueueArguments, and: ``why`` virus, unscanned or policy; ``to`` another address; ``force`` against objections.
+
+    ``quarantine.show`` and ``quarantine.release`` want ``ids``.
+    """
+
+    why: str
+    to: str
+    force: bool
+
+
+class PartView(TypedDict):
+    """One part of a mail: its declared type, its name as sent, its octets decoded, what its content is."""
+
+    type: str
+    name: str
+    octets: int
+    kind: str
+
+
+class QuarantinedRecipient(QueuedRecipient):
+    """One recipient's copy; ``why`` it is kept: virus, unscanned or policy."""
+
+    why: str
+
+
+class QuarantinedMessage(TypedDict):
+    """One message in quarantine; ``header`` and ``parts`` only from ``quarantine.show``."""
+
+    id: str
+    shard: str
+    origin: str
+    reverse_path: str
+    message_id: str
+    client: str
+    octets: int
+    received_at: float
+    recipients: list[QuarantinedRecipient]
+    header: NotRequired[str]
+    parts: NotRequired[list[PartView]]
+
+
+class QuarantineListResult(TypedDict):
+    """The answer to ``quarantine.list`` and ``quarantine.show``, oldest first; ``more`` when the limit cut it."""
+
+    messages: list[QuarantinedMessage]
+    more: bool
+
+
+class Released(TypedDict):
+    """One message: whom it goes to now, nobody when ``objection`` kept it; ``outcome`` of the scan, "" for none."""
+
+    id: str
+    recipients: list[str]
+    outcome: str
+    objection: str
+
+
+class ReleaseResult(TypedDict):
+    """The answer to ``quarantine.release``."""
+
+    released: list[Released]

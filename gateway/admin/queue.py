@@ -1,9 +1,9 @@
 """What an operator does to the queue: list, show, flush, hold, release, drop; serving or stopped.
 
 The copies are selected by id, recipient, domain, route (next hop), age and state; every condition given must hold.
-``flush`` makes queued copies due now, ``hold`` keeps queued ones back, ``release`` sends held and quarantined ones
-on, ``drop`` removes copies undelivered, with a ledger row each. Dropping wants ids, or ``everything`` said in so many
-words; releasing wants at least a condition.
+``flush`` makes queued copies due now, ``hold`` keeps queued ones back, ``release`` sends held ones on (what is
+quarantined is scanned on its way out: ``admin.quarantine``), ``drop`` removes copies undelivered, with a ledger row
+each. Dropping wants ids, or ``everything`` said in so many words; releasing wants at least a condition.
 
 Each change leaves one ``queue_changed`` event a message that names its operator (contract.md §6, audit); a flush
 leaves one in all.
@@ -43,7 +43,7 @@ FLUSH_NAMED = 100
 
 _SOURCES = {
     "hold": frozenset({RecipientState.QUEUED}),
-    "release": frozenset({RecipientState.HELD, RecipientState.QUARANTINED}),
+    "release": frozenset({RecipientState.HELD}),
     "drop": frozenset({RecipientState.QUEUED, RecipientState.HELD, RecipientState.QUARANTINED}),
 }
 
@@ -106,6 +106,8 @@ class QueueDesk:
     async def _release(self, query: QueueQuery, given: QueueArguments) -> QueueChangeResult:
         if not given.get("everything") and not _has_condition(query):
             raise RefusedError("release wants ids or another condition, or --all")
+        if RecipientState.QUARANTINED in query.states:
+            raise RefusedError("quarantined mail is scanned on its way out: use tidegate quarantine release")
         result = await self._change(
             "release", query, given, lambda page: self._custody.release(page, self._clock.stamp().utc)
         )

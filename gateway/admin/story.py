@@ -10,6 +10,7 @@ from gateway.journal.events import (
     Event,
     MessageJudged,
     NoticeQueued,
+    QuarantineReleased,
     QueueChanged,
     RecipientRefused,
     SessionClosed,
@@ -120,6 +121,13 @@ def _told(event: Event) -> Iterator[str]:
         case QueueChanged():
             yield _labelled(
                 "operator", f"{_when(event.at)} {event.operator}: {event.operation} {', '.join(event.recipients)}"
+            )
+        case QuarantineReleased():
+            said = f"; although {event.objection}" if event.objection else ""
+            yield _labelled(
+                "operator",
+                f"{_when(event.at)} {event.operator}: released from quarantine to {', '.join(event.recipients)}, "
+                f"scan: {event.outcome or 'none'}{said}",
             )
         case NoticeQueued():
             about = f" about {event.about}" if event.about else ""

@@ -3,12 +3,13 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.config.models import GatewayConfig
-from gateway.journal.events import EventSink, InternalError, StorageFailed
+from gateway.journal.events import EventSink, InternalError, QueueChanged, StorageFailed
 from gateway.journal.files import prune as prune_journal
 from gateway.ledger import prune as prune_ledger
 from gateway.spool.custody import Custody, RecordRows
@@ -22,6 +23,9 @@ FIRST_ROUND_SECONDS = 60.0
 # Between two small deletions, so that mail waits for one of them at most.
 PAUSE_SECONDS = 0.2
 JOURNAL_FILES = 10
+QUARANTINED_COPIES = 200
+# Who dropped it, in the audit trail, where it was not a person.
+RETENTION = "retention"
 
 
 class Housekeeping:
@@ -66,10 +70,28 @@ class Housekeeping:
         await self._in_steps(partial(_prune_journal, journal, now - config.retention.journal))
         for database in self._custody.databases:
             await self._in_steps(partial(prune_ledger, database, now - config.retention.ledger))
+        await self._empty_quarantine(config.retention.quarantine)
+
+    async def _empty_quarantine(self, seconds: float) -> None:
+        """Remove what was received longer ago, each copy with its ledger row and an event for each message."""
         expired = QueueQuery(
-            states=frozenset({RecipientState.QUARANTINED}), older_than=config.retention.quarantine, limit=-1
+            states=frozenset({RecipientState.QUARANTINED}), older_than=seconds, limit=QUARANTINED_COPIES
         )
-        await self._custody.drop(expired, self._records)
+        while page := await self._custody.select(expired):
+            ids = frozenset(message.trace_id for message in page)
+            await self._custody.drop(replace(expired, trace_ids=ids), self._records)
+            for message in page:
+                recipients = tuple(copy.recipient.path.wire for copy in message.recipients)
+                self._events.emit(
+                    QueueChanged(
+                        at=self._clock.stamp().utc,
+                        trace_id=message.trace_id,
+                        operation="drop",
+                        recipients=recipients,
+                        operator=RETENTION,
+                    )
+                )
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _in_steps(self, step: Callable[[], Awaitable[bool]]) -> None:
         """Take steps, with pauses, as long as each says that more is left."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway import __version__
+from gateway.admin import quarantine, queue
 from gateway.admin.audit import acted
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
 from gateway.admin.log import LineWriter, Log
 from gateway.admin.metrics import CONTENT_TYPE, Metrics, merge
 from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandError, WorkerStatus
-from gateway.admin.queue import merge_answers
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
@@ -204,8 +204,8 @@ class Supervisor:
 
     async def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry out one command of the control socket."""
-        if name.startswith("queue."):
-            return await self._queue(name, arguments)
+        if (merge := _MERGED.get(name.partition(".")[0])) is not None:
+            return merge(name, arguments, await self._of_all(name, arguments))
         if name == OWN_MAIL:
             return await self._own_mail(arguments)
         if name == "status":
@@ -226,7 +226,7 @@ class Supervisor:
             raise UnknownCommandError(name)
         return {}
 
-    async def _queue(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _of_all(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         answers = await self.workers.ask_all(name, **arguments)
         given = [answer for answer in answers if answer is not None]
         refusals = [str(answer["refused"]) for answer in given if "refused" in answer]
@@ -234,7 +234,7 @@ class Supervisor:
             raise RefusedError(refusals[0])
         if len(given) < len(answers):
             raise RefusedError("a worker does not answer; its part of the queue cannot be reached now, try again")
-        return merge_answers(name, arguments, given)
+        return given
 
     async def _own_mail(self, arguments: dict[str, Any]) -> dict[str, Any]:
         answer = await self.workers.ask_any(OWN_MAIL, **arguments)
@@ -343,6 +343,10 @@ class Supervisor:
         answers = await self.workers.ask_all("metrics")
         self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
+
+
+# The commands that every worker carries out on its part, by what their answers become.
+_MERGED = {"queue": queue.merge_answers, "quarantine": quarantine.merge_answers}
 
 
 def _scanning(scanners: Sequence[str]) -> str:

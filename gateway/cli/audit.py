@@ -43,7 +43,7 @@ def audit(
 
 
 def _row(event: "Event") -> tuple[str, str, str, str, str]:
-    from gateway.journal.events import ConfigurationChanged, OperatorActed, QueueChanged
+    from gateway.journal.events import ConfigurationChanged, OperatorActed, QuarantineReleased, QueueChanged
 
     when = f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%d %H:%M:%S}Z"
     match event:
@@ -51,6 +51,10 @@ def _row(event: "Event") -> tuple[str, str, str, str, str]:
             return when, event.operator, event.operation, event.target, _some(event.changes)
         case QueueChanged():
             return when, event.operator, f"queue {event.operation}", event.trace_id, _some(event.recipients)
+        case QuarantineReleased():
+            told = [f"to {', '.join(event.recipients)}", f"scan: {event.outcome or 'none'}"]
+            told += [f"although {event.objection}"] if event.objection else []
+            return when, event.operator, "quarantine release", event.trace_id, _some(told)
         case ConfigurationChanged():
             done = "reload refused" if event.errors else "reload"
             return when, "-", done, event.digest, _some(event.errors or event.changed)

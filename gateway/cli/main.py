@@ -17,6 +17,7 @@ from gateway.cli import (
     explain,
     init,
     policy,
+    quarantine,
     queue,
     reload,
     rule,
@@ -68,6 +69,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(policy.app, name="policy")
 app.add_typer(rule.app, name="rule")
 app.add_typer(queue.app, name="queue")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dnsbl.app, name="dnsbl")
 app.add_typer(dkim.app, name="dkim")
 app.add_typer(dmarc.app, name="dmarc")

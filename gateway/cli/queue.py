@@ -43,8 +43,8 @@ def list_messages(
     as_json: JsonOption = False,
 ) -> None:
     """Print what is in custody, oldest first, a line a recipient."""
-    selection = _selection(recipient=recipient, domain=domain, route=route, older_than=older_than, states=state)
-    result = _ask("queue.list", selection | {"limit": limit}, config)
+    chosen = selection(recipient=recipient, domain=domain, route=route, older_than=older_than, states=state)
+    result = ask("queue.list", chosen | {"limit": limit}, config)
     if as_json:
         print_json(result)
         return
@@ -58,7 +58,7 @@ def show(
     ids: Annotated[list[str], typer.Argument(metavar="ID...")], config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Print everything about messages in custody: envelope, attempts, the beginning of the header section."""
-    result = _ask("queue.show", {"ids": ids}, config)
+    result = ask("queue.show", {"ids": ids}, config)
     if as_json:
         print_json(result)
     else:
@@ -80,7 +80,7 @@ def flush(
     config: ConfigOption = None,
 ) -> None:
     """Try to deliver queued copies now; all of them when nothing is selected."""
-    _change("flush", _selection(ids, recipient, domain, route, older_than), config)
+    _change("flush", selection(ids, recipient, domain, route, older_than), config)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def hold(
     config: ConfigOption = None,
 ) -> None:
     """Keep queued copies back until they are released; all of them when nothing is selected."""
-    _change("hold", _selection(ids, recipient, domain, route, older_than), config)
+    _change("hold", selection(ids, recipient, domain, route, older_than), config)
 
 
 @app.command()
@@ -109,11 +109,11 @@ def release(
     everything: All = False,
     config: ConfigOption = None,
 ) -> None:
-    """Deliver held and quarantined copies."""
-    selection = _selection(ids, recipient, domain, route, older_than, state)
-    if not selection and not everything:
+    """Deliver held copies; quarantined ones are scanned on their way out, by ``quarantine release``."""
+    chosen = selection(ids, recipient, domain, route, older_than, state)
+    if not chosen and not everything:
         fail("say which: ids, an option that selects, or --all", 2)
-    _change("release", selection | {"everything": everything}, config)
+    _change("release", chosen | {"everything": everything}, config)
 
 
 @app.command()
@@ -131,10 +131,10 @@ def drop(
     """Remove copies undelivered, without a notice to anybody; wants ids, or --all for everything the options select."""
     if not ids and not everything:
         fail("say which: ids, or --all for every message that the options select", 2)
-    _change("drop", _selection(ids, recipient, domain, route, older_than, state) | {"everything": everything}, config)
+    _change("drop", selection(ids, recipient, domain, route, older_than, state) | {"everything": everything}, config)
 
 
-def _selection(
+def selection(
     ids: Sequence[str] | None = None,
     recipient: str = "",
     domain: str = "",
@@ -142,7 +142,7 @@ def _selection(
     older_than: str = "",
     states: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments that were given."""
+    """Return what is selected as arguments of a command: those that were given."""
     seconds = 0.0
     if older_than:
         from gateway.config.units import parse_duration
@@ -163,14 +163,16 @@ def _selection(
 
 
 def _change(operation: str, arguments: dict[str, Any], config: Path | None) -> None:
-    changed = _ask(f"queue.{operation}", arguments, config)["changed"]
+    changed = ask(f"queue.{operation}", arguments, config)["changed"]
     words = {"flush": "made due now", "hold": "held", "release": "released", "drop": "dropped"}
     typer.echo(f"{changed} {'copy' if changed == 1 else 'copies'} {words[operation]}")
     if not changed and arguments:
+        if operation == "release":
+            typer.echo("what is in quarantine is released by `tidegate quarantine release`", err=True)
         raise typer.Exit(EXIT_NEGATIVE)
 
 
-def _ask(command: str, arguments: dict[str, Any], config: Path | None) -> dict[str, Any]:
+def ask(command: str, arguments: dict[str, Any], config: Path | None) -> dict[str, Any]:
     """Return the result, from the gateway, or from its spool when none serves it."""
     from gateway.admin.protocol import Done
 
@@ -197,6 +199,7 @@ async def _on_stopped(data: Path, command: str, arguments: dict[str, Any]) -> "O
     from gateway.admin.control import user_name
     from gateway.admin.dropped import dropped_rows
     from gateway.admin.protocol import Done, Failed, RefusedError
+    from gateway.admin.quarantine import QuarantineDesk
     from gateway.admin.queue import QueueDesk
     from gateway.app.stores import shard_settings
     from gateway.clock import SystemClock
@@ -211,7 +214,9 @@ async def _on_stopped(data: Path, command: str, arguments: dict[str, Any]) -> "O
         journal = Journal(data / "journal", 0, clock=clock, failures=Recorded())
         custody = await asyncio.to_thread(Custody.open_stopped, shard_settings(data, clock))
         try:
-            desk = QueueDesk(custody, clock=clock, events=journal, records=dropped_rows(clock))
+            queue = QueueDesk(custody, clock=clock, events=journal, records=dropped_rows(clock))
+            kept = QuarantineDesk(custody, queue, clock=clock, events=journal, way_out=None)
+            desk = queue if command.startswith("queue.") else kept
             return Done(await desk.handle(command, arguments | {"operator": user_name(os.getuid())}))
         finally:
             await journal.close()
@@ -235,13 +240,13 @@ def _row(message: "QueuedMessage", copy: "QueuedRecipient") -> tuple[str, ...]:
     waiting = copy["state"] == "queued"
     return (
         message["id"],
-        _when(message["received_at"]),
+        when(message["received_at"]),
         str(message["octets"]),
         copy["state"],
         f"<{message['reverse_path']}>",
         f"<{copy['recipient']}>",
         copy["route"],
-        _when(copy["due"]) if waiting else "-",
+        when(copy["due"]) if waiting else "-",
         (copy["last"] if waiting else copy["reason"]) or "-",
     )
 
@@ -250,15 +255,15 @@ def _print_message(message: "QueuedMessage") -> None:
     from gateway.admin.lines import printable
 
     lines = [
-        f"{message['id']}  {message['origin']}, {message['octets']} octets, received {_when(message['received_at'])}",
+        f"{message['id']}  {message['origin']}, {message['octets']} octets, received {when(message['received_at'])}",
         f"  from      <{message['reverse_path']}>, client [{message['client']}], {message['message_id'] or '-'}",
     ]
     for copy in message["recipients"]:
         why = f", {copy['action']}, score {copy['score']:g}" + (f" ({copy['reason']})" if copy["reason"] else "")
-        due = f", next attempt {_when(copy['due'])}" if copy["state"] == "queued" else ""
+        due = f", next attempt {when(copy['due'])}" if copy["state"] == "queued" else ""
         lines.append(f"  to        <{copy['recipient']}> {copy['state']}{due}, next hop {copy['route']}{why}")
         lines += [
-            f"  attempt   {_when(a['at'])} {a['status']} by {a['relay'] or a['next_hop']} at {a['phase']}: {a['reply']}"
+            f"  attempt   {when(a['at'])} {a['status']} by {a['relay'] or a['next_hop']} at {a['phase']}: {a['reply']}"
             for a in copy.get("history", ())
         ]
     for line in lines:
@@ -267,5 +272,6 @@ def _print_message(message: "QueuedMessage") -> None:
         typer.echo(f"  | {printable(line.expandtabs())}")
 
 
-def _when(at: float) -> str:
+def when(at: float) -> str:
+    """Return a time as listings show it."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"

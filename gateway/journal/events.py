@@ -182,6 +182,21 @@ class QueueChanged(Event):
     operator: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineReleased(Event):
+    """An operator let mail out of quarantine, audited (contract.md §6).
+
+    ``recipients`` get it, ``kept_for`` are whom it had been kept for. ``outcome`` is the scan's on the way out, ""
+    where nothing scans; ``objection`` what spoke against it and was overruled, "" for nothing.
+    """
+
+    recipients: tuple[str, ...]
+    kept_for: tuple[str, ...]
+    outcome: str
+    objection: str
+    operator: str
+
+
 # Antivirus ------------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from gateway.journal.events import (
     Event,
     MessageJudged,
     NoticeQueued,
+    QuarantineReleased,
     QueueChanged,
     RecipientRefused,
     SessionClosed,
@@ -116,6 +117,10 @@ def _changed(event: QueueChanged) -> Iterable[bytes]:
     return map(_key_again, event.recipients)
 
 
+def _released(event: QuarantineReleased) -> Iterable[bytes]:
+    return map(_key_again, (*event.recipients, *event.kept_for))
+
+
 def _domain(text: str) -> str:
     if text.isascii():
         return text.lower()
@@ -134,4 +139,5 @@ _FINDERS: dict[type[Event], Callable[..., Iterable[bytes]]] = {
     SessionRefused: _session,
     NoticeQueued: _notice,
     QueueChanged: _changed,
+    QuarantineReleased: _released,
 }

@@ -89,6 +89,14 @@ class EntryWriter:
         copies = (*recipients, *(replace(c, number=n) for n, c in enumerate(beside, len(recipients))))
         return _message(tx, verdict, filtered, copies, renditions)
 
+    def copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
+        """Return a copy as it goes to another address: routed and counted as mail for that one."""
+        to = self._admission.destination(path.mailbox)
+        recipient = _addressed(Recipient(path=path), to)
+        return replace(
+            copy, recipient=recipient, route=_route(self._plans.of(to.policy), to), customer=to.policy.customer
+        )
+
     def _beside(
         self, copy: SpoolRecipient, disposition: Disposition, plan: Plan, renditions: "_Renditions"
     ) -> Iterator[SpoolRecipient]:
@@ -223,7 +231,7 @@ class _Renditions:
     def index(self, disposition: Disposition, plan: Plan) -> int:
         """Return the index of the rendition for one recipient."""
         marked = disposition.action is not Action.ACCEPT
-        fields = self._virus_fields(virus.finding_of(disposition))
+        fields = self._virus_fields(virus.leaving(disposition))
         fields += _verdict_fields(disposition, plan) if disposition.judgements or marked else b""
         tag = plan.policy.subject_tag if marked else virus.subject_tag(disposition, plan)
         return self._index(fields, tag, virus.edits(disposition))

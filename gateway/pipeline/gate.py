@@ -50,9 +50,9 @@ from gateway.rules.facts import MailFacts, results_of
 from gateway.rules.group import RuleGroup
 from gateway.rules.story import RuleStory
 from gateway.smtp import replies
-from gateway.smtp.address import Mailbox
+from gateway.smtp.address import ForwardPath, Mailbox
 from gateway.smtp.reply import Reply
-from gateway.spool.message import SpoolMessage
+from gateway.spool.message import SpoolMessage, SpoolRecipient
 
 
 class Gate:
@@ -224,6 +224,10 @@ class Gate:
 
 
 def _asked(filters: Catalogue, config: GatewayConfig) -> Catalogue:
+    def copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
+        """Return a copy of a message in custody as it goes to another address."""
+        return self._entries.copy_to(copy, path)
+
     async def signed_own(self, message: SpoolMessage) -> SpoolMessage:
         """Return a mail that the gateway itself wrote, signed by its author's domain where that has keys."""
         return message if self._signer.is_idle else await self._signer.signed_own(message)

@@ -7,6 +7,7 @@ which nothing is left of the received octets, so that it is durable and delivere
 from the null of content, to our own recipient; the sender, who may be forged, hears nothing.
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -19,8 +20,9 @@ from gateway.antivirus.notices import Circumstances, Language, message_held
 from gateway.config.filter_settings import ANTIVIRUS
 from gateway.filters.antivirus import Options
 from gateway.mail import trace_fields
+from gateway.mail.content import Content
 from gateway.mail.envelope import Recipient
-from gateway.mail.rendition import Edit
+from gateway.mail.rendition import Edit, Rendition
 from gateway.mail.text.words import decode_header
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.plan import Plan
@@ -32,6 +34,10 @@ from gateway.policy.verdict import Disposition
 ORIGINAL_KEPT = "antivirus original kept"
 _FIELD = "X-Virus-Status"
 _SCANNED = "X-Virus-Scanned"
+# The fields above with their continuation lines, and the line behind which they stand, as ``trace_fields`` writes them.
+_WRITTEN = re.compile(rb"^X-Virus-(?:Status|Scanned):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", re.MULTILINE)
+_INFECTED = re.compile(rb"^X-Virus-Status:\s+Infected\b", re.MULTILINE)
+_ID = re.compile(rb"^X-Tidegate-Id: [^\r\n]*\r\n", re.MULTILINE)
 # What a scanner has looked at to its end, though it may have found other things than viruses.
 _CLEAN = frozenset({"clean", "macros", "deceptive-name", "archive-executable", "mime-ambiguous"})
 _DELIVERED = frozenset({Action.ACCEPT, Action.TAG})
@@ -82,6 +88,23 @@ def status_fields(finding: Finding | None, host: Host) -> bytes:
     return _scanned(said, facts.get("version", ""), host.name)
 
 
+def says_infected(rendition: Rendition) -> bool:
+    """Tell whether a copy says of itself that it holds a virus: then it is kept back for that."""
+    return any(_INFECTED.search(edit.replacement) for edit in rendition.edits)
+
+
+def rescanned(rendition: Rendition, content: Content, said: str, version: str, hostname: str) -> Rendition:
+    """Return a rendition that says what a later scan said, in the place of what the first one did."""
+    fields = _scanned(said, version, hostname)
+    edits = [replace(edit, replacement=_WRITTEN.sub(b"", edit.replacement)) for edit in rendition.edits]
+    for place, edit in enumerate(edits):
+        if (line := _ID.search(edit.replacement)) is not None:
+            text = edit.replacement
+            edits[place] = replace(edit, replacement=text[: line.end()] + fields + text[line.end() :])
+            return Rendition(tuple(edits))
+    return Rendition.of((*edits, Edit(0, 0, fields + trace_fields.separator(content))))
+
+
 @lru_cache(maxsize=64)  # nearly all mail is clean by the same signatures
 def _scanned(said: str, version: str, hostname: str) -> bytes:
     by = trace_fields.text_field(_SCANNED, f"{version} at {hostname}") if version else b""
@@ -98,7 +121,13 @@ def subject_tag(disposition: Disposition, plan: Plan) -> str:
 
 def original(finding: Finding) -> Finding:
     """Return what there was to say of a mail before it was cleaned."""
-    return replace(finding, result="infected", edits=())
+    return replace(finding, result="infected", edits=()) if finding.result == "cleaned" else finding
+
+
+def leaving(disposition: Disposition) -> Finding | None:
+    """Return what is to be said of a recipient's copy: one that is not delivered is kept as it came, virus and all."""
+    finding = finding_of(disposition)
+    return finding if finding is None or disposition.action in _DELIVERED else original(finding)
 
 
 def edits(disposition: Disposition) -> tuple[Edit, ...]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.mail.content import Content
+from gateway.mail.rendition import Rendition
 from gateway.spool import codec, schema
 from gateway.spool.message import (
     QueueCounts,
@@ -33,7 +34,7 @@ from gateway.spool.message import (
 from gateway.spool.opening import SilentWitness, SpoolWitness, adopt, open_free, open_own, shard_names
 from gateway.spool.selection import condition
 from gateway.spool.shard import Shard, ShardSettings, is_large
-from gateway.spool.states import TERMINAL, TRANSITIONS, check_transition, sources_of
+from gateway.spool.states import TERMINAL, TRANSITIONS, check_initial, check_transition, sources_of
 from gateway.storage import (
     Database,
     Row,
@@ -230,6 +231,24 @@ class Custody:
             lambda key: [(schema.RELEASE_RECIPIENT, (due, now, *key))],
         )
 
+    async def let_out(self, message: SpoolMessage, numbers: frozenset[int], rendition: Rendition, due: float) -> None:
+        """Queue quarantined copies of one message, by number, under a rendition that is added to the message's."""
+        index = len(message.renditions)
+        now = self._clock.stamp().utc
+        writes: list[Write] = [_rerendering(message, rendition)]
+        for number in sorted(numbers):
+            key = (message.trace_id, number)
+            writes.append((schema.RERENDER_RECIPIENT, (index, *key)))
+            writes.append((schema.RELEASE_RECIPIENT, (due, now, *key)))
+        await self._shards[message.shard].database.commit(writes)
+
+    async def add(self, message: SpoolMessage, copy: SpoolRecipient, rendition: Rendition) -> None:
+        """Put one more copy of a message in custody beside those it has; ``copy.number`` must be new to it."""
+        check_initial(copy.state)
+        row = codec.recipient_row(message.trace_id, replace(copy, rendition=len(message.renditions)))
+        writes = [_rerendering(message, rendition), (schema.ADD_RECIPIENT, (*row, message.trace_id))]
+        await self._shards[message.shard].database.commit(writes)
+
     async def drop(self, query: QueueQuery, records: RecordRows | None = None) -> int:
         """Remove the selected copies undelivered; ``records`` gives the ledger rows of each. Return how many."""
         dropped = 0
@@ -328,6 +347,11 @@ def _settling(settlement: Settlement) -> list[Write]:
             ),
         )
     ]
+
+
+def _rerendering(message: SpoolMessage, rendition: Rendition) -> Write:
+    renditions = codec.encode_renditions((*message.renditions, rendition))
+    return schema.RERENDER_MESSAGE, (renditions, message.trace_id)
 
 
 def _removing(trace_id: str, number: int) -> list[Write]:

@@ -115,6 +115,19 @@ RELEASE_RECIPIENT = Statement(
     "WHERE trace_id = ? AND number = ? AND state IN ('held', 'quarantined')",
     Phase.UPDATE,
 )
+# What leaves quarantine: as it was, or under another rendition.
+RERENDER_RECIPIENT = Statement(
+    "UPDATE recipient SET rendition = ? WHERE trace_id = ? AND number = ? AND state = 'quarantined'", Phase.UPDATE
+)
+# Renditions are only ever added: their numbers stay what copies in hand call them.
+RERENDER_MESSAGE = Statement("UPDATE message SET renditions = ? WHERE trace_id = ?", Phase.UPDATE)
+# A copy more of a message that is in custody; one that has gone meanwhile gets none.
+_VALUES = ", ".join("?" * len(RECIPIENT_COLUMNS))
+ADD_RECIPIENT = Statement(
+    f"INSERT INTO recipient ({', '.join(RECIPIENT_COLUMNS)}) SELECT {_VALUES} "  # noqa: S608 - constants
+    "WHERE EXISTS (SELECT 1 FROM message WHERE trace_id = ?)",
+    Phase.INSERT,
+)
 RESCHEDULE_RECIPIENT = Statement(
     "UPDATE recipient SET due = ? WHERE trace_id = ? AND number = ? AND state = 'queued'",
     Phase.UPDATE,

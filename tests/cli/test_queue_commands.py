@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gateway.admin.control import ControlServer, user_name
 from gateway.admin.protocol import RefusedError, UnknownCommandError
-from gateway.cli import queue, reload, status, trace
+from gateway.cli import quarantine, queue, reload, status, trace
 from gateway.clock import FakeClock, SystemClock
 from gateway.journal.sinks import Recorded
 from gateway.ledger import MIGRATIONS
@@ -27,6 +27,7 @@ from gateway.spool.shard import ShardSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(queue.app, name="queue")
+app.add_typer(quarantine.app, name="quarantine")
 app.command()(trace.trace)
 app.command()(status.status)
 app.command()(reload.reload)
@@ -175,12 +176,48 @@ def test_show_of_what_is_not_there_is_negative_and_names_the_next_step(run, spoo
 
 def test_changes_on_a_stopped_spool_are_made_and_audited(run, spool, ids):
     assert run("queue", "hold", "--domain", "example.com").stdout == "1 copy held\n"
-    assert run("queue", "release", ids[1]).stdout == "1 copy released\n"
+    assert run("queue", "release", ids[0]).stdout == "1 copy released\n"
+    passed_over = run("queue", "release", ids[1])
+    assert (passed_over.exit_code, passed_over.stdout) == (1, "0 copies released\n")
+    assert "tidegate quarantine release" in passed_over.stderr
     assert run("queue", "drop", ids[0]).stdout == "2 copies dropped\n"
     told = run("trace", ids[0]).stdout
     assert f"{user_name(os.getuid())}: hold b@example.com" in told
     assert "<c@example.net> dropped" in told
-    assert run("queue", "flush").stdout == "1 copy made due now\n"
+    assert run("queue", "flush").stdout == "0 copies made due now\n"
+
+
+def test_quarantine_on_a_stopped_spool_is_shown_harmlessly_and_deleted_from_and_not_released(run, spool, ids):
+    listed = run("quarantine", "list")
+    assert (ids[1] in listed.stdout, ids[0] in listed.stdout, "<d@example.com>" in listed.stdout) == (True, False, True)
+    shown = run("quarantine", "show", ids[1])
+    assert "kept" in shown.stdout
+    assert "Subject: \\x1b[2Jhello" in shown.stdout
+    assert "part      text/plain, 6 octets, text, -" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    [message] = json.loads(run("quarantine", "show", ids[1], "--json").stdout)["messages"]
+    assert (message["recipients"][0]["why"], message["findings"]) == ("policy", [])
+    refused = run("quarantine", "release", ids[1])
+    assert (refused.exit_code, "start the gateway" in refused.stderr) == (1, True)
+    assert run("quarantine", "delete", "--why", "policy", "--all").stdout == "1 copy deleted\n"
+    assert run("quarantine", "show", ids[1]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("release",), 2),
+        (("delete",), 2),
+        (("delete", "--domain", "example.com"), 2),
+        (("list", "--why", "bad-luck"), 2),
+        (("list", "--recipient", "nobody@example.com"), 0),
+        (("delete", "01NOSUCHID"), 1),
+        (("show", "01NOSUCHID"), 1),
+        (("delete", "--all", "--why", "virus"), 1),
+    ],
+)
+def test_exit_status_of_quarantine(run, spool, arguments, code):
+    assert run("quarantine", *arguments).exit_code == code
 
 
 @pytest.mark.parametrize(
@@ -193,7 +230,7 @@ def test_changes_on_a_stopped_spool_are_made_and_audited(run, spool, ids):
         (("hold", "--recipient", "nobody@example.com"), 1),
         (("list", "--state", "flying"), 1),
         (("drop", "--all", "--domain", "example.com"), 0),
-        (("release", "--all"), 0),
+        (("release", "--all"), 1),
     ],
 )
 def test_exit_status(run, spool, arguments, code):

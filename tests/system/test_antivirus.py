@@ -97,7 +97,12 @@ def test_the_original_that_was_kept_can_be_released(scanning):
     scanning.mail("a@clean.test", content=infected())
     scanning.await_maildir("a@clean.test")
     [kept] = until(scanning.queue)
-    assert scanning.ask("queue", "release", kept["id"]).status == 0
+    assert scanning.ask("queue", "release", kept["id"]).status == 1
+    refused = scanning.ask("quarantine", "release", kept["id"])
+    assert (refused.status, "infected: Eicar-Test-Signature" in refused.err) == (1, True)
+    forced = scanning.ask("quarantine", "release", kept["id"], "--force")
+    assert forced.status == 0, forced
+    assert "although infected: Eicar" in until(lambda: scanning.ask("audit").out)
     mails = scanning.await_maildir("a@clean.test", 2)
     assert [b"X-Virus-Status: Infected" in mail for mail in mails].count(True) == 1
 

@@ -85,14 +85,14 @@ def test_quarantined_mail_is_held_until_it_is_released(gateway: Gateway, domain:
     assert f"to        <{address}> quarantined" in shown.out
     assert f"Message-ID: <{message_id(content)}>" in shown.out
     until(lambda: "quarantined" in gateway.ask("trace", identity).out)
-    released = gateway.ask("queue", "release", identity)
-    assert released.out == "1 copy released\n"
+    released = gateway.ask("quarantine", "release", identity)
+    assert released.out == f"{identity} released to {address}; not scanned: no scanner is configured\n"
     [stored] = gateway.await_maildir(address)
     assert received(stored)["X-Tidegate-Reason"].startswith("quarantine; ")
     assert stored.endswith(content)
     until(lambda: not gateway.queue("--recipient", address))
     story = until(lambda: "operator" in (found := gateway.ask("trace", identity).out) and found)
-    assert "release" in story
+    assert "released from quarantine to" in story
     assert "delivered" in story.splitlines()[0]
 
 
