@@ -3,7 +3,8 @@
 A triplet of client network (IPv4 /24, IPv6 /64), reverse-path and recipient that is new is deferred until ``delay``
 has passed; mail servers come back (RFC 5321 §4.5.4.1), most spam software does not. Nobody waits who is known: a
 triplet that has passed, a network of which ``client_after`` triplets have, a client of good standing, a correspondent
-of the recipient. ``spf_pass = true`` lets through at once whoever SPF (RFC 7208) says may send for the domain.
+of the recipient. ``spf_pass = true`` lets through at once whoever SPF (RFC 7208) says may send for the domain, unless
+the domain says so of everybody (``+all`` and its disguises): a record that lets strangers pass too vouches for nobody.
 
 Off unless a policy sets ``enabled = true``: it delays first contacts. What it delayed is told by ``passed``, whose
 detail says for how long. Asked for mail from outside only.
@@ -11,6 +12,7 @@ detail says for how long. Asked for mail from outside only.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPV4LENGTH, IPV6LENGTH, IPv4Address, IPv6Address
 from typing import ClassVar
 
 from gateway.config.units import Duration
@@ -29,6 +31,11 @@ from gateway.state.network import IpAddress, neighbourhood_key, network_key
 from gateway.state.penpals import Penpals
 from gateway.state.reputation import Reputation
 
+# For documentation (RFC 5737 §3, RFC 3849 §2).
+_NOBODY_4 = IPv4Address("192.0.2.1"), IPv4Address("203.0.113.1")
+_NOBODY_6 = IPv6Address("2001:db8::1")
+# Bits of a prefix: no holder has a wider network.
+_WIDEST_4, _WIDEST_6 = 8, 12
 # Good mail of a few messages' weight, and next to no bad: enough to be spared a wait, not to be trusted.
 _GOOD_MESSAGES = 3.0
 _BAD_SHARE = 0.1
@@ -107,7 +114,7 @@ class GreylistFilter(Filter[GreylistOptions]):
             return True
         if reputation and _is_good(reputation, tx):
             return True
-        return self.options.spf_pass and await _spf_passes(tx, ctx)
+        return self.options.spf_pass and await _spf_vouches(tx, ctx)
 
 
 def _triplet(tx: Transaction) -> Triplet:
@@ -131,11 +138,30 @@ def _is_good(reputation: Reputation, tx: Transaction) -> bool:
     return standing.good >= _GOOD_MESSAGES and standing.bad_share <= _BAD_SHARE
 
 
-async def _spf_passes(tx: Transaction, ctx: Context) -> bool:
+async def _spf_vouches(tx: Transaction, ctx: Context) -> bool:
+    """Return whether SPF passes the client, and not just anybody."""
+    client = tx.connection.client_address
+    if not await _spf_passes(tx, ctx, client):
+        return False
+    for stranger in _strangers(client):
+        if await _spf_passes(tx, ctx, stranger):
+            return False
+    return True
+
+
+async def _spf_passes(tx: Transaction, ctx: Context, client: IpAddress) -> bool:
     question = SpfQuestion(
-        client=tx.connection.client_address,
+        client=client,
         helo=tx.connection.helo,
         receiver=ctx.hostname,
         utc_second=int(ctx.clock.stamp().utc),
     )
     return (await check_mail_from(ctx.resolver, question, tx.envelope.reverse_path)).result is Word.PASS
+
+
+def _strangers(client: IpAddress) -> tuple[IpAddress, IpAddress]:
+    """Return an address that nobody has, and the client's neighbour in a network wider than any holder's."""
+    if isinstance(client, IPv4Address):
+        neighbour = IPv4Address(int(client) ^ 1 << (IPV4LENGTH - _WIDEST_4))
+        return next(nobody for nobody in _NOBODY_4 if nobody.packed[0] != client.packed[0]), neighbour
+    return _NOBODY_6, IPv6Address(int(client) ^ 1 << (IPV6LENGTH - _WIDEST_6))
