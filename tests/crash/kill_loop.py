@@ -117,8 +117,10 @@ class Gateway:
         while True:
             with contextlib.suppress(OSError, TimeoutError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                greeting = await asyncio.wait_for(reader.readline(), 5)
-                writer.close()
+                try:
+                    greeting = await asyncio.wait_for(reader.readline(), 5)
+                finally:
+                    writer.close()
                 if greeting.startswith(b"220"):
                     return
             if self.process.poll() is not None or time.monotonic() > deadline:
