@@ -64,11 +64,14 @@ def with_rule(text: str, mailbox: str, keys: Mapping[str, Any], when: str) -> st
 
 
 def with_key(text: str, spot: RuleSpot, key: str, value: bool | float) -> str:  # noqa: FBT001 - a key's value
-    """Return the text with one key of a rule set; EditError when it says so already."""
+    """Return the text with one key of a rule set; EditError when it says so already, or has an action for a score."""
 
     def change(data: Any) -> None:
         table = data[MAILBOX][spot.mailbox] if spot.mailbox else data
-        table[RULE][spot.index][key] = value
+        rule = table[RULE][spot.index]
+        if key == "score" and "action" in rule:
+            raise EditError(f"""the rule has an action, "{rule['action']}", and so no score; edit the file by hand""")
+        rule[key] = value
 
     return _changed(text, change)
 

@@ -63,6 +63,12 @@ def test_what_says_so_already_is_told():
         with_key(FILE, RuleSpot("", 0), "score", 6.0)
 
 
+def test_a_rule_with_an_action_gets_no_score():
+    text = '[[rule]]\nname = "a"\nwhen = { tls = false }\naction = "reject"\n'
+    with pytest.raises(EditError, match='has an action, "reject"'):
+        with_key(text, RuleSpot("", 0), "score", 1.0)
+
+
 @pytest.mark.parametrize("braces", ["{{ {} }}", "{}"])
 @pytest.mark.parametrize(
     ("mailbox", "header"), [("", "[[rule]]"), ("boss@example.com", '[[mailbox."boss@example.com".rule]]')]
