@@ -20,7 +20,8 @@ from gateway.cli.recording import (
 )
 
 if TYPE_CHECKING:
-    from gateway.servicelevel.evaluation import ClauseResult, Evaluation
+    from gateway.servicelevel.evaluation import Evaluation
+    from gateway.servicelevel.result import ClauseResult
 
 app = typer.Typer(no_args_is_help=True, help="What the contract promises: measured, judged, excluded, reported.")
 
@@ -206,7 +207,7 @@ def report(
     config: ConfigOption = None,
 ) -> None:
     """Judge a customer's month by the contract, clause by clause, and print the report; exit 1 when one is missed."""
-    from gateway.servicelevel.evaluation import Outcome
+    from gateway.servicelevel.result import Outcome
 
     if language not in {"en", "zh"} or form not in {"text", "html", "csv", "json"}:
         raise typer.BadParameter("--lang is en or zh, --format text, html, csv or json")
@@ -227,7 +228,7 @@ def report(
 def status(customer: CustomerOption = "", config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Tell how this month stands so far, and what is near its limit or over it; exit 1 when something is missed."""
     from gateway.cli.table import print_table
-    from gateway.servicelevel.evaluation import Outcome
+    from gateway.servicelevel.result import Outcome
 
     data = data_folder(config)
     names = [customer] if customer else sorted(the_book(data).terms)

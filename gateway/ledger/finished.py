@@ -22,6 +22,7 @@ class FinishedCopy(NamedTuple):
     reverse_path: str
     role: str
     origin: str
+    action: str
     received_at: float
     filtered_seconds: float
     durable_seconds: float
@@ -59,6 +60,24 @@ def finished_after(shard: Path, cursor: int, limit: int) -> list[FinishedCopy]:
 def finished_at(shard: Path, cursor: int) -> FinishedCopy | None:
     """Return the copy of row ``cursor``, None when it is not there (any more)."""
     return next(_query(shard, "WHERE id = ?", (cursor,)), None)
+
+
+def written_before(shard: Path, cursor: int, limit: int) -> list[tuple[str, int]]:
+    """Return trace id and number of the last ``limit`` copies of a shard before row ``cursor``; StorageError."""
+    with open_readonly(shard) as database:
+        if not database.read("SELECT 1 FROM sqlite_master WHERE name = 'ledger'"):
+            return []
+        query = "SELECT trace_id, number FROM ledger WHERE id < ? ORDER BY id DESC LIMIT ?"
+        return [(row[0], row[1]) for row in database.read(query, (cursor, limit))]
+
+
+def any_received(shard: Path, start_utc: float, end_utc: float, limit: int) -> list[float]:
+    """Return when copies were received from ``start_utc`` to before ``end_utc``, at most ``limit``; StorageError."""
+    with open_readonly(shard) as database:
+        if not database.read("SELECT 1 FROM sqlite_master WHERE name = 'ledger'"):
+            return []
+        query = "SELECT DISTINCT received_at FROM ledger WHERE received_at >= ? AND received_at < ? LIMIT ?"
+        return [float(row[0]) for row in database.read(query, (start_utc, end_utc, limit))]
 
 
 def received_between(shard: Path, start_utc: float, end_utc: float) -> Iterator[FinishedCopy]:

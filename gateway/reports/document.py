@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from gateway.reports.words import WORDS, Language
 from gateway.servicelevel.deadline import DeadlineState
-from gateway.servicelevel.evaluation import ClauseResult, Credit, Evaluation, Outcome
+from gateway.servicelevel.evaluation import Evaluation
 from gateway.servicelevel.figures import MICRO
 from gateway.servicelevel.month import shown
+from gateway.servicelevel.result import ClauseResult, Credit, Outcome
 from gateway.servicelevel.sample import RECEIVE, SEND
 from gateway.servicelevel.summary import DaySummary
 
@@ -135,8 +136,8 @@ class _Writer:
 
     def _note(self, result: ClauseResult) -> str:
         parts = []
-        if result.note:
-            name, _, value = result.note.partition(":")
+        for note in result.note.split():
+            name, _, value = note.partition(":")
             parts.append(self._words[f"note-{name}"].format(value=float(value) if name == "error" else value))
         if not result.decides and result.limit is not None:
             parts.append(self._words["decided-elsewhere"])

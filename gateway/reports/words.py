@@ -88,6 +88,7 @@ EN = {
     "automatic": "{count} waits of others' systems",
     "recorded": "no. {numbers}",
     "note-unknown": "{value} minutes unknown",
+    "note-contradicted": "in {value} minutes mail passed although a probe failed",
     "note-error": "estimate, within ±{value:.0%}",
     "note-given-up": "{value} copies given up without delivery",
     "note-faulty-days": "{value} days with faults; days to come count as free",
@@ -161,7 +162,8 @@ EN = {
     "definition-excluded": "Waiting from an attempt that a mail system of somebody else's put off to the next attempt is"
     " excluded, but for time in which this gateway did not run; every instant is excluded once at most.",
     "definition-minute": "A minute is unreachable when mail cannot be received or cannot be sent. It is excluded when"
-    " recorded exclusions cover it wholly. An unknown minute counts as unreachable unless agreed otherwise.",
+    " recorded exclusions cover it wholly. Of a minute without a probe, real mail that passed in it is evidence. An unknown"
+    " minute counts as unreachable unless agreed otherwise.",
     "definition-quantile": "Counts, sums, averages and maxima are exact. Quantiles are estimates within one per cent of"
     " the true value (nearest rank).",
     "definition-month": "A month begins and ends at midnight in the zone named above; mail belongs to the day of its"
@@ -248,6 +250,7 @@ ZH = {
     "automatic": "他方系统造成的等待 {count} 段",
     "recorded": "第 {numbers} 号",
     "note-unknown": "{value} 分钟状态未知",
+    "note-contradicted": "{value} 分钟内探测失败但仍有邮件通过",
     "note-error": "估计值，误差 ±{value:.0%} 以内",
     "note-given-up": "{value} 份未投递成功而放弃",
     "note-faulty-days": "{value} 天有故障；未到的日子按无故障计",
@@ -317,7 +320,7 @@ ZH = {
     "definition-send": "发送延迟：自网关收到客户完整邮件（结束点）起，至开始向最终接收的目的邮件服务器传输首字节止，按收件人计。",
     "definition-receive": "接收延迟：自网关收到发给客户的完整邮件（结束点）起，至邮箱服务器回复 250 止，按收件人计。",
     "definition-excluded": "非我方邮件系统推迟一次尝试之后，至下一次尝试为止的等待予以免责，但本网关未运行的时间除外；每一时刻至多免责一次。",
-    "definition-minute": "无法收信或无法发信的一分钟为不可用。已登记的免责完全覆盖该分钟时予以免责。状态未知的分钟按不可用计，另有约定的除外。",
+    "definition-minute": "无法收信或无法发信的一分钟为不可用。已登记的免责完全覆盖该分钟时予以免责。没有探测的分钟，以当时通过的真实邮件为证据。状态未知的分钟按不可用计，另有约定的除外。",
     "definition-quantile": "计数、总和、平均值和最大值是精确值。百分位数为估计值，与真实值（最近秩）相差不超过百分之一。",
     "definition-month": "月份以上述时区的零点为始末；邮件归入其结束点所在的日期。",
     "definition-no-data": "无数据：没有测量，既不算达标也不算未达标。",

@@ -1,6 +1,6 @@
 """How a clause stands before the month is over: well, near its limit, or missed already. Pure."""
 
-from gateway.servicelevel.evaluation import ClauseResult, Outcome
+from gateway.servicelevel.result import ClauseResult, Outcome
 
 # That share of what the limit allows is used up.
 NEAR_SHARE = 0.8

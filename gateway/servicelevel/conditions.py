@@ -9,7 +9,7 @@ from gateway.servicelevel.book import Book
 from gateway.servicelevel.exclusion import Clause
 from gateway.servicelevel.fault import without_gateway
 from gateway.servicelevel.figures import micros
-from gateway.servicelevel.month import day_of, day_span
+from gateway.servicelevel.month import Month, day_of, day_span
 from gateway.servicelevel.sample import Conditions
 
 # Mail waits for five days in the queue by default; what lay longer in quarantine moves a day's horizon itself.
@@ -94,7 +94,8 @@ class Bearing:
         return found
 
     def _made(self, key: DayKey) -> Conditions:
-        in_force = self.book.terms_at(key.customer, key.start)
+        # A month has one limit: that of its end, so that all of its days are counted alike (evidence.in_force).
+        in_force = self.book.terms_at(key.customer, Month.at(key.start, key.zone).span[1])
         if in_force is None:
             raise KeyError(key.customer)
         terms = in_force.terms

@@ -1,14 +1,15 @@
 """Reachable or not, minute by minute (contract.md §1). Pure.
 
-What was observed is kept as runs of minutes per direction; a minute that no run covers is unknown. Where two runs cover
-a minute, down wins: a probe that failed is not undone by mail that passed earlier in that minute. A minute of which
-something failed is *down*; one that recorded exclusions cover wholly, and that is not up, is *excluded*; in a minute
-that is not known the customer is taken to be unreachable, unless the terms say otherwise. Minutes are numbered from
-1970 in UTC, so that no change of clocks doubles or loses one.
+What was observed is kept as runs of minutes per direction. A minute that no run covers, and in which real mail was
+taken and passed on, is up in that direction without a probe's word; any other is unknown. Where two runs cover a
+minute, down wins, and mail that passed in another part of that minute does not undo it: such minutes are counted as
+contradicted, and said. A minute of which something failed is *down*; one that recorded exclusions cover wholly, and
+that is not up, is *excluded*; in a minute that is not known the customer is taken to be unreachable, unless the terms
+say otherwise. Minutes are numbered from 1970 in UTC, so that no change of clocks doubles or loses one.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from gateway.servicelevel.exclusion import Exclusion
@@ -18,6 +19,10 @@ from gateway.servicelevel.sample import RECEIVE, SEND
 from gateway.servicelevel.store import Observed
 
 UP, DOWN = "up", "down"
+IDLE = "nobody sends through this gateway"
+"""The reason on record of a direction that is up because it has no door: the other direction's mail speaks for both."""
+NOT_RUNNING = "the gateway did not run"
+"""The reason of minutes of which that holds for half or more: mail in the rest of them contradicts nothing."""
 
 
 class MinuteState(IntEnum):
@@ -42,11 +47,15 @@ _UNKNOWN, _SEEN_UP, _SEEN_DOWN = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minutes:
-    """The minutes from number ``first`` on: a state each. ``raw`` is before exclusions, ``states`` after them."""
+    """The minutes from number ``first`` on: a state each. ``raw`` is before exclusions, ``states`` after them.
+
+    ``contradicted`` counts those in which a probe failed in a direction, and real mail passed.
+    """
 
     first: int
     raw: bytes
     states: bytes
+    contradicted: int = 0
 
     def count(self, *states: MinuteState) -> int:
         """Return how many minutes have one of the states, after exclusions."""
@@ -63,7 +72,7 @@ class Minutes:
         while pending < min(most, len(self.raw)) and self.raw[-1 - pending] == MinuteState.UNKNOWN:
             pending += 1
         judged_so_far = len(self.raw) - pending
-        return Minutes(first=self.first, raw=self.raw[:judged_so_far], states=self.states[:judged_so_far])
+        return replace(self, raw=self.raw[:judged_so_far], states=self.states[:judged_so_far])
 
     def runs(self) -> Iterator[tuple[int, int, MinuteState]]:
         """Yield (first minute, minutes, state) for each stretch of equal states, after exclusions."""
@@ -80,17 +89,40 @@ def span_minutes(span: Interval) -> tuple[int, int]:
     return -int(-start // MINUTE), -int(-end // MINUTE)
 
 
-def judged(observed: Iterable[Observed], span: Interval, exclusions: Iterable[Exclusion]) -> Minutes:
-    """Return the minutes of a span."""
+def judged(
+    observed: Sequence[Observed],
+    span: Interval,
+    exclusions: Iterable[Exclusion],
+    mailed: Mapping[str, Collection[int]] | None = None,
+) -> Minutes:
+    """Return the minutes of a span; ``mailed`` are those in which real mail passed, by direction."""
     first, after = span_minutes(span)
     seen = {RECEIVE: bytearray(after - first), SEND: bytearray(after - first)}
+    contradicted: set[int] = set()
+    passed = _speaking_for_both(observed, mailed or {})
+    for direction, minutes in passed.items():
+        for minute in minutes:
+            if first <= minute < after:
+                seen[direction][minute - first] = _SEEN_UP
     for state, mark in ((UP, _SEEN_UP), (DOWN, _SEEN_DOWN)):
         for run in observed:
             begin, end = max(run.first, first) - first, min(run.last + 1, after) - first
             if run.state == state and end > begin:
                 seen[run.direction][begin:end] = bytes([mark]) * (end - begin)
+                if state == DOWN and run.reason != NOT_RUNNING and passed.get(run.direction):
+                    contradicted.update(at for at in range(begin + first, end + first) if at in passed[run.direction])
     raw = bytes(map(_STATES.__getitem__, map(_pair, seen[RECEIVE], seen[SEND])))
-    return Minutes(first=first, raw=raw, states=_without(raw, first, union(each.interval for each in exclusions)))
+    states = _without(raw, first, union(each.interval for each in exclusions))
+    return Minutes(first=first, raw=raw, states=states, contradicted=len(contradicted))
+
+
+def _speaking_for_both(
+    observed: Iterable[Observed], mailed: Mapping[str, Collection[int]]
+) -> Mapping[str, Collection[int]]:
+    """Return where mail passed; where nobody sends through here, what was received speaks for sending too."""
+    if any(run.direction == SEND and run.state == UP and run.reason == IDLE for run in observed):
+        return {**mailed, SEND: {*mailed.get(SEND, ()), *mailed.get(RECEIVE, ())}}
+    return mailed
 
 
 def _pair(receive: int, send: int) -> int:

@@ -4,19 +4,18 @@ Days whose conditions changed since they were summed are made anew in memory, as
 those that cannot be are named (``stale_days``), so that a report says what it could not apply.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
-from gateway.antivirus.history import FILE_NAME as SIGNATURES
 from gateway.servicelevel.book import Book
 from gateway.servicelevel.conditions import Bearing
-from gateway.servicelevel.evaluation import Evaluation, Evidence, Signatures, evaluate
+from gateway.servicelevel.evaluation import Evaluation, evaluate
+from gateway.servicelevel.evidence import Evidence
+from gateway.servicelevel.freshness import signatures
 from gateway.servicelevel.month import MINUTE, Month
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.rollup import is_stale, remade, unsummed
 from gateway.servicelevel.store import StoreReader
 from gateway.servicelevel.summary import DaySummary
-from gateway.storage import open_readonly
 
 
 def read_book(data: Path) -> Book:
@@ -32,7 +31,7 @@ def judge(data: Path, customer: str, month: Month, now: float) -> Evaluation:
     book = read_book(data)
     start, end = month.span
     with StoreReader(data) as store:
-        days, stale = _days(data, store, Bearing(book, now), (customer, month))
+        days, stale = _undisturbed_days(data, store, Bearing(book, now), (customer, month))
         observed = store.observed(customer, int(start // MINUTE), int(end // MINUTE))
     evidence = Evidence(
         customer=customer,
@@ -41,10 +40,25 @@ def judge(data: Path, customer: str, month: Month, now: float) -> Evaluation:
         book=book,
         days=days,
         observed=observed,
-        signatures=_signatures(data, min(end, now), start),
+        signatures=signatures(data, (start, min(end, now))),
         stale_days=stale,
     )
     return evaluate(evidence)
+
+
+def _undisturbed_days(
+    data: Path, store: StoreReader, bearing: Bearing, wanted: tuple[str, Month]
+) -> tuple[dict[tuple[str, str], DaySummary], tuple[str, ...]]:
+    """Return the days as they were between two steps of the gateway's counting.
+
+    A step that is committed while we read moves mail from behind the cursors into the summaries: what was read of the
+    one before it and of the other after it would count that mail twice.
+    """
+    while True:
+        before = store.cursors()
+        found = _days(data, store, bearing, wanted)
+        if store.cursors() == before:
+            return found
 
 
 def _days(
@@ -67,22 +81,3 @@ def _days(
         if key.customer == customer and key.day in month.days:
             found.setdefault((direction, key.day), DaySummary()).merge(more)
     return found, tuple(sorted(stale))
-
-
-def _signatures(data: Path, end: float, start: float) -> Signatures | None:
-    """Return how long signatures stayed the same in a month, None when no scanner was ever heard of."""
-    path = data / "antivirus" / SIGNATURES
-    if not path.exists():
-        return None
-    with open_readonly(path) as database:
-        rows = database.read("SELECT seen_at, scanner FROM signature_change WHERE seen_at < ? ORDER BY seen_at", (end,))
-    by_scanner: dict[str, list[float]] = {}
-    for seen_at, scanner in rows:
-        by_scanner.setdefault(scanner, []).append(seen_at)
-    longest, changes = 0.0, 0
-    for seen in by_scanner.values():
-        changes += sum(at >= start for at in seen)
-        # The version in use when the month began counts with the age it had by then.
-        edges = [at for at in seen if at < start][-1:] + [at for at in seen if at >= start] + [end]
-        longest = max(longest, *(later - sooner for sooner, later in pairwise(edges)))
-    return Signatures(changes=changes, longest_seconds=longest) if by_scanner else None

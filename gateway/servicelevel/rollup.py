@@ -6,11 +6,15 @@ found at the next start) is made anew from the ledger, as long as its mail is st
 the cursors it adds for itself (``unsummed``): a report is never behind.
 
 A shard whose last counted row is another one now (the file was replaced after damage, or put back from a backup) is
-counted on from what ended later than that row; ``Rolled.replaced`` says so.
+counted on from what ended later than that row; ``Rolled.replaced`` says so. A shard that cannot be read keeps no other
+from being counted; ``Rolled.unreadable`` names it.
+
+The ledger may have a copy twice: what a writer had committed when it was killed is handed to the next one again. The
+second row is passed over wherever one of the REPEATED_WITHIN rows before it is of the same copy.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.ledger.finished import (
@@ -20,27 +24,34 @@ from gateway.ledger.finished import (
     kept_since,
     received_between,
     shards,
+    written_before,
 )
 from gateway.servicelevel.conditions import Bearing, DayKey
 from gateway.servicelevel.month import QUARTER
 from gateway.servicelevel.sample import Conditions, Party, counted, parties
 from gateway.servicelevel.store import Cursor, StoredDay, StoreReader
 from gateway.servicelevel.summary import DaySummary
-from gateway.storage import Database, Write
+from gateway.storage import Database, StorageError, Write
 
 # A fifth of a second of work, a few megabytes.
 STEP_ROWS = 20_000
+# Rows of the one group that a writer had under way when it was killed, with room to spare.
+REPEATED_WITHIN = 2_000
 
 Days = dict[tuple[DayKey, str], DaySummary]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rolled:
-    """What a step did: rows counted, whether more may wait, and a shard found ``replaced`` ("" for none)."""
+    """What a step did: rows counted, whether more may wait, a shard found ``replaced`` ("" for none).
+
+    ``unreadable`` are the shards that could not be read, with the error.
+    """
 
     rows: int
     more: bool
     replaced: str = ""
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 def summed(copies: Iterable[FinishedCopy], bearing: Bearing) -> Days:
@@ -92,15 +103,25 @@ class Roller:
         self._stale_days: list[tuple[DayKey, str]] | None = None
 
     def step(self) -> tuple[list[Write], Rolled]:
-        """Return the writes of one step and what it did; StorageError."""
+        """Return the writes of one step and what it did; StorageError when the store itself cannot be read."""
+        unreadable: list[tuple[str, str]] = []
         with StoreReader(self._data) as store:
             cursors = store.cursors()
             for shard in shards(self._data):
-                copies, replaced = _behind(shard, cursors.get(shard.name), STEP_ROWS)
+                try:
+                    copies, replaced = _behind(shard, cursors.get(shard.name), STEP_ROWS)
+                    once = _once(shard, copies)
+                except StorageError as error:
+                    unreadable.append((shard.name, str(error)))
+                    continue
                 if copies:
-                    writes = self._added(store, summed(copies, self._bearing), cursors)
+                    writes = self._added(store, summed(once, self._bearing), cursors)
                     writes.append(_cursor(shard, copies[-1]).write())
-                    return writes, Rolled(rows=len(copies), more=True, replaced=shard.name if replaced else "")
+                    found = shard.name if replaced else ""
+                    return writes, Rolled(rows=len(copies), more=True, replaced=found, unreadable=tuple(unreadable))
+            if unreadable:
+                # A day made anew without one of the shards would lack its mail.
+                return [], Rolled(rows=0, more=False, unreadable=tuple(unreadable))
             if self._stale_days is None:
                 self._stale_days = self._stale(store)
             if self._stale_days:
@@ -112,16 +133,25 @@ class Roller:
         writes = []
         for (key, direction), more in days.items():
             stored = store.day(key, direction)
-            if stored is not None:
-                more.merge(self._current(stored, cursors))
-            writes.append(self._kept(key, direction, more).write())
+            if stored is None:
+                writes.append(self._kept(key, direction, more).write())
+                continue
+            current = self._current(stored, cursors)
+            more.merge(current or stored.summary)
+            kept = self._kept(key, direction, more)
+            # Part of it is still as it was counted before: the day stays stale, and reports go on naming it.
+            writes.append((kept if current else replace(kept, until=stored.until, digest=stored.digest)).write())
         return writes
 
-    def _current(self, stored: StoredDay, cursors: dict[str, Cursor]) -> DaySummary:
-        """Return a stored day as it is under the conditions of now; as it was when its mail is gone."""
+    def _current(self, stored: StoredDay, cursors: dict[str, Cursor]) -> DaySummary | None:
+        """Return a stored day as it is under the conditions of now; None when its mail is gone."""
         if not is_stale(self._bearing, stored.key, stored.until, stored.digest):
             return stored.summary
-        return remade(self._data, self._bearing, stored, cursors) or stored.summary
+        try:
+            return remade(self._data, self._bearing, stored, cursors)
+        except StorageError:
+            # A shard that cannot be read now: the day is made anew when it can.
+            return None
 
     def _kept(self, key: DayKey, direction: str, summary: DaySummary) -> StoredDay:
         until = max(key.horizon, summary.last_finished)
@@ -181,9 +211,33 @@ def _counted_copies(data: Path, key: DayKey, cursors: dict[str, Cursor]) -> Iter
     for shard in shards(data):
         cursor = cursors.get(shard.name)
         if cursor is not None:
-            for copy in received_between(shard, key.start, key.end):
-                if copy.id <= cursor.id:
-                    yield copy
+            copies = received_between(shard, key.start, key.end)
+            yield from _each_once(copy for copy in copies if copy.id <= cursor.id)
+
+
+def _each_once(copies: Iterable[FinishedCopy]) -> Iterator[FinishedCopy]:
+    """Yield copies in order of receipt without repeated rows, which have the same stamp."""
+    at, known = 0.0, set[tuple[str, int]]()
+    for copy in copies:
+        if copy.received_at != at:
+            at, known = copy.received_at, set()
+        if (copy.trace_id, copy.number) not in known:
+            known.add((copy.trace_id, copy.number))
+            yield copy
+
+
+def _once(shard: Path, copies: Sequence[FinishedCopy]) -> list[FinishedCopy]:
+    """Return copies in the order written without repeated rows."""
+    if not copies:
+        return []
+    known = set(written_before(shard, copies[0].id, REPEATED_WITHIN))
+    found = []
+    for copy in copies:
+        key = copy.trace_id, copy.number
+        if key not in known:
+            known.add(key)
+            found.append(copy)
+    return found
 
 
 def unsummed(data: Path, bearing: Bearing, cursors: dict[str, Cursor]) -> Days:
@@ -194,7 +248,7 @@ def unsummed(data: Path, bearing: Bearing, cursors: dict[str, Cursor]) -> Days:
         cursor = cursors.get(shard.name)
         while True:
             copies, _ = _behind(shard, cursor, STEP_ROWS)
-            for copy in copies:
+            for copy in _once(shard, copies):
                 add.copy(copy)
             if not copies:
                 break

@@ -7,8 +7,8 @@ the relay. Notices that the gateway wrote itself, and copies dropped or discarde
 
 1. waiting caused by systems that are not ours (``waiting``), less time in which the gateway did not run;
 2. recorded exclusions of the delay clause;
-3. quarantine and hold, unless they count; time in greylisting of ours lies before the final dot and is added when it
-   counts.
+3. quarantine, unless it counts; time in greylisting of ours lies before the final dot and is added when it counts.
+   An operator's hold (``queue hold``) of mail that was not in quarantine always counts: no clause excludes it.
 
 Durations are the monotonic clock's, intervals the wall clock's. Where the wall clock was set meanwhile, stamps from
 before are moved by the recorded jump; what then still disagrees by more than a second is taken off the exclusion: a
@@ -24,10 +24,11 @@ from gateway.servicelevel.exclusion import Exclusion
 from gateway.servicelevel.fault import ClockJump
 from gateway.servicelevel.figures import micros
 from gateway.servicelevel.interval import Interval, Intervals, clipped, minus, seconds, union
-from gateway.servicelevel.waiting import OPERATOR, REMOTE, Wait, caused_elsewhere, first_attempt_at
+from gateway.servicelevel.waiting import CUSTOMER, OPERATOR, REMOTE, Wait, caused_elsewhere, first_attempt_at
 
 SEND, RECEIVE = "send", "receive"
 DELIVERED = "delivered"
+QUARANTINE = "quarantine"
 _GIVEN_UP = frozenset({"failed", "expired"})
 _OUTGOING = frozenset({"relay", "submission"})
 # Wall and monotonic clock drift apart by slewing, 500 ppm at most; a second is two thousand seconds of that.
@@ -92,7 +93,14 @@ def parties(copy: FinishedCopy, owner_of: OwnerOf) -> Iterator[Party]:
         sender = owner_of(copy.reverse_path.rpartition("@")[2], copy.received_at)
         customer = sender[0] if sender else copy.customer if to is None else ""
         if customer:
-            yield Party(customer, SEND, to[1] if to is not None else REMOTE)
+            yield Party(customer, SEND, _answering_for(to, customer))
+
+
+def _answering_for(to: tuple[str, str] | None, sender: str) -> str:
+    """Return who answers for the next hop as the sending customer sees it: another customer's server is not its own."""
+    if to is None or (to[1] == CUSTOMER and to[0] != sender):
+        return REMOTE
+    return to[1]
 
 
 def counted(copy: FinishedCopy, party: Party, conditions: Conditions) -> Counted | None:
@@ -157,11 +165,12 @@ def _excluded(
     ]
     automatic = union(piece for _, pieces in waits for piece in pieces)
     before_first, within_waits = _hold(copy, start, automatic, jumps)
+    hold_counts = conditions.count_quarantine or copy.action != QUARANTINE
     pieces = [*automatic, *clipped(conditions.recorded, start, true_end)]
-    if not conditions.count_quarantine:
+    if not hold_counts:
         pieces.append((start, start + before_first))
     excluded = seconds(pieces)
-    if conditions.count_quarantine:
+    if hold_counts:
         excluded = max(0.0, excluded - within_waits)
     disagreement = abs((true_end - start) - delay)
     doubtful = disagreement > _DRIFT_SECONDS
@@ -175,6 +184,9 @@ def _hold(copy: FinishedCopy, start: float, automatic: Intervals, jumps: Sequenc
     """Return how much of the hold lay before the first attempt, and how much within waiting that is excluded."""
     if not copy.held_seconds or not automatic:
         return copy.held_seconds, 0.0
+    if copy.action != QUARANTINE:
+        # An operator may have held it at any time: where that is not known, it is not excluded.
+        return 0.0, min(copy.held_seconds, seconds(automatic))
     gap = max(0.0, corrected(first_attempt_at(copy), jumps) - start)
     before_first = min(copy.held_seconds, gap)
     return before_first, copy.held_seconds - before_first

@@ -20,6 +20,7 @@ FLOOR_US = 100
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _PER_LOG = 1 / log(_GAMMA)
 _FLOOR_CLASS = 0
+_PER_MILLE = 1000
 
 
 def class_of(value_us: int) -> int:
@@ -54,8 +55,9 @@ class Sketch:
         return sum(self._counts.values())
 
     def quantile(self, q: float) -> int | None:
-        """Return the ``q`` quantile in microseconds, within RELATIVE_ERROR or FLOOR_US; None without values."""
-        rank = max(1, ceil(q * self.count))
+        """Return the ``q`` quantile (thousandths) in microseconds within RELATIVE_ERROR or FLOOR_US, or None."""
+        # In whole numbers: 0.95 is no binary fraction, and a rank that is one too high is another value.
+        rank = max(1, -(-round(q * _PER_MILLE) * self.count // _PER_MILLE))
         for key in sorted(self._counts):
             rank -= self._counts[key]
             if rank <= 0:

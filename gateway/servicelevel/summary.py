@@ -5,11 +5,13 @@ Counts, sums and maxima are exact; quantiles have the sketch's stated error. ``s
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.ledger.finished import FinishedCopy
 from gateway.servicelevel.figures import Figures, micros
+from gateway.servicelevel.month import MINUTE
 from gateway.servicelevel.sample import RECEIVE, Counted
 from gateway.servicelevel.sketch import class_of
 from gateway.servicelevel.waiting import CLASSES, Wait
@@ -39,6 +41,10 @@ class ExcludedWaiting:
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
 
+    def values(self) -> tuple[int, int, float, float]:
+        """Return its fields in order."""
+        return self.waits, self.us, self.first, self.last
+
 
 CauseKey = tuple[str, str, str, str]
 """Class letter, system, phase, cause."""
@@ -46,7 +52,10 @@ CauseKey = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class DaySummary:
-    """Mergeable; ``last_finished`` is the UTC second at which the latest of its copies ended."""
+    """Mergeable; ``last_finished`` is the UTC second at which the latest of its copies ended.
+
+    ``mailed`` are the minutes (numbers since 1970) in which a copy was taken and, in the same minute, passed on.
+    """
 
     before: Figures = field(default_factory=Figures)
     after: Figures = field(default_factory=Figures)
@@ -59,6 +68,7 @@ class DaySummary:
     doubtful: int = 0
     excluded: dict[CauseKey, ExcludedWaiting] = field(default_factory=dict)
     last_finished: float = 0.0
+    mailed: set[int] = field(default_factory=set)
 
     def add(self, copy: FinishedCopy, counted: Counted, limit_us: int) -> None:
         """Count one copy."""
@@ -76,6 +86,8 @@ class DaySummary:
             self.before.add(before_us, limit_us, known)
             self.after.add(after_us, limit_us, known if after_us == before_us else class_of(after_us))
             self._spent(copy, counted)
+            if copy.accepted_at is not None and (minute := copy.received_at // MINUTE) == copy.accepted_at // MINUTE:
+                self.mailed.add(int(minute))
         else:
             self.given_up += 1
             self.before.undelivered_over += counted.before_us > limit_us
@@ -126,6 +138,7 @@ class DaySummary:
         for key, more in other.excluded.items():
             self._merge_excluded(key, more)
         self.last_finished = max(self.last_finished, other.last_finished)
+        self.mailed |= other.mailed
 
     @property
     def copies(self) -> int:
@@ -134,17 +147,30 @@ class DaySummary:
 
     def encode(self) -> str:
         """Return the summary as text for storing; equal summaries give equal texts."""
-        stored: dict[str, Any] = {
+        return _text(self._values([[*key, *each.values()] for key, each in sorted(self.excluded.items())]))
+
+    def stated(self) -> str:
+        """Return the summary for a digest: equal for the same mail, in whatever order it was counted.
+
+        Which causes were told apart on a day that had too many depends on the order; what they are together does not.
+        """
+        if not any(key[1:] == _OTHERS[1:] for key in self.excluded):
+            return self.encode()
+        classes: dict[str, ExcludedWaiting] = {}
+        for key, each in self.excluded.items():
+            classes.setdefault(key[0], ExcludedWaiting()).add(each)
+        return _text(self._values([[letter, *each.values()] for letter, each in sorted(classes.items())]))
+
+    def _values(self, excluded: list[list[Any]]) -> dict[str, Any]:
+        return {
             "before": self.before.as_json(),
             "after": self.after.as_json(),
             "stations": self.stations_us,
             "counts": [self.antivirus_max_us, self.held, self.greylisted, self.greylisted_us],
             "ends": [self.given_up, self.doubtful, self.last_finished],
-            "excluded": [
-                [*key, each.waits, each.us, each.first, each.last] for key, each in sorted(self.excluded.items())
-            ],
+            "excluded": excluded,
+            "mailed": _packed(self.mailed),
         }
-        return json.dumps(stored, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> "DaySummary":
@@ -165,7 +191,29 @@ class DaySummary:
             doubtful=doubtful,
             excluded=excluded,
             last_finished=last_finished,
+            mailed=_unpacked(stored.get("mailed", _NO_MINUTES)),
         )
+
+
+_NO_MINUTES = (0, "")
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+
+
+def _packed(minutes: set[int]) -> tuple[int, str]:
+    """Return the first minute and, from there on, a bit for each, the first the lowest, as hexadecimal digits."""
+    if not minutes:
+        return _NO_MINUTES
+    base = min(minutes)
+    return base, f"{sum(1 << (minute - base) for minute in minutes):x}"
+
+
+def _unpacked(packed: Sequence[Any]) -> set[int]:
+    base, digits = packed
+    bits = f"{int(digits, 16):b}"[::-1] if digits else ""
+    return {base + place for place, bit in enumerate(bits) if bit == "1"}
 
 
 def total(summaries: "list[DaySummary]") -> DaySummary:

@@ -16,10 +16,12 @@ from gateway.reports.words import EN, ZH
 from gateway.servicelevel.book import Book, Writer
 from gateway.servicelevel.conditions import Bearing
 from gateway.servicelevel.deadline import KINDS, Deadline
-from gateway.servicelevel.evaluation import Evaluation, Evidence, Outcome, evaluate
+from gateway.servicelevel.evaluation import Evaluation, evaluate
+from gateway.servicelevel.evidence import Evidence
 from gateway.servicelevel.exclusion import Clause, ExclusionClass
 from gateway.servicelevel.month import Month, parse_instant
 from gateway.servicelevel.records import Records
+from gateway.servicelevel.result import Outcome
 from gateway.servicelevel.rollup import summed
 from gateway.servicelevel.store import Observed
 
@@ -43,6 +45,7 @@ def copy(number: int, received: str, seconds: float, **changes) -> FinishedCopy:
         reverse_path="a@elsewhere.example",
         role="mx",
         origin="smtp",
+        action="accept",
         received_at=start,
         filtered_seconds=0.02,
         durable_seconds=0.004,

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.blocklist.local.declaration import Calendar
 from gateway.blocklist.local.workdays import WorkingCalendar
@@ -10,9 +12,9 @@ from gateway.clock import FakeClock
 from gateway.servicelevel.clocks import new_deadline
 from gateway.servicelevel.deadline import KINDS, DeadlineState
 from gateway.servicelevel.heartbeat import Heartbeat
-from gateway.servicelevel.minutes import MinuteState, judged
+from gateway.servicelevel.minutes import IDLE, NOT_RUNNING, MinuteState, judged
 from gateway.servicelevel.month import Month, day_of, parse_instant, shown
-from gateway.servicelevel.observing import not_running
+from gateway.servicelevel.observing import mostly_within, not_running, unserved
 from gateway.servicelevel.store import Observed
 
 ZONE = "Asia/Shanghai"
@@ -121,8 +123,46 @@ def test_three_minutes_are_three_minutes_wherever_they_begin(begin):
     assert [values[4] - values[3] + 1 for _, values in runs] == [3, 3]
 
 
-def seen(direction: str, state: str, first: int, last: int) -> Observed:
-    return Observed(customer="x", direction=direction, state=state, first=first, last=last, reason="")
+@given(st.integers(0, 600), st.integers(1, 600))
+def test_a_minute_is_down_when_half_of_it_or_more_was(start, length):
+    end = start + length
+    spent = [min(end, n * 60 + 60) - max(start, n * 60) for n in range(25)]
+    first, last = mostly_within((float(start), float(end)))
+    assert [n for n in range(25) if spent[n] >= 30] == list(range(first, last + 1))
+
+
+def test_mail_that_was_taken_shows_that_the_gateway_ran():
+    assert unserved((100.0, 160.0), [], 10.0) == ((100.0, 160.0),)
+    assert unserved((100.0, 160.0), [108.0, 112.0, 155.0], 10.0) == ((112.0, 155.0),)
+    assert unserved((100.0, 115.0), [107.0], 10.0) == ()
+
+
+def seen(direction: str, state: str, first: int, last: int, reason: str = "") -> Observed:
+    return Observed(customer="x", direction=direction, state=state, first=first, last=last, reason=reason)
+
+
+def words(minutes) -> list[str]:
+    return [MinuteState(state).word for state in minutes.states]
+
+
+def test_mail_that_passed_makes_up_for_a_probe_that_was_not_made_and_never_undoes_one_that_failed():
+    runs = [seen("send", "up", 0, 3), seen("receive", "up", 0, 0), seen("receive", "down", 2, 2, "refused")]
+    minutes = judged(runs, (0.0, 240.0), (), {"receive": {1, 2}})
+    assert words(minutes) == ["up", "up", "down-receive", "unknown"]
+    assert minutes.contradicted == 1
+
+
+def test_a_gateway_that_ran_for_a_part_of_a_minute_may_have_taken_mail_in_it():
+    runs = [seen(direction, "down", 0, 1, NOT_RUNNING) for direction in ("send", "receive")]
+    minutes = judged(runs, (0.0, 120.0), (), {"receive": {0, 1}})
+    assert words(minutes) == ["down", "down"]
+    assert minutes.contradicted == 0
+
+
+def test_where_nobody_sends_received_mail_speaks_for_the_minute():
+    runs = [seen("send", "up", 0, 0, IDLE), seen("receive", "up", 0, 0)]
+    assert words(judged(runs, (0.0, 180.0), (), {"receive": {1}})) == ["up", "up", "unknown"]
+    assert words(judged(runs[1:], (0.0, 180.0), (), {"receive": {1}})) == ["unknown", "unknown", "unknown"]
 
 
 def test_a_minute_is_up_only_when_both_directions_were_seen_to_work():

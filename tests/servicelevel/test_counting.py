@@ -1,6 +1,8 @@
 """One copy, one delay: what is excluded, on what evidence, and what never is."""
 
 import json
+from fractions import Fraction
+from math import ceil
 
 import pytest
 from hypothesis import given
@@ -33,6 +35,7 @@ def copy(delay: float, *attempts: list, **changes) -> FinishedCopy:
         "reverse_path": "a@elsewhere.test",
         "role": "mx",
         "origin": "smtp",
+        "action": "accept",
         "received_at": START,
         "filtered_seconds": 0.0,
         "durable_seconds": 0.0,
@@ -107,13 +110,19 @@ def test_an_exclusion_counts_within_the_delay_only():
 
 
 def test_quarantine_is_counted_as_configured():
-    held = copy(100.0, held_seconds=60.0)
+    held = copy(100.0, held_seconds=60.0, action="quarantine")
     assert after(held, OURS) == 40.0
     assert after(held, OURS, count_quarantine=True) == 100.0
 
 
-def test_a_hold_within_excluded_waiting_is_not_excluded_twice():
+def test_an_operators_hold_is_the_operators():
+    assert after(copy(100.0, held_seconds=60.0), OURS) == 100.0
     found = copy(100.0, attempt(10), attempt(100, status="sent"), held_seconds=50.0)
+    assert after(found) == 60.0
+
+
+def test_a_hold_within_excluded_waiting_is_not_excluded_twice():
+    found = copy(100.0, attempt(10), attempt(100, status="sent"), held_seconds=50.0, action="quarantine")
     assert after(found) == 0.0
     assert after(found, count_quarantine=True) == 50.0
 
@@ -163,6 +172,15 @@ def _owner(domain: str, _: float):
             {("other", SEND, "remote")},
         ),
         ({"role": "relay", "domain": "far.test", "reverse_path": ""}, {("example", SEND, "remote")}),
+        # Another customer's server is not this one's equipment, but a system that is not ours.
+        (
+            {"role": "relay", "domain": "other.test", "reverse_path": "a@example.test"},
+            {("other", RECEIVE, "customer"), ("example", SEND, "remote")},
+        ),
+        (
+            {"role": "relay", "domain": "other.test", "reverse_path": "a@other.test"},
+            {("other", RECEIVE, "customer"), ("other", SEND, "customer")},
+        ),
         ({"origin": "notice"}, set()),
         ({"status": "dropped"}, set()),
     ],
@@ -203,5 +221,5 @@ def test_a_quantile_is_within_the_stated_error_however_the_values_were_divided(v
     for value in values:
         together.add(value)
     assert whole == together == Sketch.of(whole.pairs())
-    exact = sorted(values)[max(1, -int(-q * len(values) // 1)) - 1]
+    exact = sorted(values)[max(1, ceil(Fraction(str(q)) * len(values))) - 1]
     assert abs(whole.quantile(q) - exact) <= max(FLOOR_US, RELATIVE_ERROR * exact + 1)

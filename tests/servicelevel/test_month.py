@@ -10,12 +10,13 @@ from gateway.config.service_level import ServiceTerms
 from gateway.ledger import MIGRATIONS, rows
 from gateway.servicelevel.book import Book, Writer
 from gateway.servicelevel.conditions import Bearing
-from gateway.servicelevel.evaluation import Evaluation, Outcome
+from gateway.servicelevel.evaluation import Evaluation
 from gateway.servicelevel.exclusion import Clause, ExclusionClass
 from gateway.servicelevel.fault import ClockJump
 from gateway.servicelevel.month import Month
 from gateway.servicelevel.reading import judge, read_book
 from gateway.servicelevel.records import Records
+from gateway.servicelevel.result import Outcome
 from gateway.servicelevel.rollup import roll, unsummed
 from gateway.servicelevel.store import Observed, StoreReader, open_store
 from gateway.storage import Database
@@ -148,10 +149,11 @@ def test_the_exclusions_made_a_difference_that_the_contract_sees(judged):
 
 
 @pytest.mark.parametrize("customer", CUSTOMERS)
-def test_every_minute_has_the_brute_forces_state(judged, customer):
+def test_every_minute_has_the_brute_forces_state(month, judged, customer):
     evaluation = judged[customer]
     start, end = evaluation.month.span
-    expected = sim.expected_minutes(customer, start, end)
+    expected = sim.expected_minutes(customer, start, end, sim.minutes_with_mail(month.played, customer))
+    assert 0 < expected["unknown"] < 30, "nobody probed half an hour, and in some minutes of it mail passed"
     found = {}
     for _, minutes, state in evaluation.minutes.runs():
         found[state.word] = found.get(state.word, 0) + minutes

@@ -1,5 +1,6 @@
 """Summaries count every copy once, whatever happens to the files and whenever an exclusion is recorded."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -9,14 +10,15 @@ from gateway.config.service_level import ServiceTerms
 from gateway.ledger import MIGRATIONS, DelayRecord, prune, rows
 from gateway.servicelevel.book import Writer
 from gateway.servicelevel.conditions import Bearing
-from gateway.servicelevel.evaluation import Outcome
 from gateway.servicelevel.exclusion import Clause, ExclusionClass
 from gateway.servicelevel.month import Month, parse_instant
 from gateway.servicelevel.reading import judge, read_book
 from gateway.servicelevel.records import Records
-from gateway.servicelevel.rollup import roll
+from gateway.servicelevel.result import Outcome
+from gateway.servicelevel.rollup import Roller, roll
 from gateway.servicelevel.store import StoreReader, open_store
-from gateway.storage import Database
+from gateway.servicelevel.summary import MAX_CAUSES, DaySummary, ExcludedWaiting
+from gateway.storage import Database, StorageError
 from tests.ledger.test_ledger import RECORD
 
 MONTH = Month(2026, 11, "Asia/Shanghai")
@@ -189,3 +191,94 @@ async def test_a_customer_without_mail_has_no_figures(data, shard, store):
     assert {line.value for line in delay} == {None}
     with StoreReader(data) as reader:
         assert reader.all_days() == []
+
+
+async def test_a_copy_that_stands_in_the_ledger_twice_is_counted_once(data, shard, store):
+    """A writer killed between commit and answer is handed the same outcomes again."""
+    twice = [w for n in range(3) for w in rows(record(n, "2026-11-05T10:00", 2.0 + n))]
+    await shard.commit(twice)
+    await counted(data, store)
+    await shard.commit([*twice, *rows(record(7, "2026-11-05T10:00", 9.0))])
+    assert received(data).after.count == 4
+    await counted(data, store)
+    assert received(data).after.count == 4
+    span = (at("2026-11-06T00:00"), at("2026-11-06T00:30"))
+    Writer(Records(data), NOW, "anna").exclude(Clause.DELAY, ExclusionClass.CARRIER, span, reason="day made anew")
+    await counted(data, store)
+    assert received(data).after.count == 4
+    assert judge(data, "example", MONTH, NOW).stale_days == ()
+
+
+async def test_a_shard_that_cannot_be_read_keeps_no_other_from_being_counted(data, store):
+    (data / "spool").mkdir()
+    (data / "spool/shard-0.sqlite").write_bytes(b"no database" * 1000)
+    good = Database(data / "spool" / "shard-1.sqlite", MIGRATIONS, synchronous="NORMAL")
+    await good.commit(rows(record(1, "2026-11-05T10:00", 2.0)))
+    await good.close()
+    roller = Roller(data, Bearing(read_book(data), NOW))
+    writes, done = roller.step()
+    await store.commit(writes)
+    assert done.rows == 1
+    assert [name for name, _ in done.unreadable] == ["shard-0.sqlite"]
+    assert not roller.step()[1].more
+    with pytest.raises(StorageError):
+        judge(data, "example", MONTH, NOW)
+
+
+async def test_a_day_that_could_not_be_made_anew_is_named_although_mail_was_added_to_it(data, shard, store):
+    await shard.commit([w for n in range(9) for w in rows(record(n, "2026-11-05T10:00", 60.0))])
+    await counted(data, store)
+    await prune(shard, NOW, limit=100)
+    span = (at("2026-11-05T10:00"), at("2026-11-05T11:00"))
+    Writer(Records(data), NOW, "anna").exclude(Clause.DELAY, ExclusionClass.CARRIER, span, reason="late")
+    await shard.commit(rows(record(20, "2026-11-05T10:00", 90_000.0)))
+    await counted(data, store)
+    evaluation = judge(data, "example", MONTH, NOW)
+    assert evaluation.delays["receive"].after.count == 10
+    assert evaluation.stale_days == ("2026-11-05",)
+
+
+async def test_a_step_committed_while_a_report_reads_is_not_counted_twice(data, shard, store, monkeypatch):
+    await shard.commit([w for n in range(5) for w in rows(record(n, "2026-11-05T10:00", 2.0))])
+    writes, _ = Roller(data, Bearing(read_book(data), NOW)).step()
+    original = StoreReader.days
+
+    loop = asyncio.get_running_loop()
+
+    async def commit() -> None:
+        await store.commit(writes[:])
+        writes.clear()
+
+    def disturbed(self, customer, days):
+        if writes:
+            asyncio.run_coroutine_threadsafe(commit(), loop).result(10)
+        return original(self, customer, days)
+
+    monkeypatch.setattr(StoreReader, "days", disturbed)
+    assert (await asyncio.to_thread(received, data)).after.count == 5
+    assert writes == []
+
+
+async def test_a_month_has_the_limits_of_its_end_on_all_of_its_days(data, shard, store):
+    await shard.commit([*rows(record(1, "2026-11-05T10:00", 120.0)), *rows(record(2, "2026-11-25T10:00", 120.0))])
+    await counted(data, store)
+    assert received(data).after.exceeded == 0
+    Writer(Records(data), at("2026-11-20T00:00"), "x").set_terms(
+        "example", ServiceTerms(maximum_delay=60.0), {"example.com": "operator"}
+    )
+    await counted(data, store)
+    assert received(data).after.exceeded == 2
+
+
+def test_which_causes_were_told_apart_on_a_crowded_day_does_not_change_the_digest():
+    waits = [ExcludedWaiting(1, n, float(n), float(n + 1)) for n in range(MAX_CAUSES + 50)]
+    days = []
+    for order in (1, -1):
+        day = DaySummary()
+        for n in range(len(waits))[::order]:
+            more = DaySummary(excluded={("a", f"host{n}", "rcpt", "451"): replace(waits[n])})
+            day.merge(more)
+        days.append(day)
+    assert days[0].encode() != days[1].encode()
+    assert days[0].stated() == days[1].stated()
+    assert DaySummary.decode(days[0].encode()).encode() == days[0].encode()
