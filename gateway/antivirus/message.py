@@ -21,13 +21,15 @@ from gateway.antivirus.mail_text import passwords_in
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
-from gateway.mail.mime.readings import Leaf, Place, readings
+from gateway.mail.mime.readings import Leaf, Place, Reading, readings
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
 _INLINE_OCTETS = 256 * 1024
 # Messages in signed messages in encoded messages; people come to two.
 _MAX_WRAPPED = 8
 _UNWRAPPED_OCTETS = 128 * 1024 * 1024
+# A sequence in DER, and a zero in ASCII.
+_DER = b"\x30"
 # What stands for something that is elsewhere, or for a piece of something: never delivered silently.
 _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 
@@ -116,11 +118,12 @@ class MessageScanner:
             prepared = await asyncio.to_thread(_prepare, content)
         with _whole(content, prepared.digest) as whole:
             # The whole last: a scanner that closes because it is too large has then answered for the parts.
-            pieces = [piece for part in prepared.parts for piece in part.pieces]
-            results, archives = await asyncio.gather(
-                self._scan_pieces([*pieces, whole]), self._walk_all(content, prepared.parts)
-            )
-        return _conclude(prepared, results, archives, whole)
+            pieces = [*(piece for part in prepared.parts for piece in part.pieces), whole]
+            if archives := _archives(prepared.parts):
+                results, walked = await asyncio.gather(self._scan_pieces(pieces), self._walk_all(content, archives))
+            else:
+                results, walked = await self._scan_pieces(pieces), {}
+        return _conclude(prepared, results, walked, whole)
 
     async def _scan_pieces(self, pieces: Sequence[Piece]) -> dict[str, ScanResult]:
         """Return a result for each digest."""
@@ -138,15 +141,8 @@ class MessageScanner:
             left = [piece for piece in left if results[piece.digest].outcome is Outcome.TEMPERROR]
         return results
 
-    async def _walk_all(self, content: Content, parts: Sequence[_Part]) -> "dict[str, _Walked]":
-        """Return what archives hold, for each digest that is one."""
-        found: dict[str, tuple[Piece, str]] = {}
-        for part in parts:
-            for piece in part.pieces:
-                if not isinstance(piece.octets, FileSpan) and kinds_of(piece.octets):
-                    found.setdefault(piece.digest, (piece, part.leaf.part.filename))
-        if not found:
-            return {}
+    async def _walk_all(self, content: Content, found: "dict[str, tuple[Piece, str]]") -> "dict[str, _Walked]":
+        """Return what archives hold, for each digest."""
         walked = await asyncio.gather(*(self._walk(content, piece, name) for piece, name in found.values()))
         return dict(zip(found, walked, strict=True))
 
@@ -188,29 +184,45 @@ def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
         yield ScanResult(outcome=Outcome.ENCRYPTED, name="Archive.Encrypted", reason="encrypted archive")
 
 
+def _archives(parts: Sequence[_Part]) -> dict[str, tuple[Piece, str]]:
+    """Return the pieces that are archives with their parts' names, by digest."""
+    found: dict[str, tuple[Piece, str]] = {}
+    for part in parts:
+        for piece in part.pieces:
+            if not isinstance(piece.octets, FileSpan) and kinds_of(piece.octets):
+                found.setdefault(piece.digest, (piece, part.leaf.part.filename))
+    return found
+
+
 def _prepare(content: Content) -> _Prepared:
     """Find and decode every leaf of every reading, and of what is wrapped in S/MIME."""
     gathered = _Gathered()
     gathered.read(content, (), usual=True)
-    parts = gathered.parts
-    if len(parts) == 1 and not gathered.ambiguities and _is_the_message(parts[0].leaf):
-        parts = [replace(parts[0], pieces=())]
     return _Prepared(
-        parts=tuple(parts),
+        parts=tuple(gathered.parts),
         ambiguities=tuple(sorted(gathered.ambiguities)),
         truncated=gathered.truncated,
         digest=content.sha256,
     )
 
 
-def _is_the_message(leaf: Leaf) -> bool:
-    """Tell whether a mail is one text without encoding: clamd takes exactly that out of the whole and scans it.
+def _only_text(reading: Reading) -> _Part | None:
+    """Return a mail's one text without encoding as a part without pieces: clamd takes it out of the whole and scans it.
 
     Scanning it once more by itself would cost half as much again (measured with clamd 1.4) and find the same.
     """
+    if len(reading.leaves) != 1:
+        return None
+    leaf = reading.leaves[0]
     part = leaf.part
     text = part.media_type.startswith("text/") and not part.is_encoded and not part.is_attachment
-    return part.parent < 0 and leaf.is_separable and text
+    if part.parent >= 0 or not leaf.is_separable or not text:
+        return None
+    octets = part.raw(leaf.content)
+    # What begins as S/MIME does is looked into first.
+    if octets.startswith(_DER):
+        return None
+    return _Part(leaf=leaf, usual=True, pieces=(), cut_short=False, encrypted=False, first=octets, facts=None)
 
 
 @dataclass(slots=True)
@@ -223,16 +235,21 @@ class _Gathered:
 
     def read(self, content: Content, origin: tuple[Place, ...], *, usual: bool) -> None:
         """Take every reading of a content that was unwrapped from ``origin``."""
-        for reading in readings(content):
+        found = tuple(readings(content))
+        for reading in found:
             self.ambiguities.update(reading.ambiguities)
             self.truncated = self.truncated or reading.truncated
+        if not origin and len(found) == 1 and not self.ambiguities and (text := _only_text(found[0])):
+            self.parts.append(text)
+            return
+        for reading in found:
             for leaf in reading.leaves:
                 inner = replace(leaf, origin=(*origin, *leaf.origin)) if origin else leaf
-                self._take(inner, usual=usual and reading.name == "usual")
+                self._take(inner, usual=usual and reading.is_usual)
 
     def _take(self, leaf: Leaf, *, usual: bool) -> None:
         part = _part(leaf, usual=usual)
-        opaque = unwrap(part.first, _UNWRAPPED_OCTETS) if part.first.startswith(b"\x30") else None
+        opaque = unwrap(part.first, _UNWRAPPED_OCTETS) if part.first.startswith(_DER) else None
         if opaque is None:
             self.parts.append(part)
             return

@@ -17,6 +17,8 @@ from gateway.mail.mime.octets import Octets
 # A first line: mode and name, or (Outlook) two blanks and a name alone; POSIX's base64 form as well.
 _BEGIN = re.compile(rb"begin(?:-base64)?+[ \t]++(?:[0-7]{3,6}+(?=[ \t\r\n]))?+[ \t]*+([^\r\n]*+)\r?\n([^\r\n]*+)")
 _YBEGIN = re.compile(rb"=ybegin [^\r\n]*?name=([^\r\n]*+)")
+# One search finds "begin 644", "begin-base64" and "=ybegin".
+_BEGUN = b"begin"
 _BINHEX = b"(This file must be converted with BinHex"
 # A first line with a name, and the line after it; a line of SMTP is 1,000 octets.
 _FIRST_OCTETS = 2048
@@ -43,6 +45,12 @@ class Block(NamedTuple):
     end: int
     encoding: str
     name: bytes
+
+
+def may_hold_blocks(octets: Octets) -> bool:
+    """Tell whether a search could find a block anywhere: every format's first line has one of two texts."""
+    size = len(octets)
+    return octets.find(_BEGUN, 0, size) >= 0 or octets.find(_BINHEX, 0, size) >= 0
 
 
 class Search:
@@ -73,8 +81,7 @@ class Search:
             yield binhex
 
     def _begun(self) -> Iterator[Block]:
-        # One search finds "begin 644", "begin-base64" and "=ybegin".
-        while (found := self._octets.find(b"begin", self._at, self._end)) >= 0:
+        while (found := self._octets.find(_BEGUN, self._at, self._end)) >= 0:
             self._candidates += 1
             if self._candidates > MAX_CANDIDATES:
                 self.exhausted = True

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.mail.content import Content
+from gateway.mail.mime.blocks import may_hold_blocks
 from gateway.mail.mime.habits import ANSWERS, USUAL, Habits
 from gateway.mail.mime.limits import DEFAULT_LIMITS, MimeLimits
+from gateway.mail.mime.octets import octets_of
 from gateway.mail.mime.part import MESSAGE_TYPES, MimePart, MimeTree
 from gateway.mail.mime.scanner import parse
 from gateway.mail.mime.transfer import Decoded, alternatives
@@ -97,6 +99,11 @@ class Reading:
         """What this reader does differently, or "usual"."""
         return str(self.habits)
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is that of the reader most people have."""
+        return self.habits is USUAL or self.habits == USUAL
+
 
 def leaves(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Walk:
     """Return the leaves of a content as the usual reader sees them."""
@@ -113,9 +120,13 @@ def readings(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Iterat
     waiting = deque([USUAL, _NOT_MIME])
     met = set(waiting)
     scans = 0
+    usual: MimeTree | None = None
     while waiting:
         habits = waiting.popleft()
+        if habits is _NOT_MIME and usual is not None and not _may_add_blocks(content, usual):
+            continue
         reading = _read(content, habits, limits)
+        usual = usual or reading.tree
         scans += 1
         fresh = tuple(leaf for leaf in reading.leaves if leaf.key not in seen and (leaf.size or habits is USUAL))
         seen.update(leaf.key for leaf in fresh)
@@ -129,6 +140,19 @@ def readings(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Iterat
             waiting.clear()
         if fresh or exhausted or habits is USUAL:
             yield replace(reading, leaves=fresh, truncated=reading.truncated or ("readings" if exhausted else ""))
+
+
+def _may_add_blocks(content: Content, usual: MimeTree) -> bool:
+    """Tell whether one text with its blocks, for who knows no MIME, can hold more than was found.
+
+    That reader ends the header section where the usual one does and has nothing but blocks to add.
+    """
+    if len(usual.parts) == 1 or usual.parts[1].is_block:
+        message = usual.parts[0]
+        if message.media_type.startswith("text/") and not message.is_encoded and not message.boundary:
+            return False
+    with octets_of(content) as octets:
+        return may_hold_blocks(octets)
 
 
 def _others(habits: Habits, ambiguities: tuple[str, ...]) -> Iterator[Habits]:

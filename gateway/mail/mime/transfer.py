@@ -86,10 +86,11 @@ def quoted_printable(octets: bytes) -> bytes:
 def _base64(octets: bytes) -> Decoded:
     # RFC 2045 §6.8: characters outside the alphabet are to be ignored.
     clean = octets.translate(None, _JUNK)
+    text = clean.rstrip(b"=")
+    if b"=" not in text:
+        return Decoded(quanta(text), ("base64-length",) if len(text) % 4 == 1 else ())
     # "=" ends a text, and another one may follow: RFC 2045 leaves it open, clients that go on exist.
     segments = _PADDING.split(clean, MAX_SEGMENTS)
-    if len(segments) == 1 or (len(segments) == 2 and not segments[1]):  # noqa: PLR2004 - one text and its padding
-        return Decoded(quanta(segments[0]), ("base64-length",) if len(segments[0]) % 4 == 1 else ())
     data = b"".join(quanta(segment.replace(b"=", b"")) for segment in segments)
     return Decoded(data, ("base64-padding",), b"=" in segments[-1].rstrip(b"="))
 
