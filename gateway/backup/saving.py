@@ -60,6 +60,8 @@ class Saver:
     def everything(self) -> list[SavedFile]:
         """Save all there is."""
         files: list[SavedFile] = []
+        for source in self._job.sources.anchors():
+            files += self._optional(source)
         for source in self._job.sources.databases():
             files += self._database(source)
         files += self._plain_files()

@@ -22,6 +22,8 @@ SCRATCH = "backup-scratch"
 _LEFT_OUT = {"counters", "control.sock", "tidegate.pid", STAGING, SCRATCH, "spool/incoming"}
 _COMPANIONS = (".sqlite-wal", ".sqlite-shm", ".lock", ".draft")
 _CONTENTS = PurePath("spool/content")
+# Where the chain of evidence ended (gateway.incidents): saved before its database, so that what it names is in there.
+_ANCHORS = ("data/incidents/head",)
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 # The mark of a key stands in the first line; comments before it are short.
 _LOOKED_AT_OCTETS = 4096
@@ -49,9 +51,13 @@ class Sources:
         found = [s for s in self._data_files() if s.path.endswith(".sqlite") and _is_database(s.origin)]
         return sorted(found, key=lambda s: (not is_shard(s.path), s.path))
 
+    def anchors(self) -> list[Source]:
+        """Return the files that must be no newer than the databases."""
+        return [s for s in self._data_files() if s.path in _ANCHORS]
+
     def plain(self) -> list[Source]:
         """Return the other files below the data folder that belong to no shard."""
-        databases = {source.path for source in self.databases()}
+        databases = {source.path for source in self.databases()} | set(_ANCHORS)
         shards = {shard_name(path) for path in databases if is_shard(path)}
         return [s for s in self._data_files() if s.path not in databases and not _is_content(s.path, shards)]
 

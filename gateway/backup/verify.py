@@ -3,7 +3,8 @@
 Every octet of a pack belongs to one frame with a digest of its own, and frames follow each other without a gap, so one
 changed octet is found and named by file and place, with what would be lost by it. Then the databases of the run asked
 about are put together in a temporary folder, checked by SQLite's ``integrity_check``, and their rows counted against
-the manifest.
+the manifest. The chain of evidence is walked, and every message kept as evidence is held against it
+(``gateway.incidents``).
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from gateway.backup.databases import discard
 from gateway.backup.drill import drills
 from gateway.backup.errors import BackupError, DamagedError
+from gateway.backup.evidence import DATABASE, SavedIncidents
 from gateway.backup.manifest import Chunk, Manifest, SavedFile
 from gateway.backup.packs import PackReader
 from gateway.backup.repository import DRILLS, MARKER, MARKER_TEXT, Repository, Run
@@ -209,7 +211,15 @@ class Verification:
                 if file.kind == "database":
                     checked += 1
                     self._database(run, file, reader, Path(folder) / "image.sqlite")
+            self._evidence(run, SavedIncidents(manifest, reader, Path(folder)))
         return manifest, checked
+
+    def _evidence(self, run: Run, incidents: SavedIncidents) -> None:
+        """Follow the chain of evidence; what is wrong with its files is known by now."""
+        self._damages += [
+            Damage(place=f"{run}: {DATABASE}: {flaw.where}", why=flaw.wrong, runs=(str(run),))
+            for flaw in incidents.flaws()
+        ]
 
     def _database(self, run: Run, file: SavedFile, reader: PackReader, image: Path) -> None:
         self._progress(file.path, self._octets)
