@@ -18,9 +18,9 @@ database as well: in the file ``head`` beside it, and in the journal, where comm
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.incidents.values import printable
 from gateway.storage import Transaction
@@ -178,7 +178,7 @@ def clean(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {printable(str(key)): clean(each) for key, each in value.items()}
+        return {printable(str(key)).replace("\n", "\\n"): clean(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [clean(each) for each in value]
     return value
@@ -198,7 +198,15 @@ def stored_row(values: tuple[Any, ...]) -> Row:
     return Row(number=number, fields=fields, salts=salts, digest=digest, sealed=kept)
 
 
-def erase(transaction: Transaction, row: Row, hidden: Callable[[str], bool]) -> None:
+class Executes(Protocol):
+    """A transaction, or what stands for one."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement and return its rows."""
+        ...
+
+
+def erase(transaction: Executes, row: Row, hidden: Callable[[str], bool]) -> None:
     """Forget a row's facts that ``hidden`` names, for good; the row goes on proving itself.
 
     The row's salt goes with them, so that what was erased cannot be guessed and tried.

@@ -22,7 +22,7 @@ from typing import Any
 import zstandard
 
 from gateway.incidents.book import Change
-from gateway.incidents.chain import canonical, clean
+from gateway.incidents.chain import COLUMNS, clean, erase, stored_row
 from gateway.incidents.reader import EvidenceRow
 from gateway.incidents.schema import FOLDER
 from gateway.mail.trace_id import LENGTH
@@ -228,14 +228,19 @@ class EvidenceStore:
         """Remove kept messages within a change: the files go when it is durable, who and why is on record."""
         for row in rows:
             change.execute("UPDATE evidence SET removed_at = ?, facts = '{}' WHERE id = ?", (change.at, row.id))
-            change.record(
-                "evidence-removed", row.incident, {"evidence": row.id, "sha256": row.sha256, "reason": reason}
-            )
+            _erase(change, row.number)
+            facts = {"evidence": row.id, "sha256": row.sha256, "reason": reason}
+            change.record("evidence-removed", row.incident, facts)
         for sha256 in {row.sha256 for row in rows}:
-            still = change.execute("SELECT 1 FROM evidence WHERE sha256 = ? AND removed_at IS NULL LIMIT 1", (sha256,))
-            if not still:
-                path = self.path(sha256)
-                change.afterwards(partial(path.unlink, missing_ok=True))
+            still = "SELECT 1 FROM evidence WHERE sha256 = ? AND removed_at IS NULL LIMIT 1"
+            if not change.execute(still, (sha256,)):
+                change.afterwards(partial(self.path(sha256).unlink, missing_ok=True))
+
+
+def _erase(change: Change, number: int) -> None:
+    """Forget what was said about a message: it is personal, and was kept for the message."""
+    found = change.execute(f"SELECT {COLUMNS} FROM chain WHERE number = ?", (number,))  # noqa: S608 - constants
+    erase(change, stored_row(found[0]), lambda name: name.startswith("facts.about."))
 
 
 def flat(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,17 +274,3 @@ def _unpacked(stored: bytes) -> bytes:
     except zstandard.ZstdError as error:
         raise EvidenceBrokenError(f"it does not unpack: {error}") from error
     return b"".join(pieces)
-
-
-def facts_match(row: EvidenceRow, recorded: Mapping[str, Any]) -> bool:
-    """Whether a stored row says what the chain has about it."""
-    values = {
-        "evidence": row.id,
-        "trace_id": row.trace_id,
-        "at": row.at,
-        "sha256": row.sha256,
-        "octets": row.octets,
-        "stored_sha256": row.stored_sha256,
-        "stored_octets": row.stored_octets,
-    }
-    return canonical(values | flat(row.facts)) == canonical(dict(recorded))

@@ -212,8 +212,9 @@ class Folder:
         self._change.execute_many(_INSERT_SIGHTING, rows)
         for start in range(0, len(rows), BATCH_SIGHTINGS):
             batch = rows[start : start + BATCH_SIGHTINGS]
+            counts = sorted(Counter(row[1] for row in batch).items())
             bounds = {"first": batch[0][0], "last": batch[-1][0], "sightings": sightings_digest(batch)}
-            number = self._change.record("folded", None, bounds)
+            number = self._change.record("folded", None, bounds | {"counts": counts})
             until = max(row[3] for row in batch)
             self._change.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (batch[0][0], batch[-1][0], until, number))
 

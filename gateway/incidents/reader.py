@@ -36,9 +36,7 @@ RANKINGS = {
     "sender-domains": "sender-domain",
 }
 PERIODS = ("day", "week", "month")
-_EVIDENCE_COLUMNS = (
-    "id, incident, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number, removed_at"
-)
+EVIDENCE_COLUMNS = "id, incident, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number, removed_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,9 +242,8 @@ class IncidentReader:
         return rows[0] if rows else (SourceKind.NETWORK.value, "")
 
     def _evidence(self, where: str, values: tuple[object, ...]) -> list[EvidenceRow]:
-        rows = self._rows(f"SELECT {_EVIDENCE_COLUMNS} FROM evidence {where}", values)  # noqa: S608 - constants
-        names = [name.strip() for name in _EVIDENCE_COLUMNS.split(",")]
-        return [EvidenceRow(**dict(zip(names, row, strict=True)) | {"facts": json.loads(row[8])}) for row in rows]
+        rows = self._rows(f"SELECT {EVIDENCE_COLUMNS} FROM evidence {where}", values)  # noqa: S608 - constants
+        return [evidence_of(row) for row in rows]
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         return [] if self._database is None else self._database.read(sql, values)
@@ -298,6 +295,15 @@ def incident_of(row: Sequence[Any]) -> Incident:
         lifted_at=row[25],
         closed_at=row[26],
     )
+
+
+_EVIDENCE_NAMES = tuple(name.strip() for name in EVIDENCE_COLUMNS.split(","))
+
+
+def evidence_of(row: Sequence[Any]) -> EvidenceRow:
+    """Return the evidence of a row of ``EVIDENCE_COLUMNS``; ValueError when its facts are none."""
+    values = dict(zip(_EVIDENCE_NAMES, row, strict=True))
+    return EvidenceRow(**values | {"facts": json.loads(values["facts"])})
 
 
 def stored_sighting(row: Sequence[Any], kind: str, key: str) -> StoredSighting:

@@ -1,0 +1,125 @@
+"""What is forgotten, and when; every removal is on record in the chain, which itself loses nothing but values.
+
+Sightings go by whole batches, as the chain sealed them. A message goes when it is old and its incident is closed; what
+was said about it (envelope, addresses) is erased from the chain with it. A closed incident goes with everything that
+belongs to it, and its rows of the chain keep their digests only. Each step is a short change, so that whoever writes
+beside it is held up for some tenths of a second at most.
+"""
+
+from dataclasses import dataclass
+
+from gateway.incidents.book import Change, IncidentBook
+from gateway.incidents.chain import COLUMNS, erase, stored_row
+from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.folding import day_of
+from gateway.incidents.reader import EVIDENCE_COLUMNS, RANKINGS, evidence_of
+
+# Of one step: about 100 ms of writing each.
+STEP_BATCHES = 3
+STEP_MESSAGES = 100
+STEP_INCIDENTS = 50
+STEP_PERIODS = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How long things are kept, seconds: sightings, messages of closed incidents, closed incidents and rankings."""
+
+    sightings: float = 90 * 86_400.0
+    evidence: float = 180 * 86_400.0
+    closed: float = 730 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What one step removed; ``more`` while something is left to remove."""
+
+    sightings: int = 0
+    messages: int = 0
+    incidents: int = 0
+    more: bool = False
+
+
+class Pruner:
+    """Removes what is old, a step at a time."""
+
+    def __init__(self, book: IncidentBook, store: EvidenceStore, keeping: Keeping) -> None:
+        self._book, self._store, self._keeping = book, store, keeping
+
+    def step(self) -> Pruned:
+        """Do one step of each kind; raises StorageError."""
+        with self._book.change("retention", "prune") as change:
+            sightings, batches = self._sightings(change)
+            messages = self._messages(change)
+            incidents = self._incidents(change)
+            periods = self._periods(change)
+        more = (
+            batches >= STEP_BATCHES
+            or messages >= STEP_MESSAGES
+            or incidents >= STEP_INCIDENTS
+            or periods >= STEP_PERIODS
+        )
+        return Pruned(sightings=sightings, messages=messages, incidents=incidents, more=more)
+
+    def _sightings(self, change: Change) -> tuple[int, int]:
+        """Remove whole batches from the oldest on; return how many sightings and batches."""
+        oldest = change.execute("SELECT first, last, until FROM batch ORDER BY first LIMIT ?", (STEP_BATCHES,))
+        through, batches = 0, 0
+        for _, last, until in oldest:
+            if until >= change.at - self._keeping.sightings:
+                break
+            through, batches = last, batches + 1
+        if not batches:
+            return 0, 0
+        removed = change.execute_many("DELETE FROM sighting WHERE id <= ?", [(through,)])
+        change.execute("DELETE FROM batch WHERE last <= ?", (through,))
+        change.record("sightings-pruned", None, {"through": through, "sightings": removed})
+        return removed, batches
+
+    def _messages(self, change: Change) -> int:
+        rows = change.execute(
+            f"SELECT {EVIDENCE_COLUMNS} FROM evidence WHERE removed_at IS NULL AND at < ?"  # noqa: S608 - constants
+            " AND incident IN (SELECT id FROM incident WHERE state = 'closed') LIMIT ?",
+            (change.at - self._keeping.evidence, STEP_MESSAGES),
+        )
+        self._store.remove(change, [evidence_of(row) for row in rows], "kept long enough")
+        return len(rows)
+
+    def _incidents(self, change: Change) -> int:
+        """Remove closed incidents whose sightings are gone already."""
+        rows = change.execute(
+            "SELECT id FROM incident WHERE state = 'closed' AND closed_at < ? AND NOT EXISTS"
+            " (SELECT 1 FROM sighting WHERE incident = incident.id) ORDER BY id LIMIT ?",
+            (change.at - self._keeping.closed, STEP_INCIDENTS),
+        )
+        for (number,) in rows:
+            self._forget(change, number)
+        return len(rows)
+
+    def _forget(self, change: Change, number: int) -> None:
+        found = change.execute(
+            f"SELECT {EVIDENCE_COLUMNS} FROM evidence WHERE incident = ? AND removed_at IS NULL",  # noqa: S608 - constants
+            (number,),
+        )
+        self._store.remove(change, [evidence_of(row) for row in found], "its incident was kept long enough")
+        gone = {
+            table: [row[0] for row in change.execute(f"DELETE FROM {table} WHERE incident = ? RETURNING id", (number,))]  # noqa: S608 - constants
+            for table in ("note", "evidence", "mention", "clock")
+        }
+        change.execute("DELETE FROM domain WHERE incident = ?", (number,))
+        change.execute("DELETE FROM incident WHERE id = ?", (number,))
+        rows = change.execute(f"SELECT {COLUMNS} FROM chain WHERE incident = ? ORDER BY number", (number,))  # noqa: S608 - constants
+        for row in rows:
+            erase(change, stored_row(row), lambda _: True)
+        facts = {"pruned": number, "through": rows[-1][0], "notes": gone["note"], "evidence": gone["evidence"]}
+        change.record("pruned", None, facts)
+
+    def _periods(self, change: Change) -> int:
+        """Remove old rankings; a week sorts behind the days of its year, and goes when that is over."""
+        before = day_of(change.at - self._keeping.closed)
+        rows = [(what, what, before, STEP_PERIODS) for what in RANKINGS.values()]
+        return change.execute_many(
+            "DELETE FROM activity WHERE what = ? AND (period, name) IN"
+            " (SELECT period, name FROM activity WHERE what = ? AND period < ? LIMIT ?)",
+            rows,
+        )

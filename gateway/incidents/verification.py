@@ -1,0 +1,347 @@
+"""``incident verify``: proves that nothing on record was altered or removed, or says what was.
+
+The chain is walked from its first row: each digest is computed anew, each anchor must be found in it, the last rows
+included. What it says is then held against what there is: every incident, its state and its number of sightings, every
+sighting, every note, every kept message octet by octet. What retention removed is on record as removed, by rows of the
+same chain. Totals per period and the search index are made from these and are not sealed.
+
+A change under way does not matter: one moment of the database is read.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links, stored_row
+from gateway.incidents.evidence import EvidenceStore, flat
+from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
+from gateway.incidents.reader import EVIDENCE_COLUMNS, evidence_of
+from gateway.incidents.schema import database_path, head_path
+from gateway.incidents.values import State
+from gateway.storage import ReadDatabase, StorageError, open_readonly
+from gateway.storage.online import integrity
+
+# Hundreds of flaws have one cause.
+MAX_FLAWS = 200
+# Facts of an ``evidence`` row that are columns of its table, not facts about the message.
+_EVIDENCE_FIELDS = ("evidence", "trace_id", "at", "sha256", "octets", "stored_sha256", "stored_octets")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Flaw:
+    """Something that is not as it was recorded: ``where`` it is, and what is ``wrong``."""
+
+    where: str
+    wrong: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.wrong}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was looked at and what was found; sound when there are no flaws."""
+
+    flaws: tuple[Flaw, ...]
+    rows: int
+    incidents: int
+    sightings: int
+    messages: int
+    head: Anchor
+
+
+@dataclass(slots=True)
+class _Expected:
+    """What the chain says there must be."""
+
+    incidents: dict[int, list[Any]] = field(default_factory=dict)
+    sightings: Counter[int] = field(default_factory=Counter)
+    batches: dict[int, tuple[int, str, int]] = field(default_factory=dict)
+    gone_through: int = 0
+    notes: dict[int, bytes] = field(default_factory=dict)
+    evidence: dict[int, bytes] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    # Messages whose facts were erased, to be covered by a later row that says that they were removed.
+    hidden: dict[int, int] = field(default_factory=dict)
+    # Erased rows by incident, each to be covered by a later row that says so.
+    erased: dict[int, int] = field(default_factory=dict)
+
+
+class _Walk:
+    """Collects what rows say, in their order."""
+
+    def __init__(self, anchors: Sequence[Anchor]) -> None:
+        self.expected = _Expected()
+        self.flaws: list[Flaw] = []
+        self.rows = 0
+        self.head = Anchor(0, ROOT.hex())
+        self._wanted: dict[int, list[Anchor]] = {}
+        for anchor in anchors:
+            self._wanted.setdefault(anchor.number, []).append(anchor)
+        self._takers: dict[str, Callable[[Row], None]] = {
+            "opened": self._opened,
+            "moved": self._moved,
+            "resumed": self._moved,
+            "reported": self._moved,
+            "folded": self._folded,
+            "sightings-pruned": self._pruned,
+            "noted": self._noted,
+            "evidence": self._evidence,
+            "evidence-removed": self._removed,
+            "pruned": self._forgotten,
+        }
+
+    def take(self, rows: Iterator[Row]) -> None:
+        """Walk the whole chain."""
+        for row, broken in links(rows, ROOT):
+            self.rows += 1
+            where = f"chain {row.number}"
+            first_missing = self.rows == 1 and row.number != 1
+            wrong = f"rows 1 to {row.number - 1} are missing" if first_missing else broken
+            if wrong:
+                self.flaws.append(Flaw(where, wrong))
+            for anchor in self._wanted.pop(row.number, ()):
+                if anchor.digest != row.digest and anchor.number:
+                    self.flaws.append(Flaw(where, f"it is not the row that was anchored ({anchor.digest[:16]}…)"))
+            self.head = Anchor(row.number, str(row.digest))
+            try:
+                self._said(row)
+            except (KeyError, TypeError, ValueError):
+                if not wrong:
+                    self.flaws.append(Flaw(where, "it does not say what a row of its kind says"))
+        self._end()
+
+    def _said(self, row: Row) -> None:
+        if row.kind == "evidence" and row.sealed and all(name.startswith("facts.about.") for name in row.sealed):
+            # What was said about a message went with it; which one it was stays.
+            self.expected.hidden[int(row.facts["evidence"])] = row.number
+            self.expected.evidence[int(row.facts["evidence"])] = b""
+        elif row.sealed:
+            if row.incident is None or not all(name.startswith("facts.") for name in row.sealed):
+                raise ValueError
+            self.expected.erased[row.incident] = row.number
+        elif (taker := self._takers.get(row.kind)) is not None:
+            taker(row)
+
+    def _end(self) -> None:
+        for number, anchors in sorted(self._wanted.items()):
+            if number:
+                self.flaws.append(
+                    Flaw(f"chain {number}", f"it was anchored ({anchors[0].digest[:16]}…) and is missing")
+                )
+        for incident, number in self.expected.erased.items():
+            self.flaws.append(Flaw(f"chain {number}", f"it was erased, but incident {incident} was not pruned"))
+        for evidence, number in self.expected.hidden.items():
+            self.flaws.append(Flaw(f"chain {number}", f"it was erased, but evidence {evidence} was not removed"))
+
+    def _opened(self, row: Row) -> None:
+        facts = row.facts
+        if row.incident is not None:
+            state = State.OPEN.value
+            self.expected.incidents[row.incident] = [facts["source_kind"], facts["source_key"], state, ""]
+
+    def _moved(self, row: Row) -> None:
+        if row.incident in self.expected.incidents:
+            known = self.expected.incidents[row.incident]
+            known[2] = row.facts["to"]
+            if row.kind != "reported":
+                known[3] = row.facts.get("resolution", "")
+
+    def _folded(self, row: Row) -> None:
+        facts = row.facts
+        self.expected.batches[int(facts["first"])] = (int(facts["last"]), str(facts["sightings"]), row.number)
+        for incident, count in facts["counts"]:
+            self.expected.sightings[incident] += count
+
+    def _pruned(self, row: Row) -> None:
+        through = self.expected.gone_through = int(row.facts["through"])
+        for first in [first for first, (last, _, _) in self.expected.batches.items() if last <= through]:
+            del self.expected.batches[first]
+
+    def _noted(self, row: Row) -> None:
+        facts = row.facts
+        self.expected.notes[int(facts["note"])] = _hash(
+            [row.incident, row.fields["at"], row.fields["by"], facts["text"]]
+        )
+
+    def _evidence(self, row: Row) -> None:
+        facts = row.facts
+        self.expected.evidence[int(facts["evidence"])] = _hash([row.incident, row.number, facts])
+
+    def _removed(self, row: Row) -> None:
+        self.expected.removed.add(int(row.facts["evidence"]))
+        self.expected.hidden.pop(int(row.facts["evidence"]), None)
+
+    def _forgotten(self, row: Row) -> None:
+        """Expect no more of a pruned incident: it and what belonged to it is gone, its rows may be erased."""
+        expected, facts = self.expected, row.facts
+        expected.incidents.pop(facts["pruned"], None)
+        expected.sightings.pop(facts["pruned"], None)
+        if expected.erased.get(facts["pruned"], 0) <= int(facts["through"]):
+            expected.erased.pop(facts["pruned"], None)
+        for number in facts["notes"]:
+            expected.notes.pop(number, None)
+        for number in facts["evidence"]:
+            expected.evidence.pop(number, None)
+            expected.removed.discard(number)
+
+
+def _hash(value: Any) -> bytes:
+    return hashlib.sha256(canonical(value)).digest()
+
+
+def verify(data: Path, *, anchors: Sequence[Anchor] = (), store: EvidenceStore | None = None) -> Verification:
+    """Verify everything under a data folder; ``anchors`` are heads noted elsewhere, such as in the journal."""
+    path = database_path(data)
+    known, flaws = _anchored(data)
+    wanted = [*known, *anchors]
+    if not path.exists():
+        found = (
+            [Flaw(str(path.name), "it is missing, but a chain was anchored")] if any(a.number for a in wanted) else []
+        )
+        return _verification(_Walk(()), [*flaws, *found], (0, 0))
+    walk = _Walk(wanted)
+    try:
+        flaws += [Flaw(path.name, text) for text in integrity(path)]
+        with open_readonly(path) as database:
+            database.read("BEGIN")
+            rows = database.rows(f"SELECT {COLUMNS} FROM chain ORDER BY number")  # noqa: S608 - constants
+            walk.take(_read(rows, flaws))
+            looked = _compare(database, walk.expected, store or EvidenceStore(data), flaws)
+    except StorageError as error:
+        flaws.append(Flaw(path.name, str(error)))
+        looked = (0, 0)
+    return _verification(walk, [*walk.flaws, *flaws], looked)
+
+
+def _verification(walk: _Walk, flaws: list[Flaw], looked: tuple[int, int]) -> Verification:
+    return Verification(
+        flaws=tuple(dict.fromkeys(flaws))[:MAX_FLAWS],
+        rows=walk.rows,
+        incidents=len(walk.expected.incidents),
+        sightings=looked[0],
+        messages=looked[1],
+        head=walk.head,
+    )
+
+
+def _anchored(data: Path) -> tuple[list[Anchor], list[Flaw]]:
+    """Return the head that the file beside the database names."""
+    path = head_path(data)
+    try:
+        return [Anchor.parse(path.read_text(encoding="ascii").strip())], []
+    except FileNotFoundError:
+        return [], [Flaw("head", "the anchor's file is missing")] if database_path(data).exists() else []
+    except (OSError, ValueError) as error:
+        return [], [Flaw("head", f"the anchor cannot be read: {error}")]
+
+
+def _read(rows: Iterator[tuple[Any, ...]], flaws: list[Flaw]) -> Iterator[Row]:
+    for values in rows:
+        try:
+            yield stored_row(values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            flaws.append(Flaw(f"chain {values[0]}", f"it cannot be read: {error}"))
+            yield Row(number=values[0], fields={}, salts={}, digest=str(values[-1]))
+
+
+def _compare(database: ReadDatabase, expected: _Expected, store: EvidenceStore, flaws: list[Flaw]) -> tuple[int, int]:
+    """Hold what there is against what the chain says; return how many sightings and messages were looked at."""
+    flaws += _incidents(database, expected)
+    flaws += _notes(database, expected)
+    sightings = _sightings(database, expected, flaws)
+    return sightings, _messages(database, expected, store, flaws)
+
+
+def _incidents(database: ReadDatabase, expected: _Expected) -> Iterator[Flaw]:
+    left = dict(expected.incidents)
+    rows = database.rows("SELECT id, source_kind, source_key, state, resolution, sightings FROM incident ORDER BY id")
+    for number, *values, sightings in rows:
+        where = f"incident {number}"
+        recorded = left.pop(number, None)
+        if recorded is None:
+            yield Flaw(where, "it is not on record")
+        elif recorded != values:
+            yield Flaw(where, f"it is {' '.join(map(str, values))}, on record is {' '.join(map(str, recorded))}")
+        if sightings != expected.sightings[number]:
+            yield Flaw(where, f"it has {sightings} sightings, on record are {expected.sightings[number]}")
+    for number in left:
+        yield Flaw(f"incident {number}", "it is missing")
+
+
+def _notes(database: ReadDatabase, expected: _Expected) -> Iterator[Flaw]:
+    left = dict(expected.notes)
+    for number, incident, at, by, text in database.rows("SELECT id, incident, at, by, text FROM note"):
+        recorded = left.pop(number, None)
+        if recorded is None:
+            yield Flaw(f"note {number}", "it is not on record")
+        elif _hash([incident, at, by, text]) != recorded:
+            yield Flaw(f"note {number}", "it was altered")
+    for number in left:
+        yield Flaw(f"note {number}", "it is missing")
+
+
+def _sightings(database: ReadDatabase, expected: _Expected, flaws: list[Flaw]) -> int:
+    """Compute each batch's seal; one pass over the table."""
+    rows = database.rows(f"{SELECT_SIGHTINGS} ORDER BY id")
+    row = next(rows, None)
+    seen = 0
+    for first, (last, digest, number) in sorted(expected.batches.items()):
+        while row is not None and row[0] < first:
+            flaws.append(Flaw(f"sighting {row[0]}", "it is not on record"))
+            row = next(rows, None)
+        batch = []
+        while row is not None and row[0] <= last:
+            batch.append(row)
+            row = next(rows, None)
+        seen += len(batch)
+        if sightings_digest(batch) != digest:
+            missing = last - first + 1 - len(batch)
+            what = f"{missing} of them are missing" if missing > 0 else "one of them was altered"
+            flaws.append(Flaw(f"sightings {first} to {last} (chain {number})", what))
+    while row is not None and len(flaws) < MAX_FLAWS:
+        flaws.append(Flaw(f"sighting {row[0]}", "it is not on record"))
+        row = next(rows, None)
+    return seen
+
+
+def _messages(database: ReadDatabase, expected: _Expected, store: EvidenceStore, flaws: list[Flaw]) -> int:
+    left, seen = dict(expected.evidence), 0
+    for values in database.rows(f"SELECT {EVIDENCE_COLUMNS} FROM evidence ORDER BY id"):  # noqa: S608 - constants
+        where = f"evidence {values[0]}"
+        try:
+            row = evidence_of(values)
+        except ValueError as error:
+            flaws.append(Flaw(where, f"it cannot be read: {error}"))
+            left.pop(values[0], None)
+            continue
+        recorded, removed = left.pop(row.id, None), row.id in expected.removed
+        if recorded is None:
+            flaws.append(Flaw(where, "it is not on record"))
+            continue
+        if (row.removed_at is not None) != removed:
+            flaws.append(Flaw(where, "it says that it was removed, and was not" if not removed else "it was removed"))
+        if removed:
+            continue
+        seen += 1
+        columns = dict(zip(_EVIDENCE_FIELDS, _columns(row), strict=True))
+        if _hash([row.incident, row.number, columns | flat(row.facts)]) != recorded:
+            flaws.append(Flaw(where, "its row was altered"))
+        elif (wrong := store.check(row)) and not _went(database.path, row.id):
+            flaws.append(Flaw(where, wrong.partition(": ")[2]))
+    flaws += [Flaw(f"evidence {number}", "it is missing") for number in left]
+    return seen
+
+
+def _went(path: Path, evidence: int) -> bool:
+    """Whether a message was removed, by the rules, since the moment that is being read."""
+    with open_readonly(path) as now:
+        rows = now.read("SELECT removed_at FROM evidence WHERE id = ?", (evidence,))
+    return bool(rows) and rows[0][0] is not None
+
+
+def _columns(row: Any) -> tuple[Any, ...]:
+    return (row.id, *(getattr(row, name) for name in _EVIDENCE_FIELDS[1:]))
