@@ -2,8 +2,10 @@
 
 Looked up in the local lists (``blocklists/``) are the client's address and name, its HELO name, the reverse-path and,
 once the content is here, the authors and where answers are to go. A listing on an allow list of the client, its name,
-the reverse-path or the author speaks for the whole message; of the other identities only for itself. A list that
-cannot be read gives temperror, never "not listed". Asked for mail from outside only.
+the reverse-path or the author speaks for the whole message; of the other identities only for itself. While an allow
+list may have the client's name or the reverse-path, nothing is said before RCPT, where both are known. A list that
+cannot be read gives temperror, never "not listed", as does a client's name that DNS does not tell. Asked for mail from
+outside only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,10 @@ from gateway.mail.text.addresses import mailboxes
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Stage
 from gateway.policy.filter import Context, Filter
-from gateway.policy.finding import Findings
+from gateway.policy.finding import TEMPERROR, Findings
+from gateway.senderauth.earlier import earlier
+from gateway.senderauth.iprev import IprevResult
+from gateway.senderauth.word import Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +52,23 @@ class Blocklist(Filter[BlocklistOptions]):
         lists = ctx.service(LocalLists)
         if lists is None or lists.is_empty or not self.concerns(tx):
             return None
+        if lists.may_allow_later and not tx.recipients:
+            return None
         questions = [*_about_connection(tx.connection), *_about_envelope(tx)]
         if tx.received is not None and lists.wants(Identity.AUTHOR, Identity.REPLY_TO):
             questions += _about_header(tx.content)
         # Before the first RCPT a list may want to wait, so that the postmaster can be written to.
         ask = lists.look_up if tx.recipients else lists.look_up_at_door
-        return findings(self.name, ask(questions, ctx.clock.stamp().utc), self.options.score) or None
+        found = findings(self.name, ask(questions, ctx.clock.stamp().utc), self.options.score)
+        if lists.names_clients and (unknown := _why_unnamed(tx, ctx)):
+            found = (*found, self.found(TEMPERROR, f"the client's name is not known: {unknown}"))
+        return found or None
+
+
+def _why_unnamed(tx: Transaction, ctx: Context) -> str:
+    """Return why DNS did not tell the client's name, "" where it did or nobody has asked."""
+    told = None if tx.connection.client_name else earlier(ctx.resolver).of(tx).get("iprev")
+    return told.reason if isinstance(told, IprevResult) and told.result is Word.TEMPERROR else ""
 
 
 def _about_connection(connection: Connection) -> Iterator[Question]:

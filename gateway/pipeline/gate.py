@@ -33,6 +33,7 @@ from gateway.pipeline.authentication import report_facts
 from gateway.pipeline.entry import EntryWriter
 from gateway.pipeline.examiner import Examiner, Timings
 from gateway.pipeline.inquiry import Heard, Inquiry, Party, opinion_of
+from gateway.pipeline.naming import Naming
 from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
@@ -88,10 +89,11 @@ class Gate:
         self._context = context
         self._desk = RuleDesk(clock, events)
         examiner = Examiner(context, events, config.smtp.data_reply_budget)
-        self._inquiry = Inquiry(examiner, self._desk, rules=any(plan.rules for plan in self._plans))
+        self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
+        naming = Naming(self._connect, context)
+        self._inquiry = Inquiry(examiner, self._desk, naming, rules=any(plan.rules for plan in self._plans))
         # Whom a rule lets in by what RCPT knows must get there.
         self._lets_in = any(plan.rules is not None and plan.rules.lets_in for plan in self._plans)
-        self._connect = reduce(or_, (plan.connect for plan in self._plans), Questions())
         self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans.every}
         self._parties = {plan: Party.all_of(plan) for plan in self._plans.every}
 
@@ -166,6 +168,7 @@ class Gate:
             return replies.RECIPIENT_UNVERIFIED.because("internal error")
 
     async def _by_envelope(self, tx: Transaction, plan: Plan) -> Reply | None:
+        tx = await self._inquiry.named(tx, plan.connect)
         found = await self._inquiry.envelope(tx, plan)
         rules = plan.rules
         ruled = self._desk.at_rcpt(rules, tx, found) if rules is not None and rules.at_rcpt else None
@@ -174,6 +177,7 @@ class Gate:
 
     async def judge_content(self, tx: Transaction) -> Verdict:
         """Return every recipient's disposition and the one reply to the final dot."""
+        tx = await self._inquiry.named(tx)
         destinations = [self._admission.destination(recipient.path.mailbox) for recipient in tx.recipients]
         parties = [self._parties[self._plans.of(to.policy)][to.party] for to in destinations]
         timings: Timings = []

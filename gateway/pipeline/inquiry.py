@@ -7,7 +7,8 @@ still awaited are judged again behind these. A set of rules is judged once a mes
 unless it names the recipient.
 
 What waits at CONNECT (lists in the DNS, the client's name) begins beside the dialogue, and is awaited at the first
-RCPT: it costs no time of its own, the evidence is complete, and the recipient's policy decides.
+RCPT: it costs no time of its own, the evidence is complete, and the recipient's policy decides. The client's verified
+name (RFC 8601 §3) is asked for where a policy enables iprev or a local list may have it (``naming``).
 """
 
 import asyncio
@@ -21,7 +22,8 @@ from gateway.mail.envelope import Recipient
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.examiner import Examiner, Found, Timings
 from gateway.pipeline.memory import Answers, Key, Memory
-from gateway.pipeline.plan import AnyFilter, Plan, Questions
+from gateway.pipeline.naming import Naming
+from gateway.pipeline.plan import NO_QUESTIONS, AnyFilter, Plan, Questions
 from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.weighing import Opinion, weigh
 from gateway.policy.action import Action, Stage
@@ -33,9 +35,6 @@ from gateway.rules.moment import Moment
 # `limits.connections`, for those who leave before the answer comes.
 MOST_BEGUN = 4096
 
-
-# Whose finding tells the client's name, and by which word.
-_NAMING, _VERIFIED = "iprev", "pass"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +86,8 @@ class Heard:
 class Inquiry:
     """Asks what is not known yet; ``rules``: some policy has rules."""
 
-    def __init__(self, examiner: Examiner, desk: RuleDesk, *, rules: bool) -> None:
+    def __init__(self, examiner: Examiner, desk: RuleDesk, naming: Naming, *, rules: bool) -> None:
+        self._naming = naming
         self._examiner = examiner
         self._rules = rules
         self._desk = desk
@@ -103,22 +103,33 @@ class Inquiry:
     def begin(self, tx: Transaction, questions: Questions) -> None:
         """Begin to ask what waits at CONNECT; the answers are there, or awaited, at RCPT."""
         key = _client(tx)
-        if not questions.waiting or key in self._begun or len(self._begun) >= MOST_BEGUN:
+        waiting = tuple(dict.fromkeys((*questions.waiting, *self._naming.questions(tx, NO_QUESTIONS))))
+        if not waiting or key in self._begun or len(self._begun) >= MOST_BEGUN:
             return
-        asking = asyncio.get_running_loop().create_task(self._learn(key, questions.waiting, tx))
+        asking = asyncio.get_running_loop().create_task(self._learn(key, waiting, tx))
         self._begun[key] = asking
         asking.add_done_callback(lambda _: self._begun.pop(key, None))
 
     def client_name(self, tx: Transaction) -> str:
-        """Return the client's verified name (RFC 8601 §3), "" while the filter that asks for it has found none."""
-        for question, said in self._memory.recall(_client(tx)).items():
-            for finding in said:
-                if question.name == _NAMING and finding.result == _VERIFIED:
-                    return dict(finding.detail).get("name", "")
-        return ""
+        """Return the client's verified name (RFC 8601 §3), "" while nobody has asked for it or it has none."""
+        return self._naming.told(self._memory.recall(_client(tx)))
+
+    async def named(self, tx: Transaction, questions: Questions = NO_QUESTIONS) -> Transaction:
+        """Return the transaction with the client's verified name, where ``questions`` ask for it or a list may have it.
+
+        Elsewhere it is not waited for; what is known already is told.
+        """
+        if tx.connection.client_name:
+            return tx
+        if asking := self._naming.questions(tx, questions):
+            found: Found = {}
+            await self._remembered(_client, asking, tx, found)
+            self._naming.note_failure(tx, found)
+        name = self.client_name(tx)
+        return replace(tx, connection=replace(tx.connection, client_name=name)) if name else tx
 
     async def envelope(self, tx: Transaction, plan: Plan) -> Found:
-        """Return what is found at RCPT; ``tx`` has the one recipient."""
+        """Return what is found at RCPT; ``tx`` has the one recipient, and the client's name (``named``)."""
         found: Found = {}
         await self._examiner.ask(plan.envelope.direct, tx, found, [])
         await self._remembered(_client, plan.connect.waiting, tx, found)

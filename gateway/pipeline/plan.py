@@ -63,6 +63,9 @@ class Questions:
         )
 
 
+NO_QUESTIONS = Questions()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """One policy, compiled; ``route`` is the queue's key of its next hops, "" when that depends on the domain.

@@ -117,6 +117,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
         filters: Mapping[str, type] | None = None,
         asker: Any = None,
         services: Mapping[type[Any], Any] | None = None,
+        dns: str = "",
     ) -> Bench:
         folder = tmp_path / "policies"
         folder.mkdir(exist_ok=True)
@@ -128,7 +129,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
         gate = Gate(
             load(tmp_path / "tidegate.toml", kinds),
             filters=kinds,
-            resolver=ZoneResolver(),
+            resolver=ZoneResolver(dns),
             clock=clock,
             verifier=asker or verifier,
             events=events,

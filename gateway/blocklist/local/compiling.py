@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.blocklist.local.collected import Collected
+from gateway.blocklist.local.entry import MAILBOX_KEYS, NAME_KEYS
 from gateway.blocklist.local.layout import ALIGNMENT, BYTE_ORDER, MAGIC, PREAMBLE, aligned
 from gateway.blocklist.local.tables import Sections, sections_of
 from gateway.storage import DurableFiles
@@ -22,7 +23,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a compiled list says about itself. ``compiled_at`` is UTC seconds; ``problems`` the first bad lines."""
+    """What a compiled list says about itself. ``compiled_at`` is UTC seconds; ``problems`` the first bad lines.
+
+    ``names`` and ``mailboxes`` tell whether it has entries of domains, and of mailboxes; what does not say so, may.
+    """
 
     origin: Origin
     compiled_at: float
@@ -30,6 +34,8 @@ class Head:
     bad_lines: int
     expired: int
     problems: tuple[str, ...]
+    names: bool = True
+    mailboxes: bool = True
 
 
 def compile_list(collected: Collected, origin: Origin, path: Path, files: DurableFiles) -> Head:
@@ -41,6 +47,8 @@ def compile_list(collected: Collected, origin: Origin, path: Path, files: Durabl
         bad_lines=collected.bad_lines,
         expired=collected.expired,
         problems=tuple(map(str, collected.problems)),
+        names=any(key.startswith(NAME_KEYS) for key in collected.keys),
+        mailboxes=any(key.startswith(MAILBOX_KEYS) for key in collected.keys),
     )
     files.write(path, _pieces(head, sections_of(collected)))
     return head

@@ -141,6 +141,10 @@ def domain(text: str) -> str:
 
 # Keys -----------------------------------------------------------------------------------------------------------------
 
+# How keys of names begin, and those of mailboxes.
+NAME_KEYS = ("d:", "w:")
+MAILBOX_KEYS = ("a:",)
+
 
 def name_key(name: str) -> str:
     """Return the key of the name itself."""

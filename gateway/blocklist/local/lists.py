@@ -71,8 +71,23 @@ class _List:
     torn: bool = False
 
     @property
+    def _parts(self) -> tuple[MappedList, ...]:
+        return tuple(part for part in (self.compiled, self.additions) if part is not None)
+
+    @property
     def is_empty(self) -> bool:
-        return all(part is None or part.is_empty for part in (self.compiled, self.additions))
+        return all(part.is_empty for part in self._parts)
+
+    @property
+    def names_clients(self) -> bool:
+        """Whether the client's name may be in it."""
+        return Identity.CLIENT_NAME in self.identities and any(part.head.names for part in self._parts)
+
+    @property
+    def names_senders(self) -> bool:
+        """Whether the reverse-path may be in it."""
+        has = any(part.head.names or part.head.mailboxes for part in self._parts)
+        return Identity.REVERSE_PATH in self.identities and has
 
 
 # The keeper writes a manifest, then removes what only the one before it named; more than twice in a row is a bug.
@@ -90,6 +105,11 @@ class LocalLists:
         self.undeclared: tuple[str, ...] = ()
         # Whether there is nothing to look up, and nothing that fails to be looked up.
         self.is_empty = True
+        # Whether some list may have a client's name: then it is worth a question to DNS.
+        self.names_clients = False
+        # Whether an allow list may have a client's name or a reverse-path: then a listing of the address is not the
+        # last word at the connection, where neither is known.
+        self.may_allow_later = False
 
     @property
     def served(self) -> tuple[Served, ...]:
@@ -138,6 +158,10 @@ class LocalLists:
     def _take_over(self, lists: tuple[_List, ...]) -> None:
         self._wanted = frozenset(of for each in lists if not each.is_empty for of in each.identities)
         self.is_empty = not self._wanted and not any(each.fault for each in lists)
+        self.names_clients = any(each.names_clients for each in lists)
+        self.may_allow_later = any(
+            each.served.kind is ListKind.ALLOW and (each.names_clients or each.names_senders) for each in lists
+        )
         self._lists = lists
 
     def _all_opened(self, served: tuple[Served, ...]) -> tuple[_List, ...]:
