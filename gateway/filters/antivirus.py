@@ -17,14 +17,14 @@ from pydantic import Field
 
 from gateway.antivirus.cleaning import Cleaned, NotCleanable, clean
 from gateway.antivirus.desk import Antivirus
-from gateway.antivirus.message import MessageScan
+from gateway.antivirus.message import MessageScan, PartScan
 from gateway.antivirus.notices import Circumstances, Language
 from gateway.antivirus.result import Outcome
 from gateway.config.units import Duration
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter
-from gateway.policy.finding import TEMPERROR, Finding
+from gateway.policy.finding import TEMPERROR, Finding, Place
 from gateway.smtp.replies import SCANNER_UNAVAILABLE, VIRUS_FOUND
 from gateway.state.deferrals import Deferrals
 
@@ -142,8 +142,10 @@ class AntivirusFilter(Filter[Options]):
         names = _names(part.leaf.part.filename or part.leaf.part.media_type for part in scan.infected)
         facts = {"name": result.name, "parts": names, **by}
         if self.options.mode != "clean":
-            return self.found("infected", f"infected: {result.name}", **facts)
-        return await self._cleaned(tx, ctx, desk, scan, facts)
+            found = self.found("infected", f"infected: {result.name}", **facts)
+        else:
+            found = await self._cleaned(tx, ctx, desk, scan, facts)
+        return found.about(tuple(map(_place, scan.infected))).superseding()
 
     def _unscanned(self, tx: Transaction, ctx: Context, scan: MessageScan) -> Finding:
         deferrals = ctx.service(Deferrals)
@@ -187,6 +189,12 @@ class AntivirusFilter(Filter[Options]):
             yield self.found("macros", "a document with macros in an archive")
         if scan.ambiguities:
             yield self.found("mime-ambiguous", f"read differently: {_names(scan.ambiguities)}")
+
+
+def _place(part: PartScan) -> Place:
+    """Return where a part, or what had to be undone to find it, stands in the received octets."""
+    start, end, _ = part.leaf.origin[0] if part.leaf.origin else part.leaf.place
+    return start, end
 
 
 def _names(names: "Iterator[str] | tuple[str, ...] | list[str]") -> str:

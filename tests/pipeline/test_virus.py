@@ -29,7 +29,9 @@ MAIL = (
     HEAD + b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
     b"--b\r\nContent-Type: text/plain\r\n\r\nSee the attachment.\r\n--b\r\n" + BAD + b"\r\n--b--\r\n"
 )
-HARMLESS = MAIL.replace(base64.encodebytes(b"VIRUS").strip(), base64.encodebytes(b"HELLO").strip())
+HARMLESS = MAIL.replace(base64.encodebytes(b"VIRUS").strip(), base64.encodebytes(b"HELLO").strip()).replace(
+    b"bad.com", b"good.dat"
+)
 
 
 @pytest.fixture
@@ -98,6 +100,23 @@ async def test_scan_only_changes_nothing_but_our_fields(judged):
 async def test_scan_only_puts_a_tag_before_the_subject_where_asked(judged):
     _, message = await judged('mode = "scan-only"\nsubject_tag = "[VIRUS]"\n')
     assert b"Subject: [VIRUS] hello\r\n" in copies(message)[0][2]
+
+
+@pytest.mark.parametrize("mode", ["clean", "scan-only"])
+async def test_the_name_and_kind_of_what_has_a_virus_add_no_score_to_it(judged, mode):
+    """Else the recipient of a cleaned mail would find it in quarantine for an attachment that is not in it any more."""
+    deceptive = MAIL.replace(b"bad.com", b"invoice.pdf.exe")
+    verdict, message = await judged(f'mode = "{mode}"\n', deceptive)
+    assert verdict.dispositions[0].score == 0
+    assert copies(message)[0][1] == "queued"
+
+
+async def test_another_attachment_beside_one_with_a_virus_counts(judged):
+    program = BAD.replace(b"bad.com", b"setup.exe").replace(b"VklSVVM=", b"TVpIRUxMTw==")
+    verdict, message = await judged("", MAIL.replace(b"\r\n--b--\r\n", b"\r\n--b\r\n" + program + b"\r\n--b--\r\n"))
+    # Two of a kind are one finding, which is about something that stays.
+    assert verdict.dispositions[0].score == 6.0
+    assert b"setup.exe" in copies(message)[0][2]
 
 
 async def test_clean_cuts_the_part_and_keeps_the_original_in_quarantine(judged):

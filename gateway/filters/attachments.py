@@ -1,0 +1,248 @@
+"""Are the files of this mail what their names say, and of a kind that people send? See RFC 2183 §5.
+
+Each file is judged by its content and its name, whatever type is declared (``mail.filetype``), for what a desktop does
+when it is opened. Files in messages within the mail count; what lies in archives is the antivirus's (``antivirus``),
+which unpacks them and says ``macros``, ``encrypted`` and ``mime-ambiguous`` too: here these have no reaction, so that
+nothing counts twice. Give them one where nothing is scanned.
+
+HTML smuggling: a web page as a file whose script puts a file together on the reader's machine, which no scanner sees
+because it does not exist before. Told by the words a script needs for that: they may be hidden, so that any script in
+an attached page is a result of its own.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from gateway.mail.content import Content
+from gateway.mail.filetype import FileFacts, inspect
+from gateway.mail.filetype.kinds import KINDS, PROMISED
+from gateway.mail.filetype.names import MAX_NAME, RUNS, read_name
+from gateway.mail.mime.readings import Leaf, leaves
+from gateway.mail.transaction import Transaction
+from gateway.policy.action import Action, Ground, Stage
+from gateway.policy.filter import Context, Filter, NoOptions
+from gateway.policy.finding import Finding
+
+# Decoding and looking at more than this, some milliseconds, leaves the loop.
+_INLINE_OCTETS = 256 * 1024
+# What is named of a mail with many of a kind; the journal is no inventory.
+_NAMED = 5
+_MAX_NAME = 100
+# Pages that people attach are smaller; a smuggled file's script stands at one end.
+_PAGE_OCTETS = 2 * 1024 * 1024
+
+_SHORTCUTS = frozenset(
+    ["lnk", "url", "website", "scf", "desktop", "library-ms", "search-ms", "settingcontent-ms", "appref-ms"]
+)
+_IMAGES = frozenset({"iso", "vhd", "vhdx", "dmg"})
+_IMAGE_NAMES = frozenset(["iso", "img", "vhd", "vhdx", "dmg", "udf"])
+_NOTE_NAMES = frozenset(["one", "onepkg", "onetoc2"])
+_PAGES = frozenset({"html", "svg"})
+_PAGE_NAMES = frozenset(["html", "htm", "shtml", "xhtml", "xht", "svg"])
+# What a Unix shell reads; a desktop opens it as text.
+_UNIX_SCRIPTS = frozenset(["sh", "ksh", "csh", "bash", "pl", "py", "rb", "command"])
+# White space, its look-alikes, and dots behind the name: Windows drops them, a reader does not see them.
+_TRAILING = re.compile(r"[\s.\u3164\u2800\u00a0]+$")
+# A run of white space that pushes what follows out of sight.
+_PUSHED = re.compile(r"[\s\u3164\u2800\u00a0]{5,}\.?\S")
+
+_SCRIPT = re.compile(rb"(?i)<script\b|\bon(?:load|error|click|mouseover|focus|toggle|begin)\s*=|javascript:")
+_MAKES_FILE = re.compile(rb"(?i)\bnew\s+(?:Blob|File)\s*\(|createObjectURL|ms(?:SaveOrOpen|Save)Blob")
+_DECODES = re.compile(rb"(?i)\batob\s*\(|fromCharCode|fromCodePoint|Uint8Array|\bunescape\s*\(|decodeURIComponent\s*\(")
+_HANDS_OVER = re.compile(rb"(?i)\.download\b|['\"]download['\"]|\.click\s*\(|location\s*(?:\.|=)|document\s*\.\s*write")
+# RFC 2397: a file within a link. Browsers open none of these from a page, they save them.
+_LINK = re.compile(rb"(?i)<a\b[^<>]{0,1000}")
+_DATA = re.compile(rb"(?i)\bhref\s*=\s*['\"]?\s*data:(image/)?")
+
+_TEXT = re.compile(rb"(?i)\s*text/(?:plain|html)\s*(?:;\s*(?:charset|format|delsp)\s*=[^;]*)*;?\s*")
+_AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary", b""})
+# What a block within text begins with (``mail.mime.blocks``), and NUL, which some readers pass over.
+_BLOCKS = (b"begin ", b"begin\t", b"begin-base64", b"=ybegin", b"BinHex", b"\0")
+
+
+class Attachments(Filter[NoOptions]):
+    """Looks at each file; a mail without any is not its business."""
+
+    stage = Stage.DATA
+    # It waits for a thread where files are large.
+    io = True
+    # In descending gravity.
+    results: ClassVar[Mapping[str, str]] = {
+        "double-extension": "a harmless extension in front of one that runs: invoice.pdf.exe",
+        "deceptive-name": "a name turned round, or with white space or dots behind its extension",
+        "executable": "a program, by its content or by a name that a desktop runs",
+        "shortcut": "a link of the desktop, which runs what it names",
+        "html-smuggling": "a web page whose script makes a file on the reader's machine",
+        "disk-image": "a disk image: what is in it opens without a warning",
+        "onenote": "a OneNote section: files in it open by a click",
+        "type-mismatch": "the content is of another kind than the name or the declared type says",
+        "script": "a script of a Unix shell or interpreter",
+        "html-script": "a web page with a script",
+        "macros": "a document with macros",
+        "encrypted": "a document or archive that wants a password",
+        "mime-ambiguous": "mail clients take the mail's structure differently",
+    }
+    on: ClassVar[Mapping[str, float | Action]] = {
+        "double-extension": 6.0,
+        "deceptive-name": 6.0,
+        "executable": 6.0,
+        "shortcut": 6.0,
+        "html-smuggling": 6.0,
+        "disk-image": 4.0,
+        "onenote": 4.0,
+        "type-mismatch": 1.5,
+        "script": 1.5,
+        "html-script": 1.0,
+    }
+    grounds: ClassVar[Mapping[str, Ground]] = {
+        "double-extension": Ground.HARMFUL,
+        "deceptive-name": Ground.HARMFUL,
+        "html-smuggling": Ground.HARMFUL,
+    }
+
+    def concerns(self, tx: Transaction) -> bool:
+        """Whether there is a file, or structure to wonder about; of a large mail only a thread is to tell."""
+        content = tx.content
+        if content.size > _INLINE_OCTETS:
+            return True
+        if _is_one_text(content):
+            return False
+        tree = content.mime
+        return bool(tree.ambiguities) or any(part.is_attachment or part.is_message for part in tree.parts)
+
+    async def examine(self, tx: Transaction, ctx: Context) -> tuple[Finding, ...] | None:  # noqa: ARG002 - the content suffices
+        """Return a finding for each kind of file there is, the gravest first."""
+        if not self.concerns(tx):
+            return None
+        content = tx.content
+        if content.size > _INLINE_OCTETS:
+            found, ambiguities = await asyncio.to_thread(_look, content)
+        else:
+            found, ambiguities = _look(content)
+        return tuple(self._told(found, ambiguities))
+
+    def _told(self, found: "Mapping[str, Sequence[_File]]", ambiguities: Sequence[str]) -> Iterator[Finding]:
+        for result, meaning in self.results.items():
+            if files := found.get(result):
+                names = _several(file.name for file in files)
+                told = self.found(result, meaning.partition(":")[0], names=names)
+                yield told.about(tuple(dict.fromkeys(file.place for file in files)))
+        if ambiguities:
+            yield self.found("mime-ambiguous", self.results["mime-ambiguous"], names=_several(ambiguities))
+
+
+def _is_one_text(content: Content) -> bool:
+    """Tell in some microseconds, without looking for parts, that a mail is one text without a file in it.
+
+    Most mail without files is: a text as it stands, in which no uuencode, yEnc or BinHex begins.
+    """
+    header, octets = content.header, content.octets
+    kind, encoding = header.first("content-type"), header.first("content-transfer-encoding")
+    if octets is None or header.defect or header.count("content-type") > 1 or header.count("content-disposition"):
+        return False
+    if kind is not None and not _TEXT.fullmatch(kind.value):
+        return False
+    if encoding is not None and encoding.value.strip().lower() not in _AS_IT_STANDS:
+        return False
+    return not any(begin in octets for begin in _BLOCKS)
+
+
+class _File(NamedTuple):
+    name: str
+    # Where it, or what is encoded around it, stands in the received octets.
+    place: tuple[int, int]
+
+
+def _look(content: Content) -> tuple[dict[str, list[_File]], tuple[str, ...]]:
+    """Return the files of each kind, and what is ambiguous."""
+    found: dict[str, list[_File]] = {}
+    walk = leaves(content)
+    for leaf in walk.leaves:
+        if leaf.part.is_attachment:
+            start, end, _ = leaf.origin[0] if leaf.origin else leaf.place
+            file = _File(leaf.part.filename or leaf.part.media_type, (start, end))
+            for result in _results(leaf):
+                found.setdefault(result, []).append(file)
+    return found, walk.ambiguities
+
+
+def _results(leaf: Leaf) -> Iterator[str]:
+    octets = leaf.decode().octets
+    name = leaf.part.filename
+    facts = inspect(octets, name, leaf.part.media_type)
+    # Readers differ on which of several names they show.
+    names = leaf.part.filenames
+    said = [read_name(one) for one in names]
+    if any(one.double_extension for one in said):
+        yield "double-extension"
+    if any(one.turns for one in said) or any(map(_hides, names)):
+        yield "deceptive-name"
+    yield from _by_kind(facts)
+    if _is_other_kind(facts):
+        yield "type-mismatch"
+    if facts.kind in _PAGES or facts.extension in _PAGE_NAMES:
+        yield from _of_page(octets)
+    if facts.macros:
+        yield "macros"
+    if facts.encrypted:
+        yield "encrypted"
+
+
+def _by_kind(facts: FileFacts) -> Iterator[str]:
+    kind, extension = facts.kind, facts.extension
+    if kind in ("lnk", "url-shortcut") or extension in _SHORTCUTS:
+        yield "shortcut"
+    elif kind in _IMAGES or extension in _IMAGE_NAMES:
+        yield "disk-image"
+    elif kind == "script" or (extension in _UNIX_SCRIPTS and facts.family in ("text", "script")):
+        yield "script" if extension not in RUNS or extension in _UNIX_SCRIPTS else "executable"
+    elif facts.executable:
+        yield "executable"
+    if kind == "onenote" or extension in _NOTE_NAMES:
+        yield "onenote"
+
+
+def _hides(name: str) -> bool:
+    """Tell whether white space or dots hide what a known extension does."""
+    name = name[-MAX_NAME:]
+    shown = _TRAILING.sub("", name)
+    extension = shown.rpartition(".")[2].lower() if "." in shown else ""
+    if shown == name or extension not in RUNS | PROMISED.keys():
+        return bool(_PUSHED.search(name)) and extension in RUNS
+    return True
+
+
+def _is_other_kind(facts: FileFacts) -> bool:
+    """Tell whether a mismatch is more than one picture format called another, as cameras and programs do."""
+    if not facts.mismatch:
+        return False
+    promised = {KINDS[kind].family for kind in PROMISED.get(facts.extension, ())}
+    return facts.family not in promised or facts.kind == "html"
+
+
+def _of_page(octets: bytes) -> Iterator[str]:
+    # UTF-16 is what some pages are in, and NUL octets are what browsers pass over.
+    page = octets[:_PAGE_OCTETS].replace(b"\0", b"")
+    if len(octets) > _PAGE_OCTETS:
+        page += octets[-_PAGE_OCTETS:].replace(b"\0", b"")
+    if any(map(_holds_a_file, _LINK.findall(page))):
+        yield "html-smuggling"
+    if not _SCRIPT.search(page):
+        return
+    yield "html-script"
+    makes, decodes = _MAKES_FILE.search(page), _DECODES.search(page)
+    if (makes and (decodes or _HANDS_OVER.search(page))) or (decodes and re.search(rb"(?i)\.download\b", page)):
+        yield "html-smuggling"
+
+
+def _holds_a_file(link: bytes) -> bool:
+    data = _DATA.search(link)
+    return data is not None and (not data[1] or b"download" in link.lower())
+
+
+def _several(names: Iterable[str]) -> str:
+    several = list(dict.fromkeys(name[:_MAX_NAME] for name in names))
+    more = f" and {len(several) - _NAMED} more" if len(several) > _NAMED else ""
+    return ", ".join(several[:_NAMED]) + more
