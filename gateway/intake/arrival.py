@@ -1,4 +1,10 @@
-"""From accept to the greeting (RFC 5321 §3.1, §4.3.1): limits, PROXY header, implicit TLS, early talkers, admission."""
+"""From accept to the greeting (RFC 5321 §3.1, §4.3.1), what is cheapest and says the last word first.
+
+Who the client is (PROXY header); whether every policy refuses it by what is known at once, local lists and having
+spoken already; its limits and rates; implicit TLS; the banner's delay, for those who speak early; admission, from
+where on DNS is asked. Refused by a list, a client hears so whatever its rate, since it need not come again; one that is
+over its limits too is not waited for. A refusal costs the client's rates as much as one later would.
+"""
 
 import fcntl
 import sys
@@ -29,27 +35,43 @@ class ArrivingSession(Session):
         listener = self._listener
         if listener.draining:
             raise SessionEnd("refused", replies.SHUTTING_DOWN, "shutting down")
-        refusal = await self._enter()
+        limit = await self._know_client()
+        refusal = self._at_first_sight()
+        if limit is None:
+            limit = self._take_place()
         if listener.config.tls is not None and listener.config.tls.implicit:
             await self._secure()
         if refusal is not None:
-            raise SessionEnd("refused", refusal, refusal.text)
+            await self._turn_away(refusal, limit)
+        if limit is not None:
+            raise SessionEnd("refused", limit, limit.text)
         await self._watch_for_early_talk()
         await self._ask_gate()
         self._out.append(self._settings.banner)
 
-    async def _enter(self) -> Reply | None:
-        guard = self._listener.guard
+    async def _know_client(self) -> Reply | None:
+        """Find out who the client is, of a proxy's; return the refusal when there is no room for the proxy."""
         if not self._peer.proxy and not self._peer.xclient:
-            return self._hold(guard.enter(self._peer.address))
+            return None
         # The limits are its clients'; it says by PROXY or XCLIENT who they are.
-        refusal = self._hold(guard.enter_proxy(self._peer.address))
-        if not self._peer.proxy:
-            return refusal
-        endpoints = await self._read_proxy_header()
-        if refusal is None and endpoints is not None:
-            return self._become(endpoints)
+        refusal = self._hold(self._listener.guard.enter_proxy(self._peer.address))
+        if self._peer.proxy and (endpoints := await self._read_proxy_header()) is not None:
+            self._become(endpoints)
         return refusal
+
+    def _at_first_sight(self) -> Reply | None:
+        """Return the refusal of a client that every policy refuses by its address, or for having spoken already."""
+        if self._peer.xclient:
+            return None
+        self._note_early_talk()
+        return self._gate.turned_away(self._connection)
+
+    def _take_place(self) -> Reply | None:
+        """Count the client in; return why there is no place for it."""
+        if self._connection.via or not (self._peer.proxy or self._peer.xclient):
+            return self._hold(self._listener.guard.enter(self._connection.client_address))
+        # A proxy that speaks for itself holds its place already.
+        return None
 
     def _hold(self, answer: Admission | Reply) -> Reply | None:
         if isinstance(answer, Reply):
@@ -78,7 +100,7 @@ class ArrivingSession(Session):
                 case Incomplete():
                     continue
 
-    def _become(self, endpoints: Endpoints) -> Reply | None:
+    def _become(self, endpoints: Endpoints) -> None:
         client = self._listener.peer_of(endpoints.source)
         self._connection = replace(
             self._connection,
@@ -89,7 +111,6 @@ class ArrivingSession(Session):
             trusted=client.trusted,
             via=self._peer.text,
         )
-        return self._hold(self._listener.guard.enter(client.address))
 
     # --- TLS
 
@@ -119,11 +140,15 @@ class ArrivingSession(Session):
     async def _watch_for_early_talk(self) -> None:
         delay = self._settings.config.smtp.greet_delay
         if delay and not self._input.pending and not self._is_known():
-            # Whom every policy refuses by what is known at once does not cost a session for the delay.
-            if refusal := self._gate.turned_away(self._connection):
-                await self._turn_away(refusal)
             self._patience = delay + REFUSED_SECONDS
             await self._input.more_within(delay)
+        self._note_early_talk()
+
+    def _note_early_talk(self) -> None:
+        tls = self._listener.config.tls
+        if tls is not None and tls.implicit and self._connection.tls is None:
+            # It is the client's part of the handshake.
+            return
         # Without a delay it is the kernel that knows whether something came before our banner.
         if self._input.pending or (self._connection.tls is None and self._unread_octets()):
             self._connection = replace(self._connection, early_talker=True)
@@ -148,14 +173,20 @@ class ArrivingSession(Session):
         if refusal is not None:
             await self._turn_away(refusal)
 
-    async def _turn_away(self, refusal: Reply) -> None:
+    async def _turn_away(self, refusal: Reply, limit: Reply | None = None) -> None:
         reason = refusal.cause or refusal.text
+        if self._held is not None:
+            self._listener.guard.note_failure(self._held)
         if not refusal.is_permanent:
             # RFC 5321 §4.2.2: only 421 says "not now" in place of a greeting.
             raise SessionEnd("refused", replace(refusal, code=replies.CONNECTION_DEFERRED.code), reason)
         # RFC 5321 §3.1: 554 in place of the greeting, then 503 to everything until the client says QUIT.
         code = replies.CONNECTION_REFUSED.code
-        self.say(refusal if refusal.code == code else replace(refusal, code=code))
+        refusal = refusal if refusal.code == code else replace(refusal, code=code)
+        if limit is not None:
+            # Departure: whoever comes in crowds is told, and not waited for.
+            raise SessionEnd("refused", refusal, reason)
+        self.say(refusal)
         self._patience = REFUSED_SECONDS
         for _ in range(REFUSED_COMMANDS):
             try:

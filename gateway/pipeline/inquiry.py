@@ -36,7 +36,6 @@ from gateway.rules.moment import Moment
 MOST_BEGUN = 4096
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Party:
     """Recipients of whom a message is judged alike: those of one policy, its postmaster and abuse addresses apart.

@@ -108,6 +108,44 @@ async def test_the_clients_verified_name_stands_in_the_journal(door):
     assert door.gate.transactions[0].connection.client_name == "mail.sender.test"
 
 
+# --- cheapest and most decisive first
+
+
+async def test_a_listed_client_over_its_limits_hears_that_it_is_listed_and_is_not_waited_for(open_door):
+    """421 would have it come again; and its crowd must not cost a session each."""
+    door = await open_door(limits={"connections_per_client": 1, "exempt": []})
+    first = await door.connect()
+    assert (await first.reply()).startswith("220")
+    door.gate.admission = replace(CONNECTION_REFUSED, cause="listed")
+    second = await door.connect()
+    assert (await second.reply()).startswith("554")
+    assert await second.reader.read() == b""
+    (refused,) = door.of(SessionRefused)
+    assert refused.reason == "listed"
+    door.gate.admission = None
+    third = await door.connect()
+    assert (await third.reply()).startswith("421 4.7.0")
+
+
+async def test_a_client_over_its_limits_does_not_wait_for_the_banner(open_door):
+    door = await open_door(smtp={"greet_delay": HOUR}, limits={"connections_per_client": 1, "exempt": []})
+    await door.connect()
+    await door.until(lambda: door.server.sessions == 1)
+    client = await door.connect()
+    assert (await client.reply()).startswith("421 4.7.0")
+
+
+async def test_a_refusal_at_the_door_counts_against_the_client_as_a_later_one_does(open_door, monkeypatch):
+    door = await open_door()
+    counted = []
+    monkeypatch.setattr(door.guard, "note_failure", counted.append)
+    door.gate.admission = CONNECTION_REFUSED
+    client = await door.connect()
+    assert (await client.reply()).startswith("554")
+    assert (await client.say("QUIT")).startswith("221")
+    assert [held.network for held in counted] == ["127.0.0.1"]
+
+
 # --- under attack
 
 
