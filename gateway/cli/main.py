@@ -15,6 +15,7 @@ from gateway.cli import (
     dmarc,
     dnsbl,
     explain,
+    incident,
     init,
     policy,
     quarantine,
@@ -76,3 +77,4 @@ app.add_typer(dmarc.app, name="dmarc")
 app.add_typer(av.app, name="av")
 app.add_typer(sla.app, name="sla")
 app.add_typer(deadline.app, name="deadline")
+app.add_typer(incident.app, name="incident")

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are made of names in this file
 """What a dishonest hand may try: each is found, and named where it is."""
 
 import json
@@ -42,13 +43,17 @@ TAMPERED = {
     "the last rows removed": ("DELETE FROM chain WHERE number > 6", "was anchored"),
     "the whole chain removed": ("DELETE FROM chain", "was anchored"),
     "rows exchanged": (
-        "UPDATE chain SET number = -1 WHERE number = 2; UPDATE chain SET number = 2 WHERE number = 3;"
-        "UPDATE chain SET number = 3 WHERE number = -1",
+        (
+            "UPDATE chain SET number = -1 WHERE number = 2; UPDATE chain SET number = 2 WHERE number = 3;"
+            "UPDATE chain SET number = 3 WHERE number = -1"
+        ),
         "chain 2",
     ),
     "a row added": (
-        "INSERT INTO chain SELECT 99, at, by, place, operation, kind, incident, facts, salt, sealed, digest FROM chain"
-        " WHERE number = 3",
+        (
+            "INSERT INTO chain SELECT 99, at, by, place, operation, kind, incident, facts, salt, sealed, digest"
+            " FROM chain WHERE number = 3"
+        ),
         "are missing",
     ),
     "a row sealed": (
@@ -61,8 +66,10 @@ TAMPERED = {
     "an incident's sightings": ("UPDATE incident SET sightings = 1 WHERE id = 1", "incident 1: it has 1 sightings"),
     "an incident removed": ("DELETE FROM incident WHERE id = 3", "incident 3: it is missing"),
     "an incident added": (
-        "INSERT INTO incident (source_kind, source_key, state_since, opened_at, first_seen, last_seen)"
-        " VALUES ('network', 'x', 1, 1, 1, 1)",
+        (
+            "INSERT INTO incident (source_kind, source_key, state_since, opened_at, first_seen, last_seen)"
+            " VALUES ('network', 'x', 1, 1, 1, 1)"
+        ),
         "incident 4: it is not on record",
     ),
     "a sighting's subject": ("UPDATE sighting SET subject = 'harmless' WHERE id = 3", "sightings 1 to 5"),
@@ -70,8 +77,10 @@ TAMPERED = {
     "a sighting removed": ("DELETE FROM sighting WHERE id = 2", "1 of them are missing"),
     "the last sighting removed": ("DELETE FROM sighting WHERE id = 7", "1 of them are missing"),
     "a sighting added": (
-        "INSERT INTO sighting SELECT 99, incident, day, at, trace_id, client, helo, reverse_path, recipients,"
-        " recipient_domain, message_id, subject, grounds, findings, action, octets, virus FROM sighting WHERE id = 1",
+        (
+            "INSERT INTO sighting SELECT 99, incident, day, at, trace_id, client, helo, reverse_path, recipients,"
+            " recipient_domain, message_id, subject, grounds, findings, action, octets, virus FROM sighting LIMIT 1"
+        ),
         "sighting 99: it is not on record",
     ),
     "a note": ("UPDATE note SET text = 'nothing' WHERE id = 1", "note 1: it was altered"),
@@ -86,8 +95,10 @@ TAMPERED = {
     "a message said to be removed": ("UPDATE evidence SET removed_at = 1 WHERE id = 1", "evidence 1"),
     "a message's row removed": ("DELETE FROM evidence WHERE id = 2", "evidence 2: it is missing"),
     "a message's row added": (
-        "INSERT INTO evidence (incident, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number)"
-        " SELECT 2, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number FROM evidence WHERE id = 1",
+        (
+            "INSERT INTO evidence (incident, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number)"
+            " SELECT 2, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number FROM evidence"
+        ),
         "evidence 3: it is not on record",
     ),
 }

@@ -1,0 +1,168 @@
+"""``tidegate incident``: who sent spam: found, shown, ranked, searched, exported, verified, and decided by hand."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.incident_deciding import close, confirm, note, reopen
+from gateway.cli.incident_proving import export, verify
+from gateway.cli.incident_record import (
+    CsvOption,
+    NumberArgument,
+    as_value,
+    moment,
+    print_rows,
+    since,
+    the_reader,
+)
+from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, print_json
+from gateway.cli.reach import data_folder
+
+if TYPE_CHECKING:
+    from gateway.incidents.reader import IncidentQuery
+
+app = typer.Typer(no_args_is_help=True, help="Spam sources on record: evidence, states, clocks.")
+
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="The most lines.")]
+
+
+@app.command("list")
+def list_(
+    *,
+    ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="Sources at an address or in a network.")] = "",
+    asn: Annotated[int | None, typer.Option("--asn", metavar="N", help="Sources in an autonomous system.")] = None,
+    domain: Annotated[str, typer.Option("--domain", help="Whose recipients or senders are of a domain.")] = "",
+    ground: Annotated[
+        str, typer.Option("--ground", help="advertising, no-opt-out, hidden-sender, false-source or harmful.")
+    ] = "",
+    since_: Annotated[str, typer.Option("--since", metavar="TIME", help="Last seen since: 7d, 2026-11-20.")] = "",
+    state: Annotated[
+        list[str], typer.Option("--state", help="open, confirmed, reported, blocked, quiet, lifted, closed; repeat.")
+    ] = [],  # noqa: B006 - typer's way to say that an option may be repeated
+    limit: LimitOption = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """List incidents, the last seen first; all conditions given must hold. Exit 1 for none."""
+    from gateway.clock import SystemClock
+    from gateway.incidents import State
+    from gateway.incidents.reader import IncidentQuery
+
+    try:
+        states = tuple(State(each) for each in state)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; allowed: {', '.join(State)}") from error
+    now = SystemClock().stamp().utc
+    query = IncidentQuery(
+        ip=ip,
+        asn=asn,
+        domain=domain,
+        ground=ground,
+        since=since(since_, now) if since_ else None,
+        states=states,
+        limit=limit,
+    )
+    rows = _found(data_folder(config), query)
+    columns: dict[str, Callable[[Any], str]] = {
+        "id": str,
+        "state": str,
+        "source": str,
+        "sightings": str,
+        "grounds": " ".join,
+        "last_seen": moment,
+        "network": str,
+    }
+    print_rows(rows, columns, as_json=as_json, as_csv=as_csv)
+    if not rows:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _found(data: Path, query: "IncidentQuery") -> list[dict[str, object]]:
+    try:
+        with the_reader(data) as reader:
+            return [as_value(incident) for incident in reader.find(query)]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def top(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="sources, grounds, domains or sender-domains.")
+    ] = "sources",
+    *,
+    period: Annotated[str, typer.Option("--period", help="day, week (ISO) or month, in UTC.")] = "week",
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="A moment in the period; default: now.")] = "",
+    limit: LimitOption = 20,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Rank by sightings in one day, week or month. Exit 1 for none."""
+    from gateway.clock import SystemClock
+    from gateway.incidents.reader import PERIODS, RANKINGS
+
+    if what not in RANKINGS or period not in PERIODS:
+        raise typer.BadParameter(f"WHAT is one of {', '.join(RANKINGS)}; --period one of {', '.join(PERIODS)}")
+    now = SystemClock().stamp().utc
+    with the_reader(data_folder(config)) as reader:
+        ranked = reader.top(what, period, since(at, now) if at else now, limit)
+    rows = [asdict(each) for each in ranked]
+    columns: dict[str, Callable[[Any], str]] = {"name": str, "sightings": str, "octets": str}
+    if what == "sources":
+        columns["incident"] = str
+    print_rows(rows, columns, as_json=as_json, as_csv=as_csv)
+    if not rows:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+@app.command()
+def search(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORDS", help="All must occur in one text; WORD* begins one.", show_default=False),
+    ],
+    *,
+    limit: LimitOption = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Search subjects, addresses, host names and notes, the newest first; Chinese as well. Exit 1 for none."""
+    # Each argument is one phrase, as the shell's quotes kept it together.
+    text = " ".join(f'"{word.rstrip("*")}"{"*" if word.endswith("*") else ""}' for word in words)
+    with the_reader(data_folder(config)) as reader:
+        rows = [asdict(found) for found in reader.search(text, limit)]
+    print_rows(rows, {"incident": str, "kind": str, "text": str}, as_json=as_json, as_csv=as_csv)
+    if not rows:
+        raise typer.Exit(EXIT_NEGATIVE)
+
+
+@app.command()
+def show(
+    number: NumberArgument,
+    *,
+    sightings: Annotated[int, typer.Option("--sightings", metavar="N", min=0, help="So many of the last ones.")] = 5,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one incident: what it is, its clocks, its evidence, its timeline. Exit 1 when there is none."""
+    from gateway.cli.incident_showing import screen, value_of
+
+    with the_reader(data_folder(config)) as reader:
+        incident = reader.incident(number)
+        if incident is None:
+            fail(f"there is no incident {number}")
+        if as_json:
+            print_json(value_of(reader, incident, sightings))
+        else:
+            for line in screen(reader, incident, sightings):
+                typer.echo(line)
+
+
+for _command in (confirm, close, reopen, note, export, verify):
+    app.command()(_command)
