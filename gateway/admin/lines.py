@@ -26,6 +26,7 @@ from gateway.journal.events import (
     DnsListChanged,
     Event,
     FaultChanged,
+    IncidentChanged,
     InternalError,
     ListApplied,
     ListOverdue,
@@ -408,6 +409,16 @@ def _fault(event: FaultChanged) -> _Described:
     return level, fields, event.reason
 
 
+def _incident(event: IncidentChanged) -> _Described:
+    fields = {
+        "incident": str(event.incident),
+        "source": event.source,
+        "state": event.state,
+        "sightings": event.sightings,
+    }
+    return Level.INFO if event.state == "open" else Level.WARNING, fields, event.reason
+
+
 def _clock_jumped(event: ClockJumped) -> _Described:
     return Level.WARNING, {"seconds": event.seconds}, "the wall clock was set, or the machine slept"
 
@@ -457,5 +468,6 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     ServiceNeared: _service,
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
+    IncidentChanged: _incident,
     ClockJumped: _clock_jumped,
 }

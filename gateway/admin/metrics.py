@@ -33,6 +33,7 @@ from gateway.journal.events import (
     DeliveryAttempted,
     DnsListChanged,
     Event,
+    IncidentChanged,
     InternalError,
     ListApplied,
     ListOverdue,
@@ -159,6 +160,7 @@ class Metrics:
             BackupFinished: self._backed_up,
             BackupFailed: self._backup_failed,
             BackupDrilled: self._backup_drilled,
+            IncidentChanged: self._incident_changed,
             StorageFailed: self._storage_failed,
             InternalError: self._internal_error,
         }
@@ -203,6 +205,11 @@ class Metrics:
         for state in _SCANNER_STATES:
             self._scanners[(state,)].set(scanners.get(state, 0))
         self._signatures_age.set(signatures_age_seconds)
+
+    def observe_evidence(self, *, kept: int, over: int, failed: int) -> None:
+        """Set how many samples of spam were kept, were too many, or could not be written since the start."""
+        for outcome, count in (("kept", kept), ("over", over), ("failed", failed)):
+            self._evidence[(outcome,)].set(count)
 
     def _counter(self, name: str, text: str) -> _Tally:
         return self._tally(Counter(name, text, registry=self._registry))
@@ -298,6 +305,12 @@ class Metrics:
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
         )
         self._backups = self._counters("tidegate_backups_total", "Backups, by what became of them.", "outcome")
+        self._incidents = self._counters(
+            "tidegate_incident_changes_total", "Incidents of spam sources opened or moved, by the new state.", "state"
+        )
+        self._evidence = self._gauges(
+            "tidegate_evidence_samples", "Spam messages to be kept as evidence, by what became of them.", "outcome"
+        )
         self._dns_lists = self._counters(
             "tidegate_dns_list_changes_total", "Changes of what the probes say of DNS lists, by the new state.", "state"
         )
@@ -383,6 +396,9 @@ class Metrics:
 
     def _backup_drilled(self, event: BackupDrilled) -> None:
         self._backups[(f"drill-{event.result}",)].inc()
+
+    def _incident_changed(self, event: IncidentChanged) -> None:
+        self._incidents[(event.state,)].inc()
 
     def _dns_list_changed(self, event: DnsListChanged) -> None:
         self._dns_lists[(event.state,)].inc()

@@ -28,9 +28,13 @@ class Suspended:
 
 
 def write_suspended(folder: Path, standing: Sequence[Suspension], files: DurableFiles) -> None:
-    """Replace the file; raise StorageError. ``folder`` is ``data/incidents``."""
+    """Replace the file where it says something else; raise StorageError. ``folder`` is ``data/incidents``."""
     senders = [{"kind": each.kind, "sender": each.sender, "incident": each.incident} for each in standing]
-    files.write(folder / FILE, [json.dumps({"version": _VERSION, "senders": senders}, indent=1).encode()])
+    octets = json.dumps({"version": _VERSION, "senders": senders}, indent=1).encode()
+    path = folder / FILE
+    before = path.read_bytes() if path.is_file() else None
+    if before != octets and (senders or before is not None):
+        files.write(path, [octets])
 
 
 class SuspendedSenders:

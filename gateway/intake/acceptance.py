@@ -74,6 +74,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         judgements=tuple([told for d in verdict.dispositions if d.judgements for told in _judgements(d)]),
         grounds=tuple([(d.recipient.path.wire, g.value) for d in verdict.dispositions for g in d.grounds]),
         dmarc=verdict.dmarc,
+        origin=verdict.origin,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.clock import Clock
 from gateway.config.models import Listen
 from gateway.intake.guard import DoorGuard
-from gateway.intake.ports import Custody, Gate, GateSource, HasConfig, OnStored, RandomOctets
+from gateway.intake.ports import Custody, Gate, GateSource, HasConfig, OnJudged, OnStored, RandomOctets
 from gateway.intake.proxy_protocol import plain_address
 from gateway.intake.settings import Settings, compile_settings
 from gateway.intake.tls import Certificate
@@ -42,6 +42,7 @@ class Collaborators:
     clock: Clock
     events: EventSink
     on_stored: OnStored
+    on_judged: OnJudged
     guard: DoorGuard
     random_octets: RandomOctets
 
@@ -85,6 +86,7 @@ class Listener:
         self.clock = with_.clock
         self.events = with_.events
         self.on_stored = with_.on_stored
+        self.on_judged = with_.on_judged
         self.guard = with_.guard
         self.sessions: set[Ticking] = set()
         # Sessions whose refusal is being held back (smtp.tarpit).

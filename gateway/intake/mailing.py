@@ -390,6 +390,7 @@ class SmtpSession(CommandingSession):
             self._emit_aborted(tx, verdict, verdict.cause, whole.content.size)
             return verdict
         filtered = self._clock.stamp()
+        self._listener.on_judged(whole, verdict)
         emit = self._listener.events.emit
         if verdict.reply is not None:
             emit(judged(whole, verdict, verdict.reply, filtered, None))

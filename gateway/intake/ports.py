@@ -84,4 +84,6 @@ class Custody(Protocol):
 
 GateSource = Callable[[], Gate]
 OnStored = Callable[[SpoolMessage], None]
+OnJudged = Callable[[Transaction, Verdict], None]
+"""Sees every verdict while the content is still there; never waits, never raises."""
 RandomOctets = Callable[[int], bytes]

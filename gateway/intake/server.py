@@ -15,9 +15,11 @@ from gateway.config.models import Listen
 from gateway.intake.guard import DoorGuard
 from gateway.intake.listener import Collaborators, Listener
 from gateway.intake.mailing import SmtpSession
-from gateway.intake.ports import Custody, GateSource, OnStored, RandomOctets
+from gateway.intake.ports import Custody, GateSource, OnJudged, OnStored, RandomOctets
 from gateway.intake.session import LINGER_SECONDS, Session, discover_verbs
 from gateway.journal.events import EventSink
+from gateway.mail.transaction import Transaction
+from gateway.policy.verdict import Verdict
 
 # How often sessions look at the clock: no timeout of RFC 5321 §4.5.3.2 is finer than minutes.
 SWEEP_SECONDS = 1.0
@@ -28,6 +30,10 @@ BACKLOG = 4096
 ACCEPTING_TURNS = 5
 # A commit that has begun when time is up is a disk's flush away from its end.
 COMMIT_GRACE_SECONDS = 10.0
+
+
+def _nobody(_: Transaction, __: Verdict) -> None:
+    """Show verdicts to nobody."""
 
 
 class IntakeServer:
@@ -44,6 +50,7 @@ class IntakeServer:
         on_stored: OnStored,
         guard: DoorGuard,
         random_octets: RandomOctets,
+        on_judged: OnJudged = _nobody,
     ) -> None:
         """Load the certificate, if there is one; raise ``OSError`` when it cannot be used."""
         self._listener = Listener(
@@ -54,6 +61,7 @@ class IntakeServer:
                 clock=clock,
                 events=events,
                 on_stored=on_stored,
+                on_judged=on_judged,
                 guard=guard,
                 random_octets=random_octets,
             ),

@@ -109,7 +109,8 @@ class MessageJudged(Event):
     are monotonic durations: ``filtered_seconds`` from the final dot to the verdict, ``durable_seconds`` from there to
     the message being durable. ``durable_at`` is 0 when refused. ``grounds`` are ``(address, ground)``: the contract's
     grounds of what speaks against the mail (contract.md §4), per recipient. ``dmarc`` is what an aggregate report needs
-    (RFC 9990), empty where the author's domain wants none.
+    (RFC 9990), empty where the author's domain wants none. ``origin`` is the address that gave the mail to a trusted
+    forwarder, "" for other clients.
     """
 
     session_id: str
@@ -135,6 +136,7 @@ class MessageJudged(Event):
     judgements: tuple[tuple[str, str, str, float, str], ...] = ()
     grounds: tuple[tuple[str, str], ...] = ()
     dmarc: tuple[str, ...] = ()
+    origin: str = ""
 
 
 # Delivery -------------------------------------------------------------------------------------------------------------
@@ -427,6 +429,20 @@ class ClockJumped(Event):
     """The wall clock was set by ``seconds``, forward or back, or the machine slept."""
 
     seconds: float
+
+
+# Incidents ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentChanged(Event):
+    """A spam source's incident was opened, or went to another state (contract.md §4); ``sightings`` so far."""
+
+    incident: int
+    source: str
+    state: str
+    reason: str
+    sightings: int
 
 
 # The gateway itself ---------------------------------------------------------------------------------------------------

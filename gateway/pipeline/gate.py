@@ -27,6 +27,7 @@ from gateway.dns.resolver import Resolver
 from gateway.journal.events import EventSink, InternalError
 from gateway.mail.connection import Connection
 from gateway.mail.envelope import Envelope, Recipient
+from gateway.mail.received import first_untrusted, is_within
 from gateway.mail.transaction import Transaction
 from gateway.pipeline.admission import Admission, Destination
 from gateway.pipeline.authentication import report_facts
@@ -74,6 +75,7 @@ class Gate:
         self.snapshot = snapshot
         self._clock = clock
         self._events = events
+        self._forwarders = config.incidents.forwarders
         self._admission = Admission(config, snapshot.policies, verifier)
         self._plans = Plans(snapshot.policies, _asked(filters, config))
         self._entries = EntryWriter(_host(config), resolver, self._admission, self._plans)
@@ -190,7 +192,13 @@ class Gate:
             findings=tuple(dict.fromkeys(j.finding for d in carried_out for j in d.judgements)),
             filter_seconds=tuple(timings),
             dmarc=report_facts(tx, self._resolver),
+            origin=self._origin(tx) if self._forwarders else "",
         )
+
+    def _origin(self, tx: Transaction) -> str:
+        if not is_within(tx.connection.client_address, self._forwarders):
+            return ""
+        return first_untrusted(tx.content.header, self._forwarders)
 
     async def _dispositions(
         self, tx: Transaction, parties: Sequence[Party], heard: Heard, timings: Timings

@@ -63,7 +63,8 @@ class Verdict:
 
     ``reply`` is None when the message is to be taken (the 250 is given after it is durable), else the refusal for
     every recipient. ``filter_seconds`` is what each filter took after the final dot. ``dmarc`` is what a report to the
-    author's domain needs (``gateway.senderauth.dmarc.facts``), empty where that domain wants none.
+    author's domain needs (``gateway.senderauth.dmarc.facts``), empty where that domain wants none. ``origin`` is the
+    address that gave the mail to a trusted forwarder (``gateway.mail.received``), "" for other clients.
     """
 
     dispositions: tuple[Disposition, ...]
@@ -71,6 +72,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     filter_seconds: tuple[tuple[str, float], ...] = ()
     dmarc: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def grounds(self) -> tuple[Ground, ...]:

@@ -1,0 +1,102 @@
+"""The written guarantee (contract.md §4 h): the letter with the case filled in, in Chinese or English.
+
+Three parts: the guarantee, the statement of the block, the copy of the business licence. What only the customer knows
+is a blank to write on. The texts lie in ``letters/``; a lawyer may change them, the names behind ``$`` stay.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from string import Template
+from zoneinfo import ZoneInfo
+
+from gateway.incidents.suspensions import Suspension
+from gateway.incidents.values import Incident, SourceKind
+
+LANGUAGES = ("zh", "en")
+BLANK = "________________"
+_TICKED, _OPEN = "[x]", "[ ]"
+# contract.md §4, in its order.
+_GROUNDS: Mapping[str, Mapping[str, str]] = {
+    "zh": {
+        "advertising": "未经同意的广告、刊物、宣传品",
+        "no-opt-out": "收件人无法拒收",
+        "hidden-sender": "隐藏发件人身份、地址或标题",
+        "false-source": "虚假的信息源、发件人、路由",
+        "harmful": "病毒、恶意代码、色情或其他有害内容",
+    },
+    "en": {
+        "advertising": "unsolicited advertising",
+        "no-opt-out": "cannot be refused by its recipients",
+        "hidden-sender": "hides the sender's identity, address or subject",
+        "false-source": "false source, sender or route",
+        "harmful": "viruses or otherwise harmful content",
+    },
+}
+_BETWEEN = {"zh": "、", "en": "; "}
+_DATES = {"zh": "%Y年%m月%d日 %H:%M", "en": "%Y-%m-%d %H:%M"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """Who runs this gateway, as the letter names it; ``zone`` is the time zone of its dates."""
+
+    name: str
+    abuse: str = ""
+    telephone: str = ""
+    zone: str = "Asia/Shanghai"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """What is known of the customer; "" leaves a blank."""
+
+    company: str = ""
+    manager: str = ""
+    contact: str = ""
+    telephone: str = ""
+
+
+def letter(
+    incident: Incident, suspension: Suspension | None, language: str, *, provider: Provider, customer: Customer
+) -> str:
+    """Return the letter for a case, in ``zh`` or ``en``."""
+    text = files("gateway.abuse.letters").joinpath(f"guarantee.{language}.txt").read_text(encoding="utf-8")
+    facts = _case(incident, suspension, language, provider.zone)
+    return Template(text).substitute(
+        facts,
+        provider=provider.name,
+        abuse=provider.abuse or BLANK,
+        abuse_telephone=provider.telephone,
+        company=customer.company or BLANK,
+        manager=customer.manager or BLANK,
+        contact=customer.contact or BLANK,
+        telephone=customer.telephone or BLANK,
+        date=BLANK,
+    )
+
+
+def _case(incident: Incident, suspension: Suspension | None, language: str, zone: str) -> dict[str, str]:
+    def moment(at: float | None) -> str:
+        return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):{_DATES[language]}}" if at is not None else BLANK
+
+    sender = suspension.sender if suspension else incident.source.key
+    kind = suspension.kind if suspension else incident.source.kind.value
+    account = kind == SourceKind.ACCOUNT
+    whole = account and sender.startswith("@")
+    return {
+        "incident": str(incident.id),
+        "sender": sender,
+        "mailbox": sender if account and not whole else BLANK,
+        "mailbox_box": _TICKED if account and not whole else _OPEN,
+        "domain": sender.rpartition("@")[2] if account else BLANK,
+        "domain_box": _TICKED if whole else _OPEN,
+        "first_seen": moment(incident.first_seen),
+        "last_seen": moment(incident.last_seen),
+        "sightings": str(incident.sightings),
+        "viruses": str(incident.viruses),
+        "grounds": _BETWEEN[language].join(_GROUNDS[language][ground] for ground in incident.grounds) or BLANK,
+        "suspended_at": moment(suspension.began_at if suspension else incident.blocked_at),
+        "reason": suspension.reason if suspension else BLANK,
+    }

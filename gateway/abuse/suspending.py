@@ -1,0 +1,97 @@
+"""Senders of ours suspended and restored (contract.md §4 f and h).
+
+A suspended account or relay client hears 550 5.7.1 with the abuse contact in every worker within a second, and after a
+restart as well: the table of suspensions is the truth, ``publish`` makes the file from it that the workers follow.
+
+It is restored on a written guarantee that is on record for its incident and covers it, or by an override with a reason.
+A sender that was restored on a guarantee once has accepted permanent termination on repetition: another guarantee does
+not restore it, only an override does.
+"""
+
+from pathlib import Path
+
+from gateway.incidents.book import Change
+from gateway.incidents.guarantees import DOMAIN, Guarantee, guarantee, guarantees_of
+from gateway.incidents.suspended import write_suspended
+from gateway.incidents.suspensions import (
+    Ask,
+    Suspension,
+    begin_suspension,
+    end_suspension,
+    standing,
+    suspensions,
+)
+from gateway.incidents.values import Incident, Source, SourceKind, State
+from gateway.storage import DurableFiles
+
+
+class NotRestoredError(Exception):
+    """A sender stays suspended; the text says what is missing."""
+
+
+def suspend(change: Change, source: Source, *, how: str, reason: str, incident: Incident | None = None) -> int:
+    """Suspend a sender within a change, for an incident of its own or the one given; return the suspension's number."""
+    found = incident or change.open(source, reason)
+    number = begin_suspension(change, found.id, source, how=how, reason=reason)
+    if found.state is not State.BLOCKED:
+        change.move(found.id, State.BLOCKED, f"{source} suspended: {reason}")
+    return number
+
+
+def restore(change: Change, source: Source, *, on: int | None = None, override: str = "") -> Suspension:
+    """End a sender's suspension within a change; return it as it stood.
+
+    ``on`` is the number of a guarantee, None for the newest that fits. Raises ``NotRestoredError``.
+    """
+    found = standing(change.execute, source)
+    if found is None:
+        raise NotRestoredError(f"{source} is not suspended")
+    number = None if override else _guaranteed(change.execute, found, on).id
+    end_suspension(change, found, guarantee=number, override=override)
+    incident = change.incident(found.incident)
+    others = [each for each in suspensions(change.execute) if each.incident == found.incident]
+    if not others and incident.state in {State.BLOCKED, State.QUIET}:
+        told = f"restored without a guarantee: {override}" if override else f"restored on guarantee {number}"
+        change.move(incident.id, State.LIFTED, told)
+    return found
+
+
+def _guaranteed(ask: Ask, found: Suspension, on: int | None) -> Guarantee:
+    before = next((each for each in suspensions(ask, ended=True) if _same(each, found) and each.guarantee), None)
+    if before is not None:
+        raise NotRestoredError(
+            f"{found.sender} was restored on guarantee {before.guarantee} before, which accepts permanent termination"
+            " on repetition; only --override REASON restores it again"
+        )
+    given = [guarantee(ask, on)] if on is not None else list(guarantees_of(ask, found.incident))
+    problems = []
+    for each in given:
+        if each is None:
+            raise NotRestoredError(f"there is no guarantee {on}")
+        problem = _misfit(each, found)
+        if not problem:
+            return each
+        problems.append(f"guarantee {each.id} {problem}")
+    missing = "; ".join(problems) or f"no written guarantee is on record for incident {found.incident}"
+    raise NotRestoredError(f"{missing}; see `tidegate guarantee template` and `record`, or --override REASON")
+
+
+def _same(one: Suspension, other: Suspension) -> bool:
+    return (one.kind, one.sender) == (other.kind, other.sender)
+
+
+def _misfit(given: Guarantee, found: Suspension) -> str:
+    """Return why a guarantee does not cover a suspension, "" when it does."""
+    if given.incident != found.incident:
+        return f"is for incident {given.incident}, not {found.incident}"
+    if found.kind != SourceKind.ACCOUNT:
+        return ""
+    domain = found.sender.rpartition("@")[2]
+    if given.scope == DOMAIN:
+        return "" if given.subject == domain else f"reopens the domain {given.subject}, not {domain}"
+    return "" if given.subject == found.sender else f"reopens the mailbox {given.subject}, not {found.sender}"
+
+
+def publish(ask: Ask, folder: Path, files: DurableFiles | None = None) -> None:
+    """Write what the workers follow; raise StorageError. ``folder`` is ``data/incidents``."""
+    write_suspended(folder, suspensions(ask), files or DurableFiles())

@@ -1,0 +1,152 @@
+"""The journals of all workers, read to their ends again and again, each row once.
+
+How far a file was read stands in the incidents' database and moves in the transaction that stores what was read: what
+was counted is never counted again, what was not is read again. Between such transactions a position moves in memory
+only, so that mail which is nothing to the desk costs no write; those rows may be read twice, and say nothing twice.
+
+A file is done with a day after its own day, when a reading found nothing. A file that retention removed takes its
+position with it. The first time of all the reading begins with the files of that day: what happened before the desk
+was there has no evidence any more. After a power failure a journal may lack its last rows, and give their numbers to
+others: a position beyond a file's end is brought back to it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.incidents.book import Change
+from gateway.journal.codec import decode
+from gateway.journal.events import Event
+from gateway.journal.files import DAY_SECONDS, JournalFile, journal_files
+from gateway.storage import ReadDatabase, StorageError, open_readonly
+
+# Rows of one reading: some tens of milliseconds, and a transaction that keeps nobody waiting.
+BATCH_ROWS = 2000
+# The day the desk began; a cursor like any other.
+BEGIN = "begin"
+_READ = "SELECT id, kind, at, trace_id, data FROM event WHERE id > ? ORDER BY id LIMIT ?"
+_LAST = "SELECT coalesce(max(id), 0) FROM event"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Events of one file that concern the desk; ``before`` is the position on record, ``position`` that behind them."""
+
+    journal: str
+    before: int
+    position: int
+    events: tuple[Event, ...]
+
+
+class StaleReadingError(Exception):
+    """Somebody else has stored what was read."""
+
+
+class JournalTail:
+    """Reads what is new below ``folder``; ``concerns(kind, data)`` says which rows are worth decoding."""
+
+    def __init__(
+        self, folder: Path, cursors: dict[str, int], concerns: Callable[[str, str], bool], clock: Clock
+    ) -> None:
+        """Go on from ``cursors``, as the incidents' database has them."""
+        self._folder, self._concerns, self._clock = folder, concerns, clock
+        self._stored = dict(cursors)
+        self._position = dict(cursors)
+        self._checked: set[str] = set()
+        self._done: set[str] = set()
+        self._open: dict[str, ReadDatabase] = {}
+        self._begin = self._stored.get(BEGIN, int(clock.stamp().utc // DAY_SECONDS))
+        self.unreadable: dict[str, str] = {}
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is new, at most BATCH_ROWS rows a file; nothing once a round brings nothing new."""
+        for file in self._files():
+            reading = self._read(file)
+            if reading is not None:
+                yield reading
+
+    def store(self, change: Change, reading: Reading) -> None:
+        """Move the position on record within a change; raise ``StaleReadingError`` when it is not where it was."""
+        if change.cursor(reading.journal) != reading.before:
+            raise StaleReadingError(reading.journal)
+        if BEGIN not in self._stored:
+            change.advance(BEGIN, self._begin)
+        change.advance(reading.journal, reading.position)
+
+    def stored(self, reading: Reading) -> None:
+        """Note that a change with ``store`` is durable."""
+        self._stored.setdefault(BEGIN, self._begin)
+        self._stored[reading.journal] = reading.position
+
+    def retract(self, reading: Reading) -> None:
+        """Read again from where the record stands: what was read could not be stored."""
+        self._position[reading.journal] = self._stored.get(reading.journal, 0)
+
+    def forget(self, change: Change) -> None:
+        """Remove the positions of files that are gone, within a change."""
+        there = {file.path.name for file in journal_files(self._folder)}
+        for name in set(self._stored) - there - {BEGIN}:
+            change.execute("DELETE FROM cursor WHERE journal = ?", (name,))
+            self._stored.pop(name)
+            self._position.pop(name, None)
+
+    def pending(self) -> list[Reading]:
+        """Return the positions that moved in memory only, to be stored now and then."""
+        moved = [(name, at) for name, at in self._position.items() if at != self._stored.get(name, 0)]
+        return [Reading(name, self._stored.get(name, 0), at, ()) for name, at in moved]
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for database in self._open.values():
+            database.close()
+        self._open.clear()
+
+    def _files(self) -> Sequence[JournalFile]:
+        found = journal_files(self._folder, self._begin * DAY_SECONDS)
+        return [file for file in found if file.path.name not in self._done]
+
+    def _read(self, file: JournalFile) -> Reading | None:
+        name = file.path.name
+        try:
+            database = self._database(file)
+            self._check(name, database)
+            before = self._position.get(name, 0)
+            rows = database.read(_READ, (before, BATCH_ROWS))
+        except StorageError as error:
+            # Being made at this moment, or damaged; the others go on.
+            self.unreadable[name] = str(error)
+            self._let_go(name)
+            return None
+        self.unreadable.pop(name, None)
+        if not rows:
+            self._maybe_done(file)
+            return None
+        self._position[name] = rows[-1][0]
+        found = (decode(kind, at, trace, data) for _, kind, at, trace, data in rows if self._concerns(kind, data))
+        return Reading(name, self._stored.get(name, 0), rows[-1][0], tuple(event for event in found if event))
+
+    def _check(self, name: str, database: ReadDatabase) -> None:
+        """Bring a position back that lies beyond its file's end, once after each start."""
+        if name in self._checked:
+            return
+        last = int(database.read(_LAST)[0][0])
+        self._position[name] = min(self._position.get(name, 0), last)
+        self._checked.add(name)
+
+    def _maybe_done(self, file: JournalFile) -> None:
+        # Whatever a slow worker wrote late is within a day of midnight.
+        if (file.day + 2) * DAY_SECONDS < self._clock.stamp().utc:
+            self._done.add(file.path.name)
+            self._let_go(file.path.name)
+
+    def _database(self, file: JournalFile) -> ReadDatabase:
+        name = file.path.name
+        if name not in self._open:
+            self._open[name] = open_readonly(file.path)
+        return self._open[name]
+
+    def _let_go(self, name: str) -> None:
+        database = self._open.pop(name, None)
+        if database is not None:
+            database.close()

@@ -1,0 +1,66 @@
+"""What is a spam verdict (contract.md §4), as a worker and as the journal have it.
+
+Mail is spam when some recipient's policy tagged, held or refused it on a ground of the contract, or by its score; mail
+with a virus is, whatever was done about it. What was put off (greylisting, a scanner that is silent), refused for its
+size or its form, or held because it could not be scanned, is not.
+"""
+
+from gateway.config.filter_settings import ANTIVIRUS
+from gateway.journal.events import MessageJudged
+from gateway.policy.action import Action
+from gateway.policy.verdict import Disposition, Verdict
+
+_AGAINST = frozenset({Action.TAG, Action.QUARANTINE, Action.REJECT, Action.DISCARD})
+_AGAINST_WORDS = {action.word: action for action in _AGAINST}
+_VIRUS = frozenset({"infected", "cleaned"})
+HARMFUL = "harmful"
+
+
+def is_spam(verdict: Verdict) -> bool:
+    """Whether a verdict is one; nearly always answered by the first look."""
+    return any(_is_against(each) for each in verdict.dispositions) or (
+        bool(verdict.findings) and any(f.filter == ANTIVIRUS and f.result in _VIRUS for f in verdict.findings)
+    )
+
+
+def _is_against(disposition: Disposition) -> bool:
+    return disposition.action in _AGAINST and (disposition.decisive is None or bool(disposition.grounds))
+
+
+def worst_action(verdict: Verdict) -> Action:
+    """Return the most severe thing that was done for any recipient."""
+    return max((each.action for each in verdict.dispositions), default=Action.ACCEPT)
+
+
+def spam_recipients(event: MessageJudged) -> tuple[str, ...]:
+    """Return the recipients for whom a journalled mail was spam; all of them when it had a virus, () for other mail."""
+    if virus_of(event):
+        return tuple(address for address, *_ in event.dispositions)
+    grounded = {address for address, _ in event.grounds}
+    return tuple(
+        address
+        for address, action, _, decisive, _ in event.dispositions
+        if action in _AGAINST_WORDS and (not decisive or address in grounded)
+    )
+
+
+def virus_of(event: MessageJudged) -> str:
+    """Return what a scanner called the virus, "" for none."""
+    for name, result, reason in event.findings:
+        if name == ANTIVIRUS and result in _VIRUS:
+            return reason or "unnamed"
+    return ""
+
+
+def grounds_of(event: MessageJudged, recipients: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the contract's grounds for these recipients."""
+    given = dict.fromkeys(ground for address, ground in event.grounds if address in recipients)
+    if virus_of(event):
+        given.setdefault(HARMFUL)
+    return tuple(given)
+
+
+def action_of(event: MessageJudged) -> str:
+    """Return the most severe thing that was done for any recipient, in words."""
+    actions = (_AGAINST_WORDS[action] for _, action, *_ in event.dispositions if action in _AGAINST_WORDS)
+    return max(actions, default=Action.ACCEPT).word
