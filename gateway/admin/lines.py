@@ -23,6 +23,7 @@ from gateway.journal.events import (
     ConfigurationChanged,
     DeadlineNeared,
     DeliveryAttempted,
+    DmarcReported,
     DnsListChanged,
     Event,
     FaultChanged,
@@ -392,6 +393,17 @@ def _backup_drilled(event: BackupDrilled) -> _Described:
 
 
 def _service(event: ServiceNeared) -> _Described:
+def _dmarc_reported(event: DmarcReported) -> _Described:
+    fields = {
+        "day": event.day,
+        "domains": event.domains,
+        "sent": event.sent,
+        "withheld": event.withheld,
+        "failed": event.failed,
+    }
+    return Level.WARNING if event.failed or event.reason else Level.INFO, fields, event.reason
+
+
     level = Level.ERROR if event.state == "missed" else Level.WARNING
     fields = {"customer": event.customer, "month": event.month, "clause": event.clause, "state": event.state}
     return level, fields, f"{event.measure} is {event.value:g}, the limit {event.limit:g}"
@@ -469,5 +481,6 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
     IncidentChanged: _incident,
+    DmarcReported: _dmarc_reported,
     ClockJumped: _clock_jumped,
 }

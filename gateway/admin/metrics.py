@@ -31,6 +31,7 @@ from gateway.journal.events import (
     BackupFinished,
     ConfigurationChanged,
     DeliveryAttempted,
+    DmarcReported,
     DnsListChanged,
     Event,
     IncidentChanged,
@@ -128,6 +129,7 @@ class _Children(dict[tuple[str, ...], Any]):
 
 _ANTIVIRUS = "antivirus"
 _SCANNER_STATES = ("well", "suspect", "open")
+_LIST_STATES = ("ok", "held", "refused", "missing", "unreachable")
 
 
 class Metrics:
@@ -160,6 +162,7 @@ class Metrics:
             BackupFinished: self._backed_up,
             BackupFailed: self._backup_failed,
             BackupDrilled: self._backup_drilled,
+            DmarcReported: self._dmarc_reported,
             IncidentChanged: self._incident_changed,
             StorageFailed: self._storage_failed,
             InternalError: self._internal_error,
@@ -210,6 +213,12 @@ class Metrics:
         """Set how many samples of spam were kept, were too many, or could not be written since the start."""
         for outcome, count in (("kept", kept), ("over", over), ("failed", failed)):
             self._evidence[(outcome,)].set(count)
+
+    def observe_lists(self, states: Mapping[str, int], overdue: int) -> None:
+        """Set how many local lists are in each state, and how many have an edition that is overdue."""
+        for state in _LIST_STATES:
+            self._list_states[(state,)].set(states.get(state, 0))
+        self._lists_overdue.set(overdue)
 
     def _counter(self, name: str, text: str) -> _Tally:
         return self._tally(Counter(name, text, registry=self._registry))
@@ -304,7 +313,14 @@ class Metrics:
         self._lists = self._counters(
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
         )
+        self._list_states = self._gauges("tidegate_lists", "Local lists, by what keeps them from being up to date.", "state")
+        self._lists_overdue = self._gauge(
+            "tidegate_lists_overdue", "Local lists of which an edition is past its deadline and not in force."
+        )
         self._backups = self._counters("tidegate_backups_total", "Backups, by what became of them.", "outcome")
+        self._dmarc_reports = self._counters(
+            "tidegate_dmarc_reports_total", "DMARC reports that were due, by what became of them.", "state"
+        )
         self._incidents = self._counters(
             "tidegate_incident_changes_total", "Incidents of spam sources opened or moved, by the new state.", "state"
         )
@@ -396,6 +412,10 @@ class Metrics:
 
     def _backup_drilled(self, event: BackupDrilled) -> None:
         self._backups[(f"drill-{event.result}",)].inc()
+
+    def _dmarc_reported(self, event: DmarcReported) -> None:
+        for state, number in (("sent", event.sent), ("withheld", event.withheld), ("failed", event.failed)):
+            self._dmarc_reports[(state,)].inc(number)
 
     def _incident_changed(self, event: IncidentChanged) -> None:
         self._incidents[(event.state,)].inc()

@@ -22,6 +22,7 @@ from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
+from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.service import Addresses, ServiceWatch
@@ -73,6 +74,9 @@ class Supervisor:
         self.workers = Workers([])
         self.service = ServiceWatch(
             lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
+        self.dmarc_reports = DmarcReportSchedule(
+            lambda: self.snapshot, configuration, clock=self.clock, events=self.events
+        )
         )
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
@@ -102,16 +106,18 @@ class Supervisor:
             for sock in socks:
                 sock.close()
         lists.cancel()
+        dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         backups.cancel()
         service.cancel()
         await self._drain(keeping)
-        await asyncio.gather(lists, backups, service, return_exceptions=True)
+        await asyncio.gather(lists, backups, dmarc_reports, service, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
         await self.journal.close()
         self.log.close()
         self.kept.close()
+        dmarc_reports.cancel()
         return status
 
     async def _start_http(self, http: AdminHttp) -> None:

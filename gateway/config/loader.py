@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.config.abuse_desk import desk_policy
 from gateway.config.complaint import read_model
+from gateway.config.dmarc_reports import unsigned_reports
 from gateway.config.embedded import embedded_source
 from gateway.config.fields import Folder
 from gateway.config.layers import Layer, Layered
@@ -77,6 +78,9 @@ def _snapshot(
     lists = ListReader(files)
     reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, lists, problems)
     policies = reader.read(policy_files)
+    if config is not None and not problems:
+        complaints = unsigned_reports(config.dmarc_reports, policies)
+        problems.extend(layered.problem(complaint.path, complaint.text) for complaint in complaints)
     if problems or config is None:
         raise ConfigError(problems)
     contents = _contents((source, *policy_files.sources), lists.texts)

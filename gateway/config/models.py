@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.config.abuse_desk import Complaints, Reporting
+from gateway.config.dmarc_reports import DmarcReports
 from gateway.config.fields import (
     Address,
     ClockTime,
@@ -359,6 +360,7 @@ class GatewayConfig(Section):
     queue: Queue = Queue()
     callout: Callout = Callout()
     rules: Rules = Rules()
+    dmarc_reports: DmarcReports = DmarcReports()
     metrics: Metrics = Metrics()
     log: Log = Log()
     retention: Retention = Retention()

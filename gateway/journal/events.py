@@ -332,6 +332,25 @@ class OwnListingChanged(Event):
     reason: str
 
 
+# Reports to others ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DmarcReported(Event):
+    """The DMARC reports of a day (RFC 9990) were gone through: ``day`` such as 2026-11-21, ``domains`` with mail.
+
+    ``sent``, ``withheld`` (not wanted, too large, too many) and ``failed`` count reports to one mailbox; ``reason``
+    says why there are none at all, "" else.
+    """
+
+    day: str
+    domains: int
+    sent: int
+    withheld: int
+    failed: int
+    reason: str
+
+
 # Backups --------------------------------------------------------------------------------------------------------------
 
 

@@ -10,24 +10,35 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import dkim
 import pytest
 
+from gateway.admin.control import ControlClient
+from gateway.admin.protocol import Failed
+from gateway.clock import FakeClock
+from gateway.journal.sinks import Recorded
+from gateway.journal.store import Journal
 from gateway.mail.content import Content
+from gateway.mail.own_mail import COMMAND as OWN_MAIL
+from gateway.mail.own_mail import OwnMail
 from gateway.policy.signing import SigningKey, generate_key, read_signing_key
 from gateway.senderauth.arc.validate import validate_arc
 from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.signing import sign_dkim
+from gateway.senderauth.dmarc.facts import DmarcFacts
 from gateway.senderauth.dmarc.ingest import read_reports
 from tests.senderauth.material import TextZone
+from tests.senderauth.test_reports import event
 from tests.system.parts import Gateway, free_port, message, received, settings, to_maildir, trace_id, until
 
 pytestmark = pytest.mark.real
 
 CLIENT = "198.51.100.7"
+REPORTED = "v=DMARC1; p=none; rua=mailto:reports@plain.test,mailto:somebody@victim.test"
 CONFIGURATION = """\
 server:
   directory: "{folder}"
@@ -99,6 +110,8 @@ def records(keys) -> list[tuple[str, str, str]]:
         ("strict.test", "TXT", "v=spf1 ip4:192.0.2.1 exp=why.strict.test -all"),
         ("why.strict.test", "TXT", "%{i} is none of ours"),
         ("_dmarc.forged.test", "TXT", "v=DMARC1; p=reject"),
+        ("_dmarc.reported.test", "TXT", REPORTED),
+        ("reported.test._report._dmarc.plain.test", "TXT", "v=DMARC1"),
         ("7.100.51.198.in-addr.arpa", "PTR", "mail.honest.test."),
         ("mail.honest.test", "A", CLIENT),
         *((key.name, "TXT", key.record) for key in keys.values()),
@@ -135,7 +148,8 @@ def make_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
                 settings(
                     'role = "mx"\nxclient_from = ["127.0.0.1"]',
                     'role = "relay"\nnetworks = ["127.0.0.0/8"]',
-                    more=f'[dns]\nservers = ["127.0.0.1:{port}"]\ntimeout = "1s"\n',
+                    more=f'[dns]\nservers = ["127.0.0.1:{port}"]\ntimeout = "1s"\n'
+                    '[dmarc_reports]\nauthor = "dmarc@out.test"\norganisation = "The Gate"\n',
                 ),
                 {
                     "box": to_maildir("box.test", more=STRICT + signing("box.test", "always")),
@@ -353,11 +367,66 @@ async def test_a_days_report_can_be_written(gateway, keys):
     assert send(gateway, "reported@box.test", await honest(keys)).startswith("250")
     command = ("dmarc", "report", "--domain", "honest.test", "--date", f"{datetime.now(UTC):%Y-%m-%d}")
     xml = until(lambda: (answer := gateway.ask(*command)).status == 0 and answer.out, what="a report")
-    rows = read_reports(xml.encode())
-    assert {(row.policy_domain, row.client, row.passes) for row in rows} == {("honest.test", CLIENT, True)}
+    [report] = read_reports(xml.encode())
+    assert (report.domain, {(row.client, row.passes) for row in report.rows}) == ("honest.test", {(CLIENT, True)})
 
 
 def test_a_gateway_that_is_asked_prints_what_dns_lacks(gateway, dns, keys):
     answer = gateway.ask("dkim", "check", "out.test", "--json")
     assert answer.status == 0, answer
     assert [one["state"] for one in answer.json()["keys"]] == ["published"]
+
+
+# Reports, sent and received -------------------------------------------------------------------------------------------
+
+
+async def judged_yesterday(gateway: Gateway) -> str:
+    """Put a mail under reported.test's policy into yesterday's journal; return the day."""
+    now = datetime.now(UTC)
+    noon = datetime.combine(now.date() - timedelta(days=1), time(12), UTC)
+    facts = replace(
+        DmarcFacts.read((await event()).dmarc), policy_domain="reported.test", record=REPORTED, author="reported.test"
+    )
+    journal = Journal(gateway.data / "journal", 77, clock=FakeClock(noon.timestamp()), failures=Recorded())
+    journal.emit(replace(await event(), at=noon.timestamp(), dmarc=facts.texts))
+    await journal.close()
+    return f"{noon:%Y-%m-%d}"
+
+
+async def test_a_days_reports_leave_signed_to_who_wants_them_and_come_back_as_a_table(gateway, records, tmp_path):
+    day = await judged_yesterday(gateway)
+    # The command has a loop of its own, so it is asked from a thread.
+    preview = await asyncio.to_thread(gateway.ask, "dmarc", "send", "--date", day, "--dry-run", "--json")
+    assert [(row["address"], row["state"]) for row in preview.json()] == [
+        ("reports@plain.test", "sent"),
+        ("somebody@victim.test", "withheld"),
+    ]
+    for _ in range(2):
+        answer = await asyncio.to_thread(gateway.ask, "dmarc", "send", "--date", day, "--json")
+        assert answer.status == 0, answer
+    sent, withheld = answer.json()
+    assert (sent["state"], withheld["state"]) == ("sent", "withheld")
+    assert "does not say" in withheld["reason"]
+    [stored] = gateway.await_maildir("reports@plain.test")
+    gateway.await_line("notice_queued", sent["trace_id"], "notice=dmarc-report")
+    signed = stored[stored.index(b"DKIM-Signature:") :]
+    # RFC 9990 §3.5.2: a report passes DMARC itself.
+    assert dkim.verify(signed, dnsfunc=dns_of(records))
+    assert b"d=out.test" in signed
+    assert received(stored)["From"] == "The Gate <dmarc@out.test>"
+    assert len(gateway.ask("dmarc", "sent", "--json").json()) == 2
+    mail = tmp_path / "report.eml"
+    mail.write_bytes(stored)
+    taken = await asyncio.to_thread(gateway.ask, "dmarc", "ingest", str(mail), "--any-domain", "--json")
+    assert [(row["state"], row["reporter"], row["messages"]) for row in taken.json()] == [("taken", "The Gate", 1)]
+    [sender] = gateway.ask("dmarc", "senders", "--domain", "reported.test", "--json").json()
+    assert (sender["client"], sender["messages"], sender["passing"]) == ("192.0.2.1", 1, 1)
+
+
+@pytest.mark.parametrize("changed", [{"recipients": ("nobody",)}, {"sender": "a b@own.test"}])
+async def test_mail_of_our_own_without_an_address_is_refused_in_words(gateway, changed):
+    mail = OwnMail(sender="", recipients=("a@plain.test",), octets=message(), purpose="test-report")
+    client = ControlClient(gateway.data / "control.sock")
+    answer = await client.call(OWN_MAIL, **replace(mail, **changed).arguments())
+    assert isinstance(answer, Failed)
+    assert (answer.code, "no address" in answer.message) == ("refused", True), answer

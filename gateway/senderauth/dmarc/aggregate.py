@@ -1,20 +1,22 @@
-"""Aggregate reports (RFC 9990): one domain's day as XML, from the journal's events.
+"""Aggregate reports (RFC 9990): what happened in one day to the mail under each domain's policy, from the journal.
 
-``aggregate`` counts, ``report_xml`` writes. What a report says is what was done: *pass* for mail in order, else what
-became of it here, with the reason where that is not what the domain asked for.
+What a report says is what was done: *pass* for mail in order, else what became of it here, with the reason where that
+is not what the domain asked for. ``report`` makes XML of it.
 """
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from xml.etree import ElementTree as ET
+from dataclasses import dataclass, field
 
 from gateway.journal.events import MessageJudged
 from gateway.senderauth.dmarc.facts import DmarcFacts
 from gateway.senderauth.dmarc.record import parse_dmarc
 
-NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
 DAY_SECONDS = 86_400
+# Whoever sends from all of IPv6 in a domain's name would else have us write a report that nobody can take, and fill our
+# memory; some 500 octets a row.
+MAX_ROWS = 20_000
+MAX_DOMAINS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +29,49 @@ class Row:
     facts: DmarcFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reporter:
-    """Who reports: ``organisation`` our host name, ``email`` whom to ask, ``generator`` this program and version."""
+@dataclass(slots=True)
+class Day:
+    """One domain's day: ``rows`` with how often each, and ``left_out``, the messages beyond MAX_ROWS.
 
-    organisation: str
-    email: str
-    generator: str
+    ``record`` is the policy record that the day's last message was judged by.
+    """
+
+    rows: Counter[Row] = field(default_factory=Counter)
+    left_out: int = 0
+    record: str = ""
+    _latest: float = float("-inf")
+
+    @property
+    def messages(self) -> int:
+        """How many messages were judged by the domain's policy."""
+        return self.rows.total() + self.left_out
+
+    def count(self, row: Row, at: float) -> None:
+        """Count one message, judged at UTC second ``at``."""
+        if at >= self._latest:
+            # Events come file by file, not in the order of their time.
+            self._latest, self.record = at, row.facts.record
+        if row in self.rows or len(self.rows) < MAX_ROWS:
+            self.rows[row] += 1
+        else:
+            self.left_out += 1
 
 
-def aggregate(events: Iterable[MessageJudged], domain: str, begin: float) -> Counter[Row]:
-    """Return how often what happened to mail under ``domain``'s policy in the day from UTC second ``begin``."""
-    rows: Counter[Row] = Counter()
+def aggregate(events: Iterable[MessageJudged], begin: float, only: str = "") -> dict[str, Day]:
+    """Return the day of every policy domain that wants reports, or ``only`` of one; the busiest first."""
+    days: dict[str, Day] = {}
     for event in events:
         facts = DmarcFacts.read(event.dmarc)
-        if facts is None or facts.policy_domain != domain or not begin <= event.at < begin + DAY_SECONDS:
+        if facts is None or (only and facts.policy_domain != only) or not begin <= event.at < begin + DAY_SECONDS:
             continue
+        day = days.get(facts.policy_domain)
+        if day is None:
+            if len(days) >= MAX_DOMAINS:
+                continue
+            day = days[facts.policy_domain] = Day()
         disposition = _disposition(event, facts)
-        rows[Row(event.client, disposition, _reason(event, disposition, facts), facts)] += 1
-    return rows
+        day.count(Row(event.client, disposition, _reason(event, disposition, facts), facts), event.at)
+    return dict(sorted(days.items(), key=lambda item: (-item[1].messages, item[0])))
 
 
 def _disposition(event: MessageJudged, facts: DmarcFacts) -> str:
@@ -65,80 +91,3 @@ def _reason(event: MessageJudged, disposition: str, facts: DmarcFacts) -> str:
         return "trusted_forwarder"
     record = parse_dmarc(facts.record)
     return "policy_test_mode" if record is not None and record.testing else "local_policy"
-
-
-def report_xml(rows: Counter[Row], domain: str, begin: int, reporter: Reporter) -> bytes:
-    """Return the report as XML; ``rows`` is not empty."""
-    # Unprefixed, as every reader of such reports expects it.
-    ET.register_namespace("", NAMESPACE)
-    root = ET.Element(f"{{{NAMESPACE}}}feedback")
-    _text(root, "version", "1.0")
-    _metadata(_element(root, "report_metadata"), domain, begin, reporter)
-    latest = next(reversed(rows)).facts
-    _published(_element(root, "policy_published"), domain, latest)
-    for row, count in rows.items():
-        _record(_element(root, "record"), row, count)
-    ET.indent(root)
-    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def _metadata(parent: ET.Element, domain: str, begin: int, reporter: Reporter) -> None:
-    _text(parent, "org_name", reporter.organisation)
-    _text(parent, "email", reporter.email)
-    # RFC 9990, Report-ID: unique for us, the domain and the day.
-    _text(parent, "report_id", f"{domain}.{begin}@{reporter.organisation}")
-    period = _element(parent, "date_range")
-    _text(period, "begin", str(begin))
-    _text(period, "end", str(begin + DAY_SECONDS - 1))
-    _text(parent, "generator", reporter.generator)
-
-
-def _published(parent: ET.Element, domain: str, facts: DmarcFacts) -> None:
-    record = parse_dmarc(facts.record)
-    _text(parent, "domain", domain)
-    _text(parent, "discovery_method", "treewalk")
-    if record is None:
-        _text(parent, "p", "none")
-        return
-    _text(parent, "p", record.p.value)
-    _text(parent, "sp", (record.sp or record.p).value)
-    _text(parent, "np", (record.np or record.sp or record.p).value)
-    _text(parent, "fo", record.fo)
-    _text(parent, "adkim", "s" if record.strict_dkim else "r")
-    _text(parent, "aspf", "s" if record.strict_spf else "r")
-    _text(parent, "testing", "y" if record.testing else "n")
-
-
-def _record(parent: ET.Element, row: Row, count: int) -> None:
-    facts = row.facts
-    line = _element(parent, "row")
-    _text(line, "source_ip", row.client)
-    _text(line, "count", str(count))
-    evaluated = _element(line, "policy_evaluated")
-    _text(evaluated, "disposition", row.disposition)
-    _text(evaluated, "dkim", facts.aligned_dkim)
-    _text(evaluated, "spf", facts.aligned_spf)
-    if row.reason:
-        _text(_element(evaluated, "reason"), "type", row.reason)
-    identifiers = _element(parent, "identifiers")
-    _text(identifiers, "header_from", facts.author)
-    _text(identifiers, "envelope_from", facts.envelope_domain)
-    results = _element(parent, "auth_results")
-    for domain, selector, result in facts.signature_parts:
-        signature = _element(results, "dkim")
-        _text(signature, "domain", domain)
-        _text(signature, "selector", selector)
-        _text(signature, "result", result)
-    if facts.spf:
-        spf = _element(results, "spf")
-        _text(spf, "domain", facts.envelope_domain)
-        _text(spf, "scope", "mfrom")
-        _text(spf, "result", facts.spf)
-
-
-def _element(parent: ET.Element, name: str) -> ET.Element:
-    return ET.SubElement(parent, f"{{{NAMESPACE}}}{name}")
-
-
-def _text(parent: ET.Element, name: str, text: str) -> None:
-    _element(parent, name).text = text

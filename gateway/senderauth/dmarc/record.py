@@ -16,8 +16,12 @@ _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 # RFC 9989 §4.8: dmarc-tag = 1*ALPHA equals 1*dmarc-value
 _NAME = re.compile(r"[A-Za-z]+")
 _VALUE = re.compile(r"[ -:<-~]*")
-# RFC 9989 §4.8: obs-dmarc-report-size is ignored.
-_REPORT_SIZE = re.compile(r"![0-9]+[kmgt]?$", re.IGNORECASE)
+# RFC 9989 §4.8: obs-dmarc-report-size, no part of the address. Departure: what it says is still kept to when a report
+# is sent, because a mailbox that takes no more than it names would refuse the report.
+_REPORT_SIZE = re.compile(r"!([0-9]{1,12})([kmgt]?)$", re.IGNORECASE)
+# A dot-string in ASCII (RFC 5321 §4.1.2): what else percent-encoding may bring is no mailbox that takes reports.
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 # A record with more asks us to write to half the world.
 MAX_REPORT_ADDRESSES = 10
 
@@ -33,6 +37,19 @@ class DmarcPolicy(StrEnum):
     def one_level_below(self) -> "DmarcPolicy":
         """What t=y makes of it (RFC 9989 §4.7, t=)."""
         return DmarcPolicy.QUARANTINE if self is DmarcPolicy.REJECT else DmarcPolicy.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAddress:
+    """Where a domain wants reports; ``max_octets`` None where it says nothing of their size."""
+
+    address: str
+    max_octets: int | None = None
+
+    @property
+    def domain(self) -> str:
+        """The domain of the mailbox, as written."""
+        return self.address.rpartition("@")[2].lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +108,19 @@ def parse_dmarc(text: str) -> DmarcRecord | None:
     )
 
 
+def report_addresses(text: str) -> tuple[ReportAddress, ...]:
+    """Return the mailboxes of rua= in a record's text, each once, with the sizes they take."""
+    found: dict[str, ReportAddress] = {}
+    for one in _report_addresses(_tags(text).get("rua", "")):
+        found.setdefault(one.address.lower(), one)
+    return tuple(found.values())
+
+
+def has_rua(text: str) -> bool:
+    """Tell whether a record's text says anything of where reports go."""
+    return "rua" in _tags(text)
+
+
 def _tags(text: str) -> Mapping[str, str]:
     tags: dict[str, str] = {}
     for part in text.split(";")[1:]:
@@ -112,9 +142,14 @@ def _one_of(tags: Mapping[str, str], name: str, allowed: str, default: str) -> s
 
 
 def _addresses(urls: str) -> Iterator[str]:
+    return (one.address for one in _report_addresses(urls))
+
+
+def _report_addresses(urls: str) -> Iterator[ReportAddress]:
     for url in urls.split(",")[:MAX_REPORT_ADDRESSES]:
         scheme, colon, rest = url.strip().partition(":")
+        size = _REPORT_SIZE.search(rest)
         address = unquote(_REPORT_SIZE.sub("", rest).partition("?")[0])
         # RFC 9989 §4.7: schemes not supported are ignored.
-        if colon and scheme.lower() == "mailto" and re.fullmatch(r"[^@\s<>\",;]+@[A-Za-z0-9.-]+", address):
-            yield address
+        if colon and scheme.lower() == "mailto" and _MAILBOX.fullmatch(address):
+            yield ReportAddress(address, int(size[1]) * _UNITS[size[2].lower()] if size else None)
