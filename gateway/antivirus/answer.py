@@ -21,9 +21,10 @@ class GarbageError(Exception):
 
 
 class AnswerReader:
-    """Puts the pieces together: numbers 1 to ``asked``, each answered once."""
+    """Puts the pieces together: ``asked`` numbers from ``first`` on, each answered once."""
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self, asked: int, first: int = 1) -> None:
+        self._first = first
         self._asked = asked
         self._buffer = b""
         self.answers: dict[int, str] = {}
@@ -31,6 +32,11 @@ class AnswerReader:
     def ask_another(self) -> None:
         """Expect one answer more."""
         self._asked += 1
+
+    @property
+    def next(self) -> int:
+        """The number of the first question after these."""
+        return self._first + self._asked
 
     def feed(self, octets: bytes) -> None:
         """Take what was read; raise GarbageError."""
@@ -47,7 +53,7 @@ class AnswerReader:
         if match is None or len(line) > MAX_ANSWER_OCTETS:
             raise GarbageError(f"no answer of a scanner: {_shown(line)}")
         number = int(match[1])
-        if number > self._asked or number in self.answers:
+        if not self._first <= number < self.next or number in self.answers:
             raise GarbageError(f"an answer that was not asked for: {_shown(line)}")
         self.answers[number] = match[2].decode("ascii")
 

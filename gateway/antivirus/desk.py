@@ -6,7 +6,7 @@ waits for any more the scan ends, so that what is left behind holds neither a sc
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.antivirus.address import ScannerAddress
@@ -24,6 +24,9 @@ from gateway.clock import Clock
 from gateway.journal.events import EventSink, StorageFailed
 from gateway.mail.content import Content
 from gateway.storage import StorageError
+
+# Far below the 30 s after which clamd hangs up (CommandReadTimeout), and of 5 s where that was set for older versions.
+REST_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,9 @@ class _InUse:
     """Everything that one set of settings needs."""
 
     def __init__(self, settings: AntivirusSettings, walker: ArchiveWalker, clock: Clock, events: EventSink) -> None:
+        limits = replace(settings.limits, rest_seconds=REST_SECONDS)
         self.scanners = Scanners(
-            [Scanner(a, settings.limits) for a in settings.scanners], ResultCache(clock, settings.cache_entries)
+            [Scanner(a, limits) for a in settings.scanners], ResultCache(clock, settings.cache_entries)
         )
         self.messages = MessageScanner(self.scanners, walker)
         self.history = _history(settings, clock, events)
@@ -66,6 +70,8 @@ class _InUse:
     async def end(self) -> None:
         """Stop watching; what is being scanned goes on."""
         await self.watch.stop()
+        for scanner in self.scanners.all:
+            scanner.close()
         if self.history is not None:
             await self.history.close()
 

@@ -1,15 +1,15 @@
 r"""The wire to clamd (clamd(8)): ``zINSTREAM\0``, chunks with a length of four octets, big-endian, and a length of 0.
 
-Everything for one message goes through one session, between two questions for the version: the answers to those say
-which signatures the message was scanned with, and whether they changed on the way. The second is asked when all else
-is answered: clamd writes a version's number and its text apart, and another thread's answer may come between them
-(seen in one of a hundred sessions of clamd 1.4).
+Everything for one message goes through one session, between two answers that tell the version: they say which
+signatures the message was scanned with, and whether they changed on the way. The second is asked for when all else is
+answered: clamd writes a version's number and its text apart, and another thread's answer may come between them (seen in
+one of a hundred sessions of clamd 1.4).
 
 A piece is sent as it lies, in memory or in a file; only the few octets around it are made here. One chunk is as long
 as the stream.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 Octets = bytes | memoryview
@@ -30,11 +30,12 @@ Sendable = Octets | FileSpan
 
 # The length is 32 bits; clamd's own limits lie far below.
 MAX_STREAM_OCTETS = 0xFFFF_FFFF
-_BEGIN = b"zIDSESSION\0zVERSION\0"
+# What begins a session.
+BEGIN = b"zIDSESSION\0zVERSION\0"
 _STREAM = b"zINSTREAM\0"
 _END_OF_STREAM = b"\0\0\0\0"
-# What ends a session whose streams are answered.
-END = b"zVERSION\0zEND\0"
+# What is asked when streams are answered.
+VERSION = b"zVERSION\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +49,6 @@ class Piece:
     def size(self) -> int:
         """The number of octets."""
         return len(self.octets)
-
-
-def session(pieces: Sequence[Piece]) -> Iterator[Sendable]:
-    """Yield what is sent to have ``pieces`` scanned, but ``END``; each buffer that is a piece's is the piece's own."""
-    yield _BEGIN
-    for piece in pieces:
-        yield from stream(piece.octets)
 
 
 def stream(octets: Sendable) -> Iterator[Sendable]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from gateway.antivirus.address import ScannerAddress
 from gateway.antivirus.breaker import Breaker, Health, is_fault
-from gateway.antivirus.connection import Session, connect, run_session
+from gateway.antivirus.connection import connect
 from gateway.antivirus.framing import Piece
+from gateway.antivirus.link import Link, Session
+from gateway.antivirus.resting import RestingLinks
 from gateway.antivirus.result import Cause, Outcome, temperror
 
 # A loaded clamd on one core unpacks and scans some 4 MiB a second; a quarter of that is a scanner in trouble.
@@ -28,13 +30,15 @@ class ScannerLimits:
     """What a scanner is given.
 
     ``timeout_seconds`` for a session of no size. ``sessions`` at a time: clamd has 10 threads (MaxThreads), several
-    workers share them, and what waits here costs less than what waits there.
+    workers share them, and what waits here costs less than what waits there. ``rest_seconds`` is how long a connection
+    waits for the next message, 0 for not at all.
     """
 
     timeout_seconds: float = 30.0
     connect_seconds: float = CONNECT_SECONDS
     octets_per_second: int = SLOWEST_OCTETS_PER_SECOND
     sessions: int = 8
+    rest_seconds: float = 0.0
 
     def seconds(self, octets: int) -> float:
         """Return how long a session of ``octets`` may take."""
@@ -70,6 +74,7 @@ class Scanner:
         self.doubt = asyncio.Event()
         self._places = asyncio.Semaphore(limits.sessions)
         self._attempts: set[_Attempt] = set()
+        self._resting = RestingLinks(limits.rest_seconds)
 
     @property
     def health(self) -> Health:
@@ -97,14 +102,30 @@ class Scanner:
         return self._noted(session)
 
     async def _run(self, attempt: _Attempt, pieces: Sequence[Piece]) -> Session:
+        if (link := self._resting.take()) is not None:
+            attempt.stage = Cause.TIMEOUT
+            session = await self._scan_over(link, pieces)
+            # One that rested may have been given up by the scanner: only a new connection says how that is.
+            if not is_fault(session.broken):
+                return session
         attempt.stage = Cause.CONNECT
         async with asyncio.timeout(self.limits.connect_seconds):
             sock = await connect(self.address)
         attempt.stage = Cause.TIMEOUT
+        return await self._scan_over(Link(sock), pieces)
+
+    async def _scan_over(self, link: Link, pieces: Sequence[Piece]) -> Session:
         try:
-            return await run_session(sock, pieces)
-        finally:
-            sock.close()
+            session = await link.scan(pieces)
+        except BaseException:
+            link.close()
+            raise
+        self._resting.put(link)
+        return session
+
+    def close(self) -> None:
+        """Let no connection rest; what is being scanned goes on."""
+        self._resting.close()
 
     def _noted(self, session: Session) -> Session:
         if is_fault(session.broken):

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from gateway.antivirus.breaker import Health
 from gateway.antivirus.cache import ResultCache
-from gateway.antivirus.connection import Session
 from gateway.antivirus.framing import Piece
+from gateway.antivirus.link import Session
 from gateway.antivirus.result import WORTH_ANOTHER, Cause, Outcome, ScanResult, temperror
 from gateway.antivirus.scanner import Scanner
 

@@ -201,7 +201,7 @@ class FakeScanner:
             command = first + (await reader.readuntil(b"\0"))[:-1]
             first = b""
             if command == b"zINSTREAM":
-                streams.append(await _stream(reader))
+                streams.append(await read_stream(reader))
             # The question after the streams is asked when those are answered; a lie needs not wait for it.
             if len(streams) == self.expects:
                 break
@@ -221,7 +221,7 @@ class FakeScanner:
             await reader.read()
 
 
-async def _stream(reader: asyncio.StreamReader) -> bytes:
+async def read_stream(reader: asyncio.StreamReader) -> bytes:
     octets = b""
     while length := struct.unpack(">I", await reader.readexactly(4))[0]:
         octets += await reader.readexactly(length)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.antivirus.address import ScannerAddress
-from gateway.antivirus.framing import END, session
-from tests.antivirus.conftest import piece
+from gateway.antivirus.framing import BEGIN, VERSION, stream
 
 
 def read_streams(octets: bytes) -> tuple[list[str], list[bytes]]:
@@ -30,15 +29,15 @@ def read_streams(octets: bytes) -> tuple[list[str], list[bytes]]:
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
 def test_a_scanner_gets_exactly_the_pieces_between_two_questions_for_the_version(contents):
-    octets = b"".join([*session([piece(content) for content in contents]), END])
+    octets = b"".join([BEGIN, *(buffer for content in contents for buffer in stream(content)), VERSION])
     commands, streams = read_streams(octets)
     assert streams == contents
-    assert commands == ["zIDSESSION", "zVERSION", *["zINSTREAM"] * len(contents), "zVERSION", "zEND"]
+    assert commands == ["zIDSESSION", "zVERSION", *["zINSTREAM"] * len(contents), "zVERSION"]
 
 
 def test_a_piece_is_sent_as_it_lies():
     content = bytes(1000)
-    assert any(buffer is content for buffer in session([piece(content)]))
+    assert any(buffer is content for buffer in stream(content))
 
 
 @pytest.mark.parametrize("text", ["unix:/run/clamav/clamd.ctl", "127.0.0.1:3310", "[::1]:3310", "clamav:3310"])
