@@ -392,7 +392,6 @@ def _backup_drilled(event: BackupDrilled) -> _Described:
     return level, {"backup": event.backup, "result": event.result}, "; ".join(event.problems[:3])
 
 
-def _service(event: ServiceNeared) -> _Described:
 def _dmarc_reported(event: DmarcReported) -> _Described:
     fields = {
         "day": event.day,
@@ -404,6 +403,7 @@ def _dmarc_reported(event: DmarcReported) -> _Described:
     return Level.WARNING if event.failed or event.reason else Level.INFO, fields, event.reason
 
 
+def _service(event: ServiceNeared) -> _Described:
     level = Level.ERROR if event.state == "missed" else Level.WARNING
     fields = {"customer": event.customer, "month": event.month, "clause": event.clause, "state": event.state}
     return level, fields, f"{event.measure} is {event.value:g}, the limit {event.limit:g}"
@@ -476,11 +476,11 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     BackupFinished: _backup,
     BackupFailed: _backup_failed,
     BackupDrilled: _backup_drilled,
+    DmarcReported: _dmarc_reported,
     InternalError: _internal,
     ServiceNeared: _service,
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
     IncidentChanged: _incident,
-    DmarcReported: _dmarc_reported,
     ClockJumped: _clock_jumped,
 }

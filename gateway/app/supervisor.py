@@ -23,6 +23,7 @@ from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
+from gateway.app.incidents import IncidentDesk
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.service import Addresses, ServiceWatch
@@ -71,12 +72,13 @@ class Supervisor:
             lambda: self.snapshot.config.blocklists, config.data, clock=self.clock, events=self.events
         )
         self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
-        self.workers = Workers([])
-        self.service = ServiceWatch(
-            lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
         self.dmarc_reports = DmarcReportSchedule(
             lambda: self.snapshot, configuration, clock=self.clock, events=self.events
         )
+        self.incidents = IncidentDesk(lambda: self.snapshot, clock=self.clock, events=self.events)
+        self.workers = Workers([])
+        self.service = ServiceWatch(
+            lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
         )
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
@@ -97,6 +99,8 @@ class Supervisor:
         await self._unless_stopped(self.lists.begin())
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
+        incidents = asyncio.create_task(self.incidents.run())
+        dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         self.workers = Workers(self._slots(bound))
         service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
@@ -106,18 +110,19 @@ class Supervisor:
             for sock in socks:
                 sock.close()
         lists.cancel()
-        dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         backups.cancel()
+        dmarc_reports.cancel()
         service.cancel()
         await self._drain(keeping)
-        await asyncio.gather(lists, backups, dmarc_reports, service, return_exceptions=True)
+        # Behind the workers: what they judged last is on record before the end.
+        incidents.cancel()
+        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
         await self.journal.close()
         self.log.close()
         self.kept.close()
-        dmarc_reports.cancel()
         return status
 
     async def _start_http(self, http: AdminHttp) -> None:
