@@ -1,7 +1,8 @@
 """A small record with something of every kind in it."""
 
+import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,16 +100,22 @@ class Desk:
         return Pruner(self.book, self.store, Keeping(**keeping))
 
 
+def desk_at(data: Path) -> Desk:
+    """Return the record under a folder."""
+    clock = FakeClock(NOW)
+    return Desk(data, clock, IncidentBook(data, clock=clock), EvidenceStore(data))
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """Return an empty record."""
-    clock = FakeClock(NOW)
-    return Desk(tmp_path, clock, IncidentBook(tmp_path, clock=clock), EvidenceStore(tmp_path))
+    return desk_at(tmp_path)
 
 
-@pytest.fixture
-def full(desk: Desk) -> Desk:
-    """Return a record with three incidents, of which the first has notes, messages and a history."""
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a record to be copied, three incidents, of which the first has a history."""
+    desk = desk_at(tmp_path_factory.mktemp("filled"))
     desk.fold(sighting(n) for n in range(1, 6))
     desk.fold([sighting(6, "198.51.100.9", virus="Eicar", grounds=("harmful",)), sighting(7, "2001:db8::1")])
     desk.keep(1, 1)
@@ -117,7 +124,11 @@ def full(desk: Desk) -> Desk:
     with desk.book.change("li", "incident note") as change:
         change.note(1, "called the operator, 已电话联系")
         change.note(2, "a second note")
+    return desk.data
+
+
+@pytest.fixture
+def full(desk: Desk, filled: Path) -> Desk:
+    """Return a record with something of every kind in it, for this test alone."""
+    shutil.copytree(filled, desk.data, dirs_exist_ok=True)
     return desk
-
-
-Tamper = Callable[[Desk], None]

@@ -9,12 +9,11 @@ from typer.testing import CliRunner
 
 from gateway.cli.main import app
 from gateway.cli.reach import data_folder
-from gateway.clock import FakeClock, SystemClock
+from gateway.clock import SystemClock
 from gateway.incidents import IncidentBook, State
-from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.schema import head_path
 from tests.house.conftest import CONFIGURATION
-from tests.incidents.conftest import DAY, NOW, Desk, sighting
+from tests.incidents.conftest import DAY, NOW, Desk, desk_at, sighting
 
 
 @pytest.fixture
@@ -31,9 +30,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def desk(run, tmp_path) -> Desk:
     """Return the record of the folder that the commands work on."""
-    data = data_folder(tmp_path / "tidegate.toml")
-    clock = FakeClock(NOW)
-    return Desk(data, clock, IncidentBook(data, clock=clock), EvidenceStore(data))
+    return desk_at(data_folder(tmp_path / "tidegate.toml"))
 
 
 def listed(result) -> list[int]:
