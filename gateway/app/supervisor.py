@@ -23,7 +23,6 @@ from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
-from gateway.app.incidents import IncidentDesk
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder
 from gateway.app.service import Addresses, ServiceWatch
@@ -75,7 +74,6 @@ class Supervisor:
         self.dmarc_reports = DmarcReportSchedule(
             lambda: self.snapshot, configuration, clock=self.clock, events=self.events
         )
-        self.incidents = IncidentDesk(lambda: self.snapshot, clock=self.clock, events=self.events)
         self.workers = Workers([])
         self.service = ServiceWatch(
             lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
@@ -99,7 +97,6 @@ class Supervisor:
         await self._unless_stopped(self.lists.begin())
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
-        incidents = asyncio.create_task(self.incidents.run())
         dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         self.workers = Workers(self._slots(bound))
         service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
@@ -114,9 +111,7 @@ class Supervisor:
         dmarc_reports.cancel()
         service.cancel()
         await self._drain(keeping)
-        # Behind the workers: what they judged last is on record before the end.
-        incidents.cancel()
-        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, return_exceptions=True)
+        await asyncio.gather(lists, backups, dmarc_reports, service, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()
