@@ -9,8 +9,8 @@ journal (invariant 9). Only a bug is an event of its own.
 
 The postmaster hears what strangers have to say (RFC 5321 §4.5.1): what is found about the connection and the envelope
 never refuses that mailbox; what is found in the content counts for it as for any other. So do the abuse addresses, and
-since complaints carry the spam they are about, a score refuses and quarantines nothing there either: the mail is
-marked. What a filter or a rule refuses by name (a loop, a virus) is refused for them too.
+since complaints carry the spam they are about, a score alone does nothing there: it stands in the headers. What a
+filter or a rule refuses by name (a loop, a virus) is refused for them too.
 """
 
 import traceback
@@ -226,9 +226,17 @@ class Gate:
             return ()
         return story.explain(rules, MailFacts(tx, results_of(findings), self._clock).about(recipient))
 
+    def copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
+        """Return a copy of a message in custody as it goes to another address."""
+        return self._entries.copy_to(copy, path)
+
     async def signed(self, tx: Transaction, message: SpoolMessage) -> SpoolMessage:
         """Return an entry with the signatures and seals that its policies want on what leaves."""
         return message if self._signer.is_idle else await self._signer.signed(tx, message)
+
+    async def signed_own(self, message: SpoolMessage) -> SpoolMessage:
+        """Return a mail that the gateway itself wrote, signed by its author's domain where that has keys."""
+        return message if self._signer.is_idle else await self._signer.signed_own(message)
 
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""
@@ -236,14 +244,6 @@ class Gate:
 
 
 def _asked(filters: Catalogue, config: GatewayConfig) -> Catalogue:
-    def copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
-        """Return a copy of a message in custody as it goes to another address."""
-        return self._entries.copy_to(copy, path)
-
-    async def signed_own(self, message: SpoolMessage) -> SpoolMessage:
-        """Return a mail that the gateway itself wrote, signed by its author's domain where that has keys."""
-        return message if self._signer.is_idle else await self._signer.signed_own(message)
-
     """Return the filters that this node can ask: without a scanner there is no antivirus, for no policy."""
     if config.clamd.address:
         return filters
