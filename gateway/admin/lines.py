@@ -41,6 +41,7 @@ from gateway.journal.events import (
     RecipientRefused,
     ScannerChanged,
     ScannerTested,
+    ServiceDoubted,
     ServiceNeared,
     SessionClosed,
     SessionRefused,
@@ -409,6 +410,10 @@ def _service(event: ServiceNeared) -> _Described:
     return level, fields, f"{event.measure} is {event.value:g}, the limit {event.limit:g}"
 
 
+def _doubt(event: ServiceDoubted) -> _Described:
+    return Level.WARNING, {"customer": event.customer, "about": event.about}, event.detail
+
+
 def _deadline(event: DeadlineNeared) -> _Described:
     level = Level.ERROR if event.state == "overdue" else Level.WARNING
     fields = {"deadline": event.deadline, "number": str(event.number), "state": event.state}
@@ -479,6 +484,7 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     DmarcReported: _dmarc_reported,
     InternalError: _internal,
     ServiceNeared: _service,
+    ServiceDoubted: _doubt,
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
     IncidentChanged: _incident,

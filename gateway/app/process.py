@@ -19,7 +19,7 @@ class WorkerOrder:
 
     ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load from the
     texts behind the descriptor ``kept``, ``listeners`` the inherited descriptors in the order of the configuration's
-    listeners, ``control`` its end of the channel.
+    listeners, ``control`` its end of the channel. ``probe`` is the domain of the gateway's own probe mailbox.
     """
 
     index: int
@@ -27,6 +27,7 @@ class WorkerOrder:
     configuration: str
     digest: str
     kept: int = -1
+    probe: str = ""
     listeners: tuple[int, ...] = ()
     control: int = -1
 

@@ -6,13 +6,14 @@ bug in one of the loops is one event, and the loop goes on.
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
+from gateway.app.probe_mailbox import ProbeMailbox
+from gateway.app.probes import Addresses, Findings, Probes
 from gateway.clock import Clock
-from gateway.config.models import Listen
 from gateway.config.snapshot import Snapshot
 from gateway.journal.events import (
     ClockJumped,
@@ -20,25 +21,34 @@ from gateway.journal.events import (
     EventSink,
     FaultChanged,
     InternalError,
+    ServiceDoubted,
     ServiceNeared,
     StorageFailed,
 )
-from gateway.mail.connection import Role
-from gateway.policy.domain_policy import DomainPolicy, NextHop
+from gateway.ledger.finished import any_received, shards
+from gateway.policy.domain_policy import DomainPolicy
 from gateway.servicelevel.alarm import MISSED, NEAR, standing
 from gateway.servicelevel.book import Book, Writer
 from gateway.servicelevel.conditions import Bearing
 from gateway.servicelevel.deadline import DeadlineState
+from gateway.servicelevel.evaluation import Evaluation
 from gateway.servicelevel.fault import Fault
-from gateway.servicelevel.heartbeat import BEAT_SECONDS, Beat, Heartbeat
+from gateway.servicelevel.heartbeat import BEAT_SECONDS, LATE_SECONDS, Beat, Heartbeat
+from gateway.servicelevel.interval import Interval
 from gateway.servicelevel.month import MINUTE, Month
-from gateway.servicelevel.observing import Finding, not_running, observed, record_faults, record_missed
-from gateway.servicelevel.probing import Door, probe_door, probe_greeting
+from gateway.servicelevel.observing import (
+    Finding,
+    close_faults_of_nobody,
+    not_running,
+    observed,
+    record_faults,
+    record_missed,
+    unserved,
+)
 from gateway.servicelevel.reading import judge
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.rollup import Roller
-from gateway.servicelevel.sample import RECEIVE, SEND
-from gateway.servicelevel.store import StoreReader, open_store, pruned_before
+from gateway.servicelevel.store import StoreReader, open_store
 from gateway.storage import Database, StorageError
 
 BY = "tidegate"
@@ -47,32 +57,39 @@ ROLL_SECONDS = 10.0
 # Between two steps of many, so that the machine is the mail's.
 STEP_PAUSE_SECONDS = 0.2
 ALARM_SECONDS = 900.0
-PRUNE_SECONDS = 3600.0
 FIRST_ALARM_SECONDS = 60.0
 AFTER_A_BUG_SECONDS = 30.0
-# One session asks for so many customers: some hundred commands.
-DOMAINS_A_SESSION = 50
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to ask instead
-
-Addresses = Sequence[tuple[Listen, tuple[str, int]]]
-"""Each listener with the address it is bound to."""
+# Instants at which mail was taken, of which a few show that the gateway ran.
+MOST_INSTANTS = 10_000
 
 
 class ServiceWatch:
-    """Watches from ``run`` until it is cancelled; ``serving`` says whether some worker serves."""
+    """Watches from ``run`` until it is cancelled.
+
+    ``serving`` says whether some worker serves; ``settled`` returns when each of them does, or has failed once: until
+    then its shard may be damaged, or being recovered.
+    """
 
     def __init__(
-        self, snapshot: Callable[[], Snapshot], *, serving: Callable[[], bool], clock: Clock, events: EventSink
+        self,
+        snapshot: Callable[[], Snapshot],
+        *,
+        serving: Callable[[], bool],
+        settled: Callable[[], Awaitable[None]],
+        mailbox: ProbeMailbox,
+        clock: Clock,
+        events: EventSink,
     ) -> None:
-        self._snapshot, self._serving, self._clock, self._events = snapshot, serving, clock, events
+        self._snapshot, self._serving, self._settled = snapshot, serving, settled
+        self._mailbox, self._clock, self._events = mailbox, clock, events
         self._data = snapshot().config.data
         self._records = Records(self._data)
         self._heart = Heartbeat(self._data, clock)
         self._bearing: tuple[int, Bearing, Roller] | None = None
         self._told: dict[tuple[str, ...], str] = {}
         self._digest = ""
-        self._pruned_at = 0.0
         self._failing: set[tuple[str, str]] = set()
+        self._unreadable: frozenset[str] = frozenset()
 
     async def run(self, addresses: Addresses) -> None:
         """Watch until cancelled."""
@@ -81,30 +98,45 @@ class ServiceWatch:
         except StorageError as error:
             self._failed("open", error)
             return
+        probes = Probes(self._snapshot, mailbox=self._mailbox, clock=self._clock, events=self._events)
         try:
             await asyncio.gather(
-                self._every(BEAT_SECONDS, "service heartbeat", lambda: self.beat(store)),
-                self._every(
-                    self._snapshot().config.service.probe_every, "service probe", lambda: self.probe(store, addresses)
-                ),
-                self._every(ROLL_SECONDS, "service summaries", lambda: self.roll(store)),
-                self._every(ALARM_SECONDS, "service alarms", self.alarm, FIRST_ALARM_SECONDS),
+                self._every("service heartbeat", lambda: BEAT_SECONDS, lambda: self.beat(store)),
+                self._once_settled(store, probes, addresses),
             )
         finally:
+            await probes.close()
             await store.close()
 
+    async def _once_settled(self, store: Database, probes: Probes, addresses: Addresses) -> None:
+        await self._settled()
+        await asyncio.gather(
+            self._every("service probe", self._to_next_round, lambda: self.probe(store, probes, addresses)),
+            self._every("service summaries", lambda: ROLL_SECONDS, lambda: self.roll(store)),
+            self._every("service alarms", lambda: ALARM_SECONDS, self.alarm, FIRST_ALARM_SECONDS),
+        )
+
+    def _to_next_round(self) -> float:
+        """Return the seconds to the next multiple of ``probe_every``: no minute is left out for a slow round."""
+        every = self._snapshot().config.service.probe_every
+        return every - self._now() % every
+
     async def _every(
-        self, seconds: float, where: str, work: Callable[[], Coroutine[Any, Any, None]], first: float = 0.0
+        self,
+        where: str,
+        pause: Callable[[], float],
+        work: Callable[[], Coroutine[Any, Any, None]],
+        first: float = 0.0,
     ) -> None:
         await asyncio.sleep(first)
         while True:
-            pause = seconds
+            least = 0.0
             try:
                 await work()
             except (StorageError, OSError) as error:
                 self._failed(where, error)
             except Exception as error:  # noqa: BLE001 - the watch must survive a bug in one of its works
-                pause = max(seconds, AFTER_A_BUG_SECONDS)
+                least = AFTER_A_BUG_SECONDS
                 self._events.emit(
                     InternalError(
                         at=self._now(),
@@ -113,7 +145,7 @@ class ServiceWatch:
                         traceback="".join(traceback.format_exception(error)),
                     )
                 )
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(pause(), least))
 
     # Heartbeat, terms
 
@@ -136,8 +168,27 @@ class ServiceWatch:
             self._events.emit(ClockJumped(at=self._now(), seconds=beat.jump.by))
         if beat.missed is None:
             return []
-        self._tell(record_missed(writer, beat.missed), ("opened", "closed"))
-        return not_running(self._customers(), beat.missed)
+        writes: list[Any] = []
+        for missed in self._not_served(beat.missed):
+            self._tell(record_missed(writer, missed), ("opened", "closed"))
+            writes += not_running(self._customers(), missed)
+        return writes
+
+    def _not_served(self, missed: Interval) -> Iterable[Interval]:
+        """Return what of a time without heartbeats is left, when the ledger shows mail that was taken in it."""
+        taken = [at for shard in shards(self._data) for at in self._taken(shard, missed)]
+        left = unserved(missed, taken, LATE_SECONDS)
+        if taken:
+            detail = f"no heartbeat for {missed[1] - missed[0]:.0f} s, in which mail was taken {len(taken)} times"
+            self._events.emit(ServiceDoubted(at=self._now(), customer="", about="heartbeat", detail=detail))
+        return left
+
+    @staticmethod
+    def _taken(shard: Path, missed: Interval) -> list[float]:
+        # A shard that is damaged, or that its worker is recovering, is no evidence for the gateway.
+        with suppress(StorageError):
+            return any_received(shard, *missed, MOST_INSTANTS)
+        return []
 
     def _record_terms(self) -> None:
         snapshot = self._snapshot()
@@ -156,19 +207,19 @@ class ServiceWatch:
 
     # Probes
 
-    async def probe(self, store: Database, addresses: Addresses) -> None:
+    async def probe(self, store: Database, probes: Probes, addresses: Addresses) -> None:
         """Try the doors and the next hops, and note this minute for every customer."""
         if not self._serving() or not self._customers():
             return
         begun = self._now()
-        findings = await self._findings(addresses)
+        findings = await probes.findings(addresses)
         with StoreReader(self._data) as reader:
             writes = observed(reader, findings, int(begun // MINUTE))
         if writes:
             await store.commit(writes)
         # One failure may be chance, and is a minute down; the second in a row is a fault, since the first.
         failing = {place for place, finding in findings.items() if finding.reason}
-        certain = {
+        certain: Findings = {
             place: finding for place, finding in findings.items() if place in self._failing or place not in failing
         }
         self._failing = failing
@@ -182,54 +233,11 @@ class ServiceWatch:
         failing = {place: finding for place, finding in findings.items() if finding.reason}
         well = {place: finding for place, finding in findings.items() if not finding.reason}
         writer = self._writer()
-        return [*record_faults(writer, book, failing, since), *record_faults(writer, book, well, now)]
-
-    async def _findings(self, addresses: Addresses) -> dict[tuple[str, str], Finding]:
-        domains = {customer: self._policies(customer)[0].domains[0] for customer in self._customers()}
-        inward = [pair for pair in addresses if pair[0].role is Role.MX]
-        outward = [pair for pair in addresses if pair[0].role is not Role.MX]
-        doors = await self._doors(inward, list(domains.values()))
-        relay = await self._greeting_of_any(outward)
-        found = {}
-        for customer, domain in domains.items():
-            at_door = Finding(doors.get(domain, ""))
-            found[customer, RECEIVE] = at_door if at_door.reason else await self._next_hops(customer)
-            found[customer, SEND] = Finding(relay)
-        return found
-
-    async def _doors(self, listeners: Addresses, domains: list[str]) -> dict[str, str]:
-        """Return why each domain's mail is taken at no door, "" when one takes it or there is none."""
-        reasons: dict[str, str] = {}
-        name = self._snapshot().config.hostname
-        for listen, address in listeners:
-            door = _door(listen, address)
-            for begin in range(0, len(domains), DOMAINS_A_SESSION):
-                part = domains[begin : begin + DOMAINS_A_SESSION]
-                for domain, reason in (await probe_door(door, name, part)).items():
-                    reasons[domain] = reason and reasons.get(domain, reason)
-        return reasons
-
-    async def _greeting_of_any(self, listeners: Addresses) -> str:
-        """Return why no relay greets; "" without one, since then no customer sends through here."""
-        reason = ""
-        for listen, address in listeners:
-            door = _door(listen, address)
-            reason = await probe_greeting(door.host, door.port) if not (door.implicit_tls or door.preface) else ""
-            if not reason:
-                break
-        return reason
-
-    async def _next_hops(self, customer: str) -> Finding:
-        """Return why one of a customer's policies has no next hop that greets."""
-        for policy in self._policies(customer):
-            hops = [hop for hop in policy.next_hop if hop.scheme in {"smtp", "lmtp"}]
-            reasons = [await self._hop(hop) for hop in hops] if len(hops) == len(policy.next_hop) else []
-            if reasons and all(reasons):
-                return Finding(f"next hop {hops[0].url}: {reasons[0]}", policy.next_hop_owner)
-        return Finding("")
-
-    async def _hop(self, hop: NextHop) -> str:
-        return await probe_greeting(hop.host, hop.port)
+        return [
+            *record_faults(writer, book, failing, since),
+            *record_faults(writer, book, well, now),
+            *close_faults_of_nobody(writer, book, self._customers()),
+        ]
 
     # Summaries
 
@@ -241,16 +249,20 @@ class ServiceWatch:
             writes, done = await asyncio.to_thread(roller.step)
             if writes:
                 await store.commit(writes)
+            self._note_unreadable(done.unreadable)
             if done.replaced:
                 text = f"{done.replaced} is another file than was counted; counting goes on with what ended later"
                 self._failed("count", OSError(text))
             more = done.more
             if more:
                 await asyncio.sleep(STEP_PAUSE_SECONDS)
-        now = self._now()
-        if now - self._pruned_at > PRUNE_SECONDS:
-            self._pruned_at = now
-            await store.commit([pruned_before(int((now - self._snapshot().config.retention.ledger) // MINUTE))])
+
+    def _note_unreadable(self, unreadable: tuple[tuple[str, str], ...]) -> None:
+        """Tell of each shard once that it cannot be counted, and again when it has been counted meanwhile."""
+        for name, error in unreadable:
+            if name not in self._unreadable:
+                self._failed("count", OSError(f"{name}: {error}"))
+        self._unreadable = frozenset(name for name, _ in unreadable)
 
     def _current(self) -> tuple[Bearing, Roller]:
         size = self._records.size()
@@ -263,15 +275,17 @@ class ServiceWatch:
 
     async def alarm(self) -> None:
         """Tell what came near its limit, or over it, since the last time."""
+        # First what needs no mail: a shard that cannot be read must not keep back the clocks.
+        await asyncio.to_thread(self._alarm_deadlines)
         for customer in self._customers():
             with suppress(KeyError):
                 await asyncio.to_thread(self._alarm_of, customer)
-        await asyncio.to_thread(self._alarm_deadlines)
 
     def _alarm_of(self, customer: str) -> None:
         now = self._now()
         zone = self._snapshot().config.service.terms_of(customer).zone
         evaluation = judge(self._data, customer, Month.at(now, zone), now)
+        self._tell_contradictions(evaluation)
         for result in evaluation.results:
             state = standing(result)
             place = (customer, str(evaluation.month), result.clause, result.measure)
@@ -289,6 +303,16 @@ class ServiceWatch:
                     )
                 )
             self._told[place] = state
+
+    def _tell_contradictions(self, evaluation: Evaluation) -> None:
+        place = ("contradicted", evaluation.customer, str(evaluation.month))
+        count = str(evaluation.minutes.contradicted)
+        if self._told.get(place, "0") != count:
+            detail = f"in {count} minutes of {evaluation.month} mail passed although a probe failed"
+            self._events.emit(
+                ServiceDoubted(at=self._now(), customer=evaluation.customer, about="minutes", detail=detail)
+            )
+        self._told[place] = count
 
     def _alarm_deadlines(self) -> None:
         now = self._now()
@@ -343,15 +367,3 @@ class ServiceWatch:
 
     def _now(self) -> float:
         return self._clock.stamp().utc
-
-
-def _door(listen: Listen, address: tuple[str, int]) -> Door:
-    host, port = address
-    host = _WILDCARDS.get(host, host)
-    proxied = any(ip_address(host) in network for network in listen.proxy_protocol_from)
-    return Door(
-        host=host,
-        port=port,
-        implicit_tls=listen.tls is not None and listen.tls.implicit,
-        preface="PROXY UNKNOWN" if proxied else "",
-    )

@@ -24,8 +24,11 @@ from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.kept import KeptTexts
+from gateway.app.list_keeping import ListKeeping
+from gateway.app.probe_mailbox import ProbeMailbox
+from gateway.app.probes import Addresses
 from gateway.app.process import WorkerOrder
-from gateway.app.service import Addresses, ServiceWatch
+from gateway.app.service import ServiceWatch
 from gateway.app.workers import Slot, Workers
 from gateway.backup import telling
 from gateway.blocklist.local.watch import ListWatch
@@ -75,8 +78,14 @@ class Supervisor:
             lambda: self.snapshot, configuration, clock=self.clock, events=self.events
         )
         self.workers = Workers([])
+        self.probe_mailbox = ProbeMailbox.new(config.data, os.urandom)
         self.service = ServiceWatch(
-            lambda: self.snapshot, serving=lambda: self.workers.any_ready, clock=self.clock, events=self.events
+            lambda: self.snapshot,
+            serving=lambda: self.workers.any_ready,
+            settled=self._workers_tried,
+            mailbox=self.probe_mailbox,
+            clock=self.clock,
+            events=self.events,
         )
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
@@ -142,6 +151,7 @@ class Supervisor:
                     configuration=str(self.configuration or ""),
                     digest=self.kept.digest,
                     kept=self.kept.descriptor,
+                    probe=self.probe_mailbox.domain,
                 ),
                 [socks[index] for socks in bound],
                 self._notice,
@@ -165,6 +175,9 @@ class Supervisor:
         """Wait until every worker serves or has failed once; False when none serves, or when we are told to stop."""
         await self._unless_stopped(_all_of([slot.tried.wait() for slot in self.workers.slots]))
         return self.workers.any_ready and not self._stop.is_set()
+
+    async def _workers_tried(self) -> None:
+        await self.workers.tried()
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait for something, until we are told to stop, START_SECONDS at most."""

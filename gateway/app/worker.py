@@ -33,6 +33,7 @@ from gateway.app.kept import inherited_texts
 from gateway.app.lists import DnsLists
 from gateway.app.local_lists import is_allowed, keep_fresh
 from gateway.app.own_mail import OwnMailDesk
+from gateway.app.probe_mailbox import with_probe_mailbox
 from gateway.app.process import WorkerOrder
 from gateway.app.resolving import Anew, CurrentResolver
 from gateway.app.stores import Stores
@@ -85,7 +86,7 @@ class Worker:
         self.resolver = CurrentResolver(config.dns, self.clock)
         self.runner = DeliveryRunner(
             custody=self.stores.custody,
-            snapshot=lambda: self.snapshot,
+            snapshot=lambda: self.gate.snapshot,
             resolver=self.resolver,
             clock=self.clock,
             events=self.events,
@@ -163,7 +164,7 @@ class Worker:
 
     def _compile(self, snapshot: Snapshot) -> Gate:
         return Gate(
-            snapshot,
+            with_probe_mailbox(snapshot, self.order.probe),
             filters=catalogue(),
             resolver=self.resolver,
             clock=self.clock,

@@ -146,6 +146,10 @@ class Workers:
         refusals = await asyncio.gather(*(slot.instruct(name, arguments) for slot in self.slots))
         return list(dict.fromkeys(filter(None, refusals)))
 
+    async def tried(self) -> None:
+        """Return when every worker serves, or has failed once."""
+        await asyncio.gather(*(slot.tried.wait() for slot in self.slots))
+
     @property
     def any_ready(self) -> bool:
         """Whether some worker serves: one with a failed store does not keep the others from taking mail."""

@@ -87,6 +87,8 @@ class ServiceLevel(ServiceTerms):
     customer: tuple[CustomerTerms, ...] = ()
     # The gateway's own doors and every next hop are tried that often; a minute is what the contract counts.
     probe_every: Duration = Field(default=60.0, ge=1.0, le=60.0)
+    # A whole message through each kind of door, to its delivery; it writes as much as any other. 0: none is sent.
+    probe_message_every: Duration = Field(default=900.0, ge=0.0, le=86_400.0)
 
     def terms_of(self, customer: str) -> ServiceTerms:
         """Return what holds for one customer."""

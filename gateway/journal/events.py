@@ -416,6 +416,18 @@ class ServiceNeared(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDoubted(Event):
+    """Two kinds of evidence of the service level disagree: ``about`` minutes, heartbeat or probe; ``detail`` says how.
+
+    ``customer`` is "" where it concerns all.
+    """
+
+    customer: str
+    about: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineNeared(Event):
     """Alarm: a clock of the contract has used up most of its time, or all of it (``state`` near, overdue)."""
 

@@ -1,12 +1,13 @@
-"""Asks as a customer's correspondents would: our own doors by SMTP, and the next hops by their greeting.
+"""Asks as a customer's correspondents would, at our own doors by SMTP.
 
 A probe of a door is a session: connect, greeting, EHLO, STARTTLS and EHLO again where it is offered, then for each
-customer MAIL FROM:<>, RCPT TO:<postmaster@ its domain> (RFC 5321 §4.5.1: that mailbox is always there), RSET; QUIT at
-the end. No message is sent. A door that only takes mail from its own networks is well when it greets. What is found is
-a reason, "" for well: the words of the reply that was not hoped for, or of the error.
+domain MAIL FROM:<>, RCPT TO:<postmaster@ that domain> (RFC 5321 §4.5.1: that mailbox is always there), RSET; QUIT at
+the end. A probe message goes on: DATA, a message, the final dot, and tells the trace id under which it was taken. What
+is found is a reason, "" for well: the words of the reply that was not hoped for, or of the error.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,9 @@ REPLY_SECONDS = 10.0
 _LIMIT_OCTETS = 16 * 1024
 _MAX_LINES = 100
 _WELL = ("2", "3")
+_PERMANENT = "5"
+# What the reply to a final dot names in brackets (gateway.mail.trace_id).
+_TRACE_ID = re.compile(r"\[([0-9A-Z]{26})\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +34,27 @@ class Door:
     preface: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of a probe message at a door: taken as ``trace_id``, or not, and why.
+
+    ``judged``: it was refused for what it says, after the final dot; that tells of the filters, not of the door.
+    """
+
+    trace_id: str = ""
+    reason: str = ""
+    judged: bool = False
+
+
 class _Session:
     """One SMTP client session, as small as a probe needs it; OSError and TimeoutError when it breaks."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def reply(self) -> str:
+    async def reply(self, seconds: float = REPLY_SECONDS) -> str:
         """Return the last line of a reply."""
-        async with asyncio.timeout(REPLY_SECONDS):
+        async with asyncio.timeout(seconds):
             for _ in range(_MAX_LINES):
                 line = (await self._reader.readline()).decode("ascii", "replace").rstrip()
                 if not line:
@@ -52,6 +68,13 @@ class _Session:
         self._writer.write(f"{command}\r\n".encode("ascii"))
         await self._writer.drain()
         return await self.reply()
+
+    async def content(self, octets: bytes, seconds: float) -> str:
+        """Send a content that needs no stuffing, and its end; return the reply."""
+        self._writer.write(octets + b".\r\n")
+        async with asyncio.timeout(seconds):
+            await self._writer.drain()
+        return await self.reply(seconds)
 
     async def ehlo(self, name: str) -> tuple[str, bool]:
         """Return the last line and whether STARTTLS was among them."""
@@ -94,16 +117,29 @@ async def probe_door(door: Door, name: str, domains: Sequence[str]) -> dict[str,
     return found
 
 
-async def probe_greeting(host: str, port: int) -> str:
-    """Return why a server cannot be reached, "" when it greets (2yz; RFC 5321 §3.1)."""
+async def probe_message(door: Door, name: str, recipient: str, octets: bytes, seconds: float) -> Sent:
+    """Send a whole message through a door; the door has ``seconds`` to answer the final dot."""
     try:
-        session = await _open(Door(host=host, port=port))
+        session = await _open(door)
         try:
-            return _unless(await session.reply(), _WELL)
+            if reason := await _greeted(session, door, name) or await _begun(session, recipient):
+                return Sent(reason=reason)
+            reply = await session.content(octets, seconds)
         finally:
             await session.end()
-    except (OSError, TimeoutError, ValueError) as error:
-        return _why(error)
+    except (OSError, TimeoutError, ValueError, ssl.SSLError) as error:
+        return Sent(reason=_why(error))
+    found = _TRACE_ID.search(reply)
+    if reply.startswith(_WELL) and found is not None:
+        return Sent(trace_id=found[1])
+    return Sent(reason=reply or "no reply", judged=reply.startswith(_PERMANENT))
+
+
+async def _begun(session: _Session, recipient: str) -> str:
+    for command in ("MAIL FROM:<>", f"RCPT TO:<{recipient}>", "DATA"):
+        if reason := _unless(await session.ask(command), _WELL):
+            return reason
+    return ""
 
 
 async def _open(door: Door) -> _Session:

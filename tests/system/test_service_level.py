@@ -1,6 +1,7 @@
 """The contract's figures come from what really happened: a next hop that puts mail off, a gateway that is killed."""
 
 import json
+import re
 import time
 
 import pytest
@@ -111,3 +112,31 @@ def test_a_probe_finds_out_that_a_next_hop_is_gone_and_when_it_is_back(new_gatew
 def report_or_none(gateway: Gateway, state: str) -> int:
     answer = gateway.ask("sla", "report", "--customer", "example", "--format", "json")
     return answer.json()["minutes"][state] if answer.status in {0, 1} and answer.out else 0
+
+
+PROBING = '[service]\nprobe_every = "1s"\nprobe_message_every = "1s"\n'
+RELAY = 'role = "relay"\nnetworks = ["127.0.0.0/8"]'
+
+
+def test_whole_messages_pass_both_ways_and_are_nobodys_mail(new_gateway, new_sink):
+    sink = new_sink("-c")
+    gateway = new_gateway()
+    policy = to_server("example.test", url=sink.url(), more='customer = "example"\n')
+    served_for_an_hour(gateway, "operator")
+    gateway.configure(settings('role = "mx"', RELAY, more=PROBING), {"example.test": policy})
+    gateway.start()
+    [line, *_] = gateway.await_line("status=sent", ".probe.invalid>", count=4)
+    until(lambda: report_or_none(gateway, "up"), what="a minute that is up")
+    probed = {row.role for row in Ledger(gateway.data).between(0, time.time() + 1) if row.domain.endswith(".invalid")}
+    assert probed == {"mx", "relay"}
+    found = report(gateway)
+    assert {clause(found, f"{direction}-average")["samples"] for direction in ("send", "receive")} == {0}
+    assert clause(found, "receive-average")["outcome"] == "no-data"
+    assert found["minutes"]["down"] == found["minutes"]["down-receive"] == found["minutes"]["down-send"] == 0
+    assert sink.messages() == []
+    # Whoever does not know the name cannot have it: it is none of the domains that mail is taken for.
+    domain = re.search(r"to=<postmaster@([0-9a-f]{32})\.probe\.invalid>", line)[1]
+    assert gateway.mail(f"postmaster@{domain[::-1]}.probe.invalid").startswith("550 5.7.1")
+    gateway.stop()
+    # One that was under way may lie there.
+    assert len(list((gateway.data / "servicelevel/probes").rglob("new/*"))) <= 2
