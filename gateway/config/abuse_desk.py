@@ -9,9 +9,9 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from gateway.config.fields import Address, ClockTime, Domain, Network, OptionalPath, Text, wrong_at
+from gateway.config.fields import Address, ClockTime, Domain, Network, OptionalPath, Text
 from gateway.config.units import Duration
 from gateway.policy.domain_policy import DomainPolicy, NextHop, RecipientCheck
 
@@ -46,17 +46,10 @@ class Complaints(Table):
 
 
 class ReportContact(Table):
-    """A ``[[reporting.contact]]`` table: who is told about spam from a network or a domain."""
+    """A ``[[reporting.contact]]`` table: who is told about spam from a network."""
 
-    network: Network | None = None
-    domain: Domain | None = None
+    network: Network
     address: NonEmptyAddress
-
-    @model_validator(mode="after")
-    def _one_of(self) -> "ReportContact":
-        if (self.network is None) == (self.domain is None):
-            raise wrong_at((), "one of network and domain is wanted, and an address")
-        return self
 
 
 class Association(Table):

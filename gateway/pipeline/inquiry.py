@@ -254,4 +254,4 @@ def _settled(parties: Sequence[Party], heard: Heard) -> bool:
 def opinion_of(party: Party, found: Found, ruled: Outcome | None) -> Opinion:
     """Return what a party's policy makes of what was found."""
     opinion = weigh(party.plan, found, ruled)
-    return opinion.marked() if party.complaints else opinion
+    return opinion.spared() if party.complaints else opinion

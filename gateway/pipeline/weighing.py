@@ -26,11 +26,9 @@ class Opinion:
     reply: Reply | None = None
     reason: str = ""
 
-    def marked(self) -> "Opinion":
-        """Return this opinion where a score alone refuses and holds nothing: then the mail is marked instead."""
-        if self.decisive is not None or self.action <= Action.TAG:
-            return self
-        return replace(self, action=Action.TAG, reply=None)
+    def spared(self) -> "Opinion":
+        """Return this opinion where a score alone does nothing: it stands in the headers, and the mail is accepted."""
+        return self if self.decisive is not None else replace(self, action=Action.ACCEPT, reply=None)
 
     def about(self, recipient: Recipient) -> Disposition:
         """Return this opinion as one recipient's disposition."""

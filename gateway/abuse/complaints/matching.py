@@ -1,0 +1,108 @@
+"""What a complaint is about: the mail by our trace id or its Message-ID, the incident, else the source.
+
+A complaint that names a mail which our journal has is *proven*: whoever wrote it has that mail, and its incident is
+confirmed by the complaint (contract.md §4 a). A source alone is a hint that anybody can give about anybody; it links
+the ticket to the incident and confirms nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gateway.abuse.complaints.complaint import Complaint
+from gateway.abuse.sightings import Neighbourhood
+from gateway.incidents import IncidentReader
+from gateway.incidents.values import Incident, Source, SourceKind, State, StoredSighting
+from gateway.journal.events import MessageJudged
+from gateway.journal.reader import JournalReader
+
+# Of one Message-ID: a mail sent through us to many, or spam that repeats it.
+_MOST_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What was found: ``by`` trace id, Message-ID, source or nothing; ``judged`` our journal's word on the mail."""
+
+    by: str = ""
+    trace_id: str = ""
+    message_id: str = ""
+    source: Source | None = None
+    incident: int | None = None
+    judged: MessageJudged | None = None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the complaint names a mail that we have handled."""
+        return bool(self.trace_id)
+
+
+class Matcher:
+    """Looks into the journal and the incidents; a context manager. What cannot be read is as if it were not there."""
+
+    def __init__(self, data: Path, since: float, near: Neighbourhood) -> None:
+        self._journal = JournalReader(data / "journal")
+        self._incidents = IncidentReader(data)
+        self._since, self._near = since, near
+
+    def match(self, complaint: Complaint) -> Match:
+        """Return what a complaint is about, by the most certain thing it names."""
+        for match in self._candidates(complaint):
+            return match
+        return Match()
+
+    def _candidates(self, complaint: Complaint) -> Iterator[Match]:
+        for trace_id in complaint.trace_ids:
+            told = [event for event in self._journal.of_trace(trace_id) if isinstance(event, MessageJudged)]
+            judged = told[0] if told else None
+            if found := self._of_mail("trace id", trace_id, judged, self._incidents.by_trace(trace_id)):
+                yield found
+        for message_id in complaint.message_ids:
+            events = self._journal.mentioning(message_id, self._since, _MOST_EVENTS)
+            named = [e for e in events if isinstance(e, MessageJudged) and _same(e.message_id, message_id)]
+            judged = named[-1] if named else None
+            sightings = self._incidents.by_message_id(message_id)
+            trace_id = sightings[0].sighting.trace_id if sightings else judged.trace_id if judged else ""
+            if found := self._of_mail("Message-ID", trace_id, judged, sightings):
+                yield found
+        for address in complaint.sources:
+            for kind in SourceKind:
+                source = Source.at(address, kind) if kind is not SourceKind.ACCOUNT else None
+                if source is not None and (incident := self._incident_of(source)):
+                    yield Match(by="source", source=source, incident=incident)
+        for address in complaint.sources[:1]:
+            yield Match(by="", source=Source.at(address))
+
+    def _of_mail(
+        self, by: str, trace_id: str, judged: MessageJudged | None, sightings: list[StoredSighting]
+    ) -> Match | None:
+        if judged is None and not sightings:
+            return None
+        source = self._sender(judged) if judged is not None else None
+        incident = sightings[0].incident if sightings else None
+        if sightings:
+            source = sightings[0].sighting.source
+        elif source is not None:
+            incident = self._incident_of(source)
+        message_id = judged.message_id if judged is not None else sightings[0].sighting.message_id
+        return Match(by=by, trace_id=trace_id, message_id=message_id, source=source, incident=incident, judged=judged)
+
+    def _sender(self, judged: MessageJudged) -> Source:
+        return self._near.source(judged.client, judged.reverse_path, role=judged.role, origin=judged.origin)
+
+    def _incident_of(self, source: Source) -> int | None:
+        """Return a source's newest incident that is not closed."""
+        found: list[Incident] = self._incidents.by_source(source)
+        return next((incident.id for incident in found if incident.state is not State.CLOSED), None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+        self._incidents.close()
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip("<> ") == other.strip("<> ")

@@ -1,0 +1,163 @@
+"""One mail of the desk's folder: what it is, and what follows from that, in one transaction.
+
+In this order: read before; back to a mail of ours; our own mail; an answer to our mail; a machine's mail or spam that
+names no mail; and everything else is a complaint.
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from gateway.abuse import returns
+from gateway.abuse.complaints import letter, reading
+from gateway.abuse.complaints.automatic import automatic, unanswerable
+from gateway.abuse.complaints.complaint import Complaint, Format
+from gateway.abuse.complaints.deadlines import RESPONSE, TicketClocks
+from gateway.abuse.complaints.letter import Letter, language_of
+from gateway.abuse.complaints.matching import Match, Matcher
+from gateway.abuse.complaints.opening import Manner, Received, note_mail, open_ticket
+from gateway.abuse.identity import writer_of
+from gateway.abuse.post import BY
+from gateway.abuse.sightings import Neighbourhood
+from gateway.abuse.writing import MARK
+from gateway.config.models import GatewayConfig
+from gateway.incidents import Change, IncidentBook
+from gateway.incidents.values import printable
+from gateway.mail.content import Content
+from gateway.mail.trace_id import trace_id_time
+from gateway.pipeline.admission import abuse_keys
+
+# A mail is complained of within weeks; the journal is kept for months.
+LOOK_BACK_SECONDS = 90 * 86_400.0
+# What our own X-Spam-Flag says of a mail that the policy would have marked, and worse.
+_SPAM_LEVELS = frozenset({"yes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What taking a mail needs: the configuration, the record, the clocks, and who a mail's source is."""
+
+    config: GatewayConfig
+    book: IncidentBook
+    clocks: TicketClocks
+    near: Neighbourhood
+    zone: str
+    now: Callable[[], float]
+
+    def change(self, operation: str) -> AbstractContextManager[Change]:
+        """Begin a change in the gateway's name."""
+        return self.book.change(BY, operation)
+
+
+def take(content: Content, trace_id: str, around: Around) -> str:
+    """Do what a mail asks for; return what it was."""
+    found = letter.read(content, trace_id)
+    with around.change("complaint desk") as change:
+        if change.execute("SELECT 1 FROM desk_seen WHERE trace_id = ?", (trace_id,)):
+            return "seen"
+        if what := _known(change, found, content):
+            return what
+    complaint = reading.read(content, around.config.hostname)
+    if why := _nothing(found, complaint, content):
+        with around.change("complaint desk") as change:
+            return _seen(change, found, "set-aside", why)
+    with Matcher(around.config.data, around.now() - LOOK_BACK_SECONDS, around.near) as matcher:
+        match = matcher.match(complaint)
+    return opened(found, complaint, match, content, around)
+
+
+def opened(found: Letter, complaint: Complaint, match: Match, content: Content, around: Around) -> str:
+    """Open a ticket for a complaint."""
+    config = around.config
+    text = reading.said(content.mime, content)
+    received = Received(
+        letter=found,
+        complaint=complaint,
+        match=match,
+        language=language_of(f"{found.subject} {text}", config.complaints.language),
+        unanswerable=unanswerable(found, _own(config)),
+        at=_received(found, around.now()),
+        sha256=_sha256(content),
+        octets=content.size,
+    )
+    manner = Manner(
+        writer=writer_of(config),
+        zone=around.zone,
+        acknowledge=config.complaints.acknowledge,
+        acknowledgement_counts=config.complaints.acknowledgement_counts,
+    )
+    clocks = around.clocks.start(f"complaint {found.trace_id}", received.at, around.now(), BY)
+    with around.change("complaint desk") as change:
+        ticket = open_ticket(change, received, clocks, manner)
+        _seen(change, found, "ticket", complaint.format.value, ticket=ticket.ticket)
+    if ticket.acknowledged and config.complaints.acknowledgement_counts:
+        around.clocks.stop([clocks[RESPONSE].number], around.now(), BY)
+    return "ticket"
+
+
+def _known(change: Change, found: Letter, content: Content) -> str:
+    """Return what a mail is that belongs to one of ours, "" for any other."""
+    own = returns.by_token(change, found.token) if found.token else returns.by_answers(change, found.answers)
+    if own is not None:
+        returned = returns.reading(found, content)
+        returns.note(change, own, returned)
+        if own.ticket is not None and returned.what == "answered":
+            note_mail(change, own.ticket, "follow-up", found)
+            return _seen(change, found, "follow-up", found.subject, ticket=own.ticket)
+        return _seen(change, found, returned.what, returned.reason, ticket=own.ticket, report=own.report)
+    if found.token:
+        return _seen(change, found, "set-aside", "to no mail of ours")
+    if found.header.count(MARK):
+        return _seen(change, found, "set-aside", "our own mail")
+    if found.ticket is not None and not automatic(found.header) and _is_of(change, found):
+        note_mail(change, found.ticket, "follow-up", found)
+        return _seen(change, found, "follow-up", found.subject, ticket=found.ticket)
+    return ""
+
+
+def _is_of(change: Change, found: Letter) -> bool:
+    """Whether the ticket that a subject names is this writer's: a number can be guessed."""
+    rows = change.execute("SELECT reporter FROM ticket WHERE id = ?", (found.ticket,))
+    return bool(rows) and rows[0][0].casefold() == found.reporter.casefold()
+
+
+def _nothing(found: Letter, complaint: Complaint, content: Content) -> str:
+    """Return why a mail is no complaint, "" for one that is."""
+    if not complaint.says_nothing or complaint.format is not Format.PLAIN:
+        return ""
+    if why := automatic(found.header) or ("" if found.return_path else "null reverse-path"):
+        return f"complains of nothing: {why}"
+    flag = content.header.first("x-spam-flag")
+    if flag is not None and flag.text.strip().lower() in _SPAM_LEVELS:
+        return "spam that names no mail"
+    return ""
+
+
+def _seen(
+    change: Change, found: Letter, what: str, reason: str, *, ticket: int | None = None, report: int | None = None
+) -> str:
+    change.execute(
+        "INSERT INTO desk_seen (trace_id, at, what, ticket, report, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        (found.trace_id, change.at, what, ticket, report, printable(reason)),
+    )
+    return what
+
+
+def _own(config: GatewayConfig) -> frozenset[str]:
+    writer = writer_of(config)
+    return abuse_keys(config) | {writer.address.casefold(), config.contact.postmaster.casefold()}
+
+
+def _received(found: Letter, now: float) -> float:
+    try:
+        return min(trace_id_time(found.trace_id), now)
+    except ValueError:
+        return now
+
+
+def _sha256(content: Content) -> str:
+    digest = hashlib.sha256()
+    for piece in content.chunks():
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,150 @@
+"""The report desk: a round writes what is due and puts it on record; ``gateway.abuse.post`` hands it to the gateway.
+
+Nothing is written while ``[reporting] enabled`` is false. ``preview`` shows what would be, whatever the configuration
+says; it asks contacts, and changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.abuse.identity import writer_of
+from gateway.abuse.post import BY, new_token
+from gateway.abuse.reporting import association, listings
+from gateway.abuse.reporting.association import AssociationReports
+from gateway.abuse.reporting.contacts import (
+    RDAP,
+    ZONE,
+    Contacts,
+    Lookup,
+    rdap_lookup,
+    remember,
+    whoisit_query,
+    zone_lookup,
+)
+from gateway.abuse.reporting.draft import ASSOCIATION, LISTING, OPERATOR, Draft, keep
+from gateway.abuse.reporting.operators import OperatorReports, day_of
+from gateway.clock import Clock
+from gateway.config.snapshot import Snapshot
+from gateway.dns.resolver import DnspythonResolver
+from gateway.incidents import IncidentBook, IncidentReader
+
+# Contacts are asked one after the other: the mail and the rest of the keeper's work go on between rounds.
+OPERATORS_A_ROUND = 20
+KINDS = (ASSOCIATION, OPERATOR, LISTING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a round works with, by one snapshot."""
+
+    operators: OperatorReports
+    associations: AssociationReports
+
+
+class ReportDesk:
+    """Writes reports; blocking: called in a thread where mail flows. StorageError stops a round."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        book: IncidentBook,
+        *,
+        clock: Clock,
+        lookups: Callable[[], tuple[tuple[str, Lookup], ...]] | None = None,
+        token: Callable[[], str] = new_token,
+    ) -> None:
+        self._snapshot, self._book, self._clock, self._token = snapshot, book, clock, token
+        self._lookups = lookups or self._configured
+
+    def round(self) -> Counter[str]:
+        """Write what is due by the configuration; return how many reports of each kind."""
+        settings = self._snapshot().config.reporting
+        done: Counter[str] = Counter()
+        if not settings.enabled:
+            return done
+        done[LISTING] += self.listings()
+        if association.is_due(settings.association, self._last_batch(), self._now()):
+            done[ASSOCIATION] += self.association()
+        if settings.operators:
+            done[OPERATOR] += self.operators(OPERATORS_A_ROUND)
+        return +done
+
+    def association(self, by: str = BY) -> int:
+        """Write a batch now; return how many reports it makes."""
+        now = self._now()
+        folder = self._snapshot().config.reporting.association.folder
+        batch = list(self._parts().associations.drafts(now, self._token))
+        for _, files in batch:
+            if files and folder is not None:
+                association.store(folder, files, now)
+        with self._book.change(by, "report association") as change:
+            for draft, _ in batch:
+                keep(change, draft, day_of(now))
+            change.execute(
+                "INSERT INTO desk_mark (name, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
+                (association.MARK, now),
+            )
+        return len(batch)
+
+    def operators(self, most: int, by: str = BY) -> int:
+        """Write what is due to operators and networks, at most so many; return how many."""
+        now, done = self._now(), 0
+        for draft, contact in self._parts().operators.drafts(now, self._token):
+            with self._book.change(by, "report operator") as change:
+                remember(change, draft.source_key, contact)
+                kept = keep(change, draft, day_of(now))
+            done += kept is not None and draft.written is not None
+            if done >= most:
+                break
+        return done
+
+    def listings(self, by: str = BY) -> int:
+        """Write what is due about our own names on lists; return how many."""
+        now, config = self._now(), self._snapshot().config
+        found = list(listings.drafts(config.data, config.reporting, writer_of(config), now, self._token))
+        if found:
+            with self._book.change(by, "report listing") as change:
+                for draft in found:
+                    keep(change, draft, day_of(now))
+        return len(found)
+
+    def preview(self, kind: str) -> Iterator[Draft]:
+        """Yield what would be written of one kind now; nothing is put on record."""
+        now, config = self._now(), self._snapshot().config
+        if kind == ASSOCIATION:
+            yield from (draft for draft, _ in self._parts().associations.drafts(now, self._token))
+        elif kind == OPERATOR:
+            yield from (draft for draft, _ in self._parts().operators.drafts(now, self._token))
+        else:
+            yield from listings.drafts(config.data, config.reporting, writer_of(config), now, self._token)
+
+    def _parts(self) -> _Parts:
+        snapshot = self._snapshot()
+        config = snapshot.config
+        writer, settings = writer_of(config), config.reporting
+        contacts = Contacts(config.data, settings, self._lookups())
+        own = frozenset({*snapshot.policies.by_domain, config.hostname})
+        operators = OperatorReports(config.data, settings, writer, contacts, own_domains=own)
+        return _Parts(operators=operators, associations=AssociationReports(config.data, settings, writer, operators))
+
+    def _configured(self) -> tuple[tuple[str, Lookup], ...]:
+        config = self._snapshot().config
+        found: list[tuple[str, Lookup]] = []
+        if config.reporting.contact_zone:
+            dns = config.dns
+            zone = zone_lookup(
+                config.reporting.contact_zone, lambda: DnspythonResolver(dns.servers, dns.timeout, self._clock)
+            )
+            found.append((ZONE, zone))
+        if config.reporting.rdap:
+            found.append((RDAP, rdap_lookup(whoisit_query)))
+        return tuple(found)
+
+    def _last_batch(self) -> float | None:
+        with IncidentReader(self._snapshot().config.data) as reader:
+            rows = reader.rows("SELECT at FROM desk_mark WHERE name = ?", (association.MARK,))
+        return float(rows[0][0]) if rows else None
+
+    def _now(self) -> float:
+        return self._clock.stamp().utc
