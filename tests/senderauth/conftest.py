@@ -36,29 +36,3 @@ def make_key():
         return read_signing_key(_pem(kind), domain, selector)
 
     return make
-
-
-SUITES = {
-    "test_rfc7208.py::test_case": "SPF, the RFC 7208 suite",
-    "test_rfc8617.py::test_validation": "ARC, validation",
-    "test_rfc8617.py::test_sealing": "ARC, sealing",
-    "test_dkim_corpus.py::test_today": "DKIM corpus, as RFC 6376 and 8301 have it",
-    "test_dkim_corpus.py::test_octets": "DKIM corpus, octets as signed",
-    "test_dmarc.py::test_case": "DMARC, the table from RFC 9989",
-}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a number per conformance suite; a case that is right for another reason than the suite's has it beside."""
-    counted: dict[str, dict[str, int]] = {}
-    for outcome in ("passed", "failed", "skipped"):
-        for report in terminalreporter.stats.get(outcome, ()):
-            suite = next((title for name, title in SUITES.items() if name in getattr(report, "nodeid", "")), None)
-            if suite is not None and (report.when == "call" or outcome == "skipped"):
-                counted.setdefault(suite, {}).setdefault(outcome, 0)
-                counted[suite][outcome] += 1
-    if counted:
-        terminalreporter.section("conformance")
-    for suite, outcomes in counted.items():
-        told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-        terminalreporter.write_line(f"{suite}: {told}")
