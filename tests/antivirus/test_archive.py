@@ -124,6 +124,68 @@ def test_an_encrypted_7z_is_said_to_be_encrypted(tmp_path, names):
     assert not report.complete
 
 
+def attribute(identifier: int, data: bytes) -> bytes:
+    return struct.pack("<BII", 2, identifier, len(data)) + data + struct.pack("<H", sum(data) & 0xFFFF)
+
+
+def tnef(*attributes: bytes) -> bytes:
+    return b"\x78\x9f\x3e\x22\x01\x00" + b"".join(attributes)
+
+
+REND, TITLE, DATA, PROPERTIES = 0x00069002, 0x00018010, 0x0006800F, 0x00069005
+
+
+def test_files_in_a_winmail_dat_are_named_and_handed_over_and_looked_into():
+    inner = zipped(("eicar.com", EICAR))
+    one = (attribute(REND, b"x"), attribute(DATA, b"hello"), attribute(TITLE, "发票.txt".encode("gbk") + b"\0"))
+    two = (attribute(REND, b"x"), attribute(TITLE, b"a.zip\0"), attribute(DATA, inner))
+    report = walk(tnef(attribute(0x00089006, b"\0\0\1\0"), *one, *two))
+    assert (report.kinds, report.complete) == (("tnef",), True)
+    assert paths(report) == ["发票.txt", "a.zip", "a.zip/eicar.com"]
+    assert [bytes(entry.octets) for entry in report.entries] == [b"hello", inner, EICAR]
+
+
+def test_a_message_in_a_winmail_dat_is_looked_into():
+    within = tnef(attribute(REND, b"x"), attribute(TITLE, b"e.com\0"), attribute(DATA, EICAR))
+    report = walk(tnef(attribute(REND, b"x"), attribute(PROPERTIES, bytes(40) + within)))
+    assert paths(report) == ["message.tnef", "message.tnef/e.com"]
+    assert report.entries[1].executable
+
+
+def test_a_winmail_dat_cut_short_is_damaged_and_what_stands_behind_one_is_handed_over():
+    whole = tnef(attribute(REND, b"x"), attribute(TITLE, b"e.com\0"), attribute(DATA, EICAR))
+    cut = walk(whole[:-20])
+    assert bytes(cut.entries[0].octets) == EICAR[:-18]
+    assert "cut short" in cut.damaged
+    behind = walk(whole + b"\r\na footer of a list\r\n")
+    assert behind.complete
+    assert b"\r\na footer of a list\r\n" in [bytes(entry.octets) for entry in behind.entries]
+
+
+@given(st.binary(max_size=400))
+def test_any_octets_behind_the_signature_of_a_winmail_dat_are_a_report(rest):
+    walk(b"\x78\x9f\x3e\x22" + rest)
+    walk(tnef(attribute(DATA, b"x")) + rest)
+
+
+def rar4(name: bytes, data: bytes) -> bytes:
+    """Return a RAR archive of one stored entry (RAR 4's technote): there is no free program that writes one."""
+
+    def block(kind: int, flags: int, rest: bytes, behind: int = 0) -> bytes:
+        head = struct.pack("<BHH", kind, flags, 7 + len(rest)) + rest
+        return struct.pack("<H", zlib.crc32(head) & 0xFFFF) + head
+
+    file = struct.pack("<IIBIIBBHI", len(data), len(data), 2, zlib.crc32(data), 0, 20, 0x30, len(name), 0x20) + name
+    return b"Rar!\x1a\x07\x00" + block(0x73, 0, bytes(6)) + block(0x74, 0x8000, file) + data + block(0x7B, 0x4000, b"")
+
+
+def test_a_rar_is_read_and_handed_over_because_not_every_scanner_does():
+    report = walk(rar4(b"eicar.com", EICAR))
+    assert (report.kinds, paths(report), report.complete) == (("rar",), ["eicar.com"], True)
+    assert bytes(report.entries[0].octets) == EICAR
+    assert not walk(rar4(b"eicar.com", EICAR)[:-30]).complete
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ _PREFIXES = (
     (b"070701", "cpio"),
     (b"070702", "cpio"),
     (b"070707", "cpio"),
+    (b"\x78\x9f\x3e\x22", "tnef"),
 )
 # A block's or the stream's end mark behind the head; code widths 9 to 16 of compress(1); LHA's methods.
 _PATTERNS = (

@@ -9,6 +9,7 @@ from gateway.antivirus.archive.kinds import kinds_of
 from gateway.antivirus.archive.member import Member
 from gateway.antivirus.archive.names import shown
 from gateway.antivirus.archive.report import ArchiveEntry, ArchiveLimits, ArchiveReport
+from gateway.antivirus.archive.tnef import read_tnef
 from gateway.antivirus.archive.zips import read_embedded, read_zip
 from gateway.mail.filetype import inspect
 
@@ -65,6 +66,8 @@ class Walk:
             yield from self._zip(octets, budget)
         elif kind == "embedded-zip":
             yield from read_embedded(octets, budget)
+        elif kind == "tnef":
+            yield from read_tnef(octets, budget)
         else:
             yield from _libarchive().read_archive(octets, kind, budget)
 
