@@ -25,13 +25,14 @@ from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.kept import KeptTexts
 from gateway.app.list_keeping import ListKeeping
+from gateway.app.list_keeping import ListKeeping
 from gateway.app.probe_mailbox import ProbeMailbox
 from gateway.app.probes import Addresses
 from gateway.app.process import WorkerOrder
 from gateway.app.service import ServiceWatch
 from gateway.app.workers import Slot, Workers
-from gateway.backup import telling
-from gateway.blocklist.local.watch import ListWatch
+from gateway.backup import telling as backup_telling
+from gateway.blocklist.local import telling as list_telling
 from gateway.clock import SystemClock
 from gateway.config.difference import diff, needs_restart
 from gateway.config.loader import load
@@ -70,7 +71,7 @@ class Supervisor:
         self.count = config.workers or len(os.sched_getaffinity(0))
         self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
         self.events = FanOut([self.journal, self.log, self.metrics])
-        self.lists = ListWatch(
+        self.lists = ListKeeping(
             lambda: self.snapshot.config.blocklists, config.data, clock=self.clock, events=self.events
         )
         self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
@@ -235,8 +236,8 @@ class Supervisor:
             self.events.emit(acted(arguments, self.clock.stamp().utc))
             await self.journal.flush()
             return {}
-        if name == telling.COMMAND:
-            for event in telling.told(arguments):
+        if (told := _TOLD.get(name)) is not None:
+            for event in told(arguments):
                 self.events.emit(event)
             await self.journal.flush()
         elif name == "stop":
@@ -361,11 +362,16 @@ class Supervisor:
     async def _metrics(self) -> bytes:
         answers = await self.workers.ask_all("metrics")
         self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
+        self.metrics.observe_lists(*await asyncio.to_thread(self.lists.standing))
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
 
 
 # The commands that every worker carries out on its part, by what their answers become.
 _MERGED = {"queue": queue.merge_answers, "quarantine": quarantine.merge_answers}
+
+
+# What commands did beside the gateway, for its journal.
+_TOLD = {telling.COMMAND: telling.told for telling in (backup_telling, list_telling)}
 
 
 def _scanning(scanners: Sequence[str]) -> str:

@@ -138,7 +138,7 @@ def add(
     ends = _until(until)
     keeper = _keeper(config)
     _check_width(entry)
-    say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))))
+    _tell(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=False))), config)
     typer.echo(f"{entry} is on {name} now{f' until {until}' if until else ''}")
     put_on_record(
         data_folder(config), "blocklist add", name, [f"{entry}: {reason}{f', until {until}' if until else ''}"]
@@ -165,7 +165,7 @@ def remove(
     _done(lambda: keeper.declared(name))
     added, excluded = _said_by_command(keeper, entry, name)
     if added:
-        say_alarms(_done(lambda: keeper.withdraw(name, entry, _who()))[1])
+        _tell(_done(lambda: keeper.withdraw(name, entry, _who()))[1], config)
         typer.echo(f"what was added to {name} by command is gone: {entry}")
         put_on_record(data_folder(config), "blocklist remove", name, [entry])
         if not _source_says(entry, name, config):
@@ -178,7 +178,7 @@ def remove(
         )
     if not reason:
         fail("an entry of the list's source is excluded by --reason REASON", 2)
-    say_alarms(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))))
+    _tell(_done(lambda: keeper.add(_addition(entry, name, reason, owner, ends, excluded=True))), config)
     typer.echo(f"{entry} is excluded from {name} now{f' until {until}' if until else ''}")
     put_on_record(data_folder(config), "blocklist remove", name, [f"{entry} excluded: {reason}"])
 
@@ -236,12 +236,13 @@ def rollback(
 
 @app.command()
 def update(config: ConfigOption = None) -> None:
-    """Bring every list up to date now, as the running gateway does by itself; exit 65 when one could not be."""
+    """Bring every list up to date now, asking every source; exit 65 when one could not be."""
+    from gateway.blocklist.local.keeping import Asking
     from gateway.journal.events import ListOverdue, ListWithheld
 
     keeper = _keeper(config)
-    events = _done(keeper.update)
-    say_alarms(events)
+    events = _done(lambda: keeper.update(Asking.ALL))
+    _tell(events, config)
     lists = _lists(config)
     print_lists(lists)
     if any(isinstance(event, ListWithheld | ListOverdue) for event in events):
@@ -403,6 +404,16 @@ def _octets(file: Path) -> bytes:
         fail(f"{file}: {error.strerror}", _EXIT_NO_INPUT)
 
 
+def _tell(events: Sequence["Event"], config: Path | None) -> None:
+    """Say alarms, and have the journal, the log and the metrics tell of them as if the gateway had done the work."""
+    from gateway.blocklist.local.telling import COMMAND
+    from gateway.cli.telling import tell
+
+    say_alarms(events)
+    if events:
+        tell(data_folder(config), COMMAND, events)
+
+
 def _who() -> str:
     from gateway.admin.control import user_name
 
@@ -415,7 +426,7 @@ def _report(
     from gateway.blocklist.local.editions import State
     from gateway.clock import SystemClock
 
-    say_alarms(events)
+    _tell(events, config)
     told = f"edition {edition.number} of {edition.list}: {edition.state}, {edition.entries} entries"
     if edition.state is State.APPLIED:
         told += f", {edition.added} added, {edition.removed} removed"

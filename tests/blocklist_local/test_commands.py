@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gateway.blocklist.local.source import says
 from gateway.cli.main import app
+from gateway.journal.reader import JournalReader
 
 LISTS = """
 [[list]]
@@ -210,6 +211,14 @@ def test_config_check_reads_the_declarations_too(desk: Desk):
 def test_before_anything_was_kept_the_command_says_what_to_do(tmp_path: Path):
     found = Desk(tmp_path)
     assert "blocklist update" in found.run("list", status=69)
+
+
+def test_the_journal_tells_of_editions_that_commands_bring_in(desk: Desk):
+    """While no gateway serves, the command writes it; the system tests have one serve."""
+    desk.run("import", desk.file("a.txt", "203.0.113.1\n999.1.1.1\n"), "--source", "association")
+    desk.run("rollback", "association", "1")
+    told = JournalReader(desk.folder / "data/journal").of_kind("list_applied", 0.0)
+    assert [event.edition for event in told if event.list == "association"] == [1, 2]
 
 
 def test_changes_are_in_the_audit_trail(desk: Desk):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.blocklist.local.editions import Addition, State
 from gateway.blocklist.local.fetching import Failed, Fetched
-from gateway.blocklist.local.keeping import KEPT_EDITIONS, RefusedError
+from gateway.blocklist.local.keeping import KEPT_EDITIONS, Asking, RefusedError
 from gateway.journal.events import ListApplied, ListOverdue, ListWithheld
 
 ASSOCIATION = '[[list]]\nname = "association"\nsource = "association"\n'
@@ -338,6 +338,26 @@ def test_a_source_is_asked_on_its_schedule_with_what_it_said_last(place):
     assert [(state.etag, state.modified) for _, state in place.sources.asked] == [("", ""), ('"1"', "then")]
     assert (newest(place, "feed").published, newest(place, "feed").published_known) == (published, True)
     assert len(place.keeper.store.editions("feed")) == 1
+
+
+def test_an_operator_asks_every_source_now_and_a_first_start_asks_none(place):
+    place.declare(FEED)
+    place.keeper.update(Asking.NONE)
+    assert place.sources.asked == []
+    place.keeper.update(Asking.ALL)
+    place.keeper.update(Asking.ALL)
+    assert len(place.sources.asked) == 2
+
+
+def test_the_manifest_says_when_an_edition_that_waits_is_due(place):
+    place.declare(ASSOCIATION + 'on_bad_line = "refuse"\n')
+    place.bring("association", "192.0.2.7\n")
+    assert place.lists.served[0].due is None
+    place.bring("association", "no entry at all\n")
+    assert place.lists.served[0].due == newest(place).deadline == place.keeper.next_due()
+    place.bring("association", "192.0.2.8\n")
+    assert place.lists.served[0].due is None
+    assert place.keeper.next_due() is None
 
 
 def test_an_unreachable_source_is_told_once_and_the_list_serves_on(place):

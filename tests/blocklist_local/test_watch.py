@@ -2,6 +2,7 @@
 noticed, or a broken one takes the gateway with it.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from gateway.blocklist.local import watch
 from gateway.blocklist.local.watch import ListWatch
 from gateway.clock import FakeClock
-from gateway.journal.events import ListApplied, ListWithheld, StorageFailed
+from gateway.journal.events import ListApplied, ListOverdue, ListWithheld, StorageFailed
 from gateway.journal.sinks import Recorded
 
 
@@ -46,6 +47,30 @@ async def test_deadlines_are_looked_after_although_no_file_changes(watching):
     assert not await found.look()
     clock.advance(watch.ROUND_SECONDS)
     assert await found.look()
+
+
+async def test_an_edition_that_becomes_overdue_is_told_when_it_does(watching, monkeypatch):
+    """The contract's alarm must not wait for the next quarter of an hour."""
+    place, found, _ = watching
+    place.declare('[[list]]\nname = "association"\nsource = "association"\non_bad_line = "refuse"\n')
+    await asyncio.to_thread(place.bring, "association", "no entry at all\n")
+    rounds = []
+
+    async def told() -> None:
+        rounds.append(await asyncio.to_thread(place.keeper.update))
+
+    monkeypatch.setattr(found, "round", told)
+    found._clock = place.clock
+    assert await found.look()
+    assert not await found.look()
+    (edition,) = place.keeper.store.editions("association")
+    place.clock.advance(edition.deadline - place.now - 1)
+    found._last = place.clock.stamp().monotonic
+    assert not await found.look()
+    place.clock.advance(2)
+    assert await found.look()
+    assert [type(event) for event in rounds[-1]] == [ListOverdue]
+    assert not await found.look()
 
 
 async def test_mistakes_are_told_with_their_place(watching):

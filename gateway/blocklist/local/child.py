@@ -10,7 +10,7 @@ import resource
 import sys
 from pathlib import Path
 
-from gateway.blocklist.local.keeping import ListKeeper
+from gateway.blocklist.local.keeping import Asking, ListKeeper
 from gateway.clock import SystemClock
 from gateway.journal.codec import encode
 from gateway.storage import StorageError
@@ -33,7 +33,7 @@ def main(folder: str, data: str, extent: str = "") -> int:
     """Keep once; return the exit status."""
     keeper = ListKeeper(Path(folder), Path(data), clock=SystemClock())
     try:
-        events = keeper.update(fetching=extent != HERE)
+        events = keeper.update(Asking.NONE if extent == HERE else Asking.DUE)
     except StorageError as error:
         sys.stderr.write(f"{error}\n")
         return _TRY_AGAIN

@@ -198,6 +198,13 @@ class EditionStore:
         where = f"WHERE deadline < ? AND state IN ({marks}) AND NOT overdue_told ORDER BY list, number"
         return self._editions(where, (now, *OPEN))
 
+    def next_late(self) -> float | None:
+        """Return when the next edition will be past its deadline without being applied, None when none can be."""
+        marks = ", ".join("?" * len(OPEN))
+        sql = f"SELECT MIN(deadline) FROM edition WHERE state IN ({marks}) AND NOT overdue_told"  # noqa: S608 - constants
+        rows = self._read(sql, OPEN)
+        return rows[0][0] if rows else None
+
     def _editions(self, where: str, values: Sequence[object]) -> list[Edition]:
         sql = f"SELECT {', '.join(_EDITION)} FROM edition {where}"  # noqa: S608 - constants
         return [_edition(row) for row in self._read(sql, values)]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 from gateway.blocklist.local.building import Builder, digest_of
@@ -54,6 +55,14 @@ KEPT_EDITIONS = 30
 # The compiling of a large list, and some more.
 _LOCK_SECONDS = 60.0
 _LOCK_PAUSE_SECONDS = 0.05
+
+
+class Asking(Enum):
+    """Which sources on the web and in folders are asked: what an operator wants now, what is due, none."""
+
+    ALL = "all"
+    DUE = "due"
+    NONE = "none"
 
 
 class RefusedError(Exception):
@@ -105,8 +114,8 @@ class ListKeeper:
 
     # What the schedule does -------------------------------------------------------------------------------------------
 
-    def update(self, *, fetching: bool = True) -> list[Event]:
-        """Bring everything up to date, asking sources that are due when ``fetching``; return what happened.
+    def update(self, asking: Asking = Asking.DUE) -> list[Event]:
+        """Bring everything up to date, asking these sources; return what happened.
 
         Raises StorageError.
         """
@@ -119,18 +128,20 @@ class ListKeeper:
             events: list[Event] = []
             calendar = WorkingCalendar(declarations.calendar)
             for declaration in declarations.lists:
-                events += self._bring_in(declaration, calendar, fetching=fetching)
+                events += self._bring_in(declaration, calendar, asking)
                 events += self._settle(declaration)
             events += self._publish(declarations)
             return events + self._overdue()
 
     def next_due(self) -> float | None:
-        """Return when the next source is to be asked, UTC seconds; None when none is fetched."""
+        """Return when the next source is to be asked or deadline is over, UTC seconds; None when there is neither."""
+        late = self.store.next_late()
+        due = [late] if late is not None else []
         try:
             lists = self.declarations().lists
         except ConfigError:
-            return None
-        due = [self.store.fetches(each.name).tried + each.every for each in lists if each.url or each.watch]
+            return late
+        due += [self.store.fetches(each.name).tried + each.every for each in lists if each.url or each.watch]
         return min(due, default=None)
 
     # What operators do ------------------------------------------------------------------------------------------------
@@ -235,14 +246,15 @@ class ListKeeper:
         finally:
             os.close(descriptor)
 
-    def _bring_in(self, declaration: ListDeclaration, calendar: WorkingCalendar, *, fetching: bool) -> list[Event]:
+    def _bring_in(self, declaration: ListDeclaration, calendar: WorkingCalendar, asking: Asking) -> list[Event]:
         """Record what a list's source has that is new."""
         if declaration.file:
             self._look_at_file(declaration, calendar)
             return []
-        if (declaration.url or declaration.watch) and fetching:
-            return self._fetch_due(declaration, calendar)
-        return []
+        if not (declaration.url or declaration.watch) or asking is Asking.NONE:
+            return []
+        due = self.store.fetches(declaration.name).tried + declaration.every
+        return self._ask_source(declaration, calendar) if asking is Asking.ALL or due <= self._clock.stamp().utc else []
 
     def _look_at_file(self, declaration: ListDeclaration, calendar: WorkingCalendar) -> None:
         path = self._folder / declaration.file
@@ -261,10 +273,8 @@ class ListKeeper:
         )
         self._record_new(declaration, arrival, calendar)
 
-    def _fetch_due(self, declaration: ListDeclaration, calendar: WorkingCalendar) -> list[Event]:
+    def _ask_source(self, declaration: ListDeclaration, calendar: WorkingCalendar) -> list[Event]:
         before, now = self.store.fetches(declaration.name), self._clock.stamp().utc
-        if before.tried + declaration.every > now:
-            return []
         outcome = self._fetch(declaration, before)
         if isinstance(outcome, Failed):
             since = now if before.failing_since is None else before.failing_since
@@ -383,6 +393,7 @@ class ListKeeper:
         additions = self.store.additions(declaration.name)
         added, added_entries = self._builder.ready_additions(declaration.name, additions, now)
         state, message = self._state(declaration, rows, is_lost=current is not None and ready is None)
+        waiting = self.store.in_state(declaration.name, *OPEN)
         return Served(
             name=declaration.name,
             kind=declaration.kind,
@@ -406,6 +417,7 @@ class ListKeeper:
             edition=current.number if current else 0,
             published=current.published if current else None,
             applied=current.applied if current else None,
+            due=min((each.deadline for each in waiting if each.deadline is not None), default=None),
             problems=ready[1].head.problems if ready else (),
         )
 

@@ -190,9 +190,9 @@ class LocalLists:
         return self._answer(((each, [q for q in asked if q.of in each.identities]) for each in self._lists), now)
 
     def look_up_at_door(self, questions: Iterable[Question], now: float) -> Answer:
-        """As ``look_up``, while no recipient is named: lists that wait for one are left out."""
+        """As ``look_up``, while no recipient is named: block lists that wait for one are left out."""
         asked = list(questions)
-        at_door = (each for each in self._lists if each.served.door == AT_CONNECT)
+        at_door = (each for each in self._lists if each.served.door == AT_CONNECT or each.served.kind is ListKind.ALLOW)
         return self._answer(((each, [q for q in asked if q.of in each.identities]) for each in at_door), now)
 
     def anywhere(self, question: Question, now: float) -> Answer:

@@ -26,7 +26,8 @@ class Served:
 
     ``compiled`` and ``additions`` are names of files beside the manifest, "" where there is nothing to look up;
     ``state`` is ok, held, refused, missing or unreachable: what keeps the list from being up to date, with ``message``;
-    ``usable`` False when there is nothing to answer from, so that no answer must not pass for "not listed".
+    ``usable`` False when there is nothing to answer from, so that no answer must not pass for "not listed"; ``due`` is
+    the first deadline of editions that are not in force, None without one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Served:
     edition: int = 0
     published: float | None = None
     applied: float | None = None
+    due: float | None = None
     problems: tuple[str, ...] = ()
 
 

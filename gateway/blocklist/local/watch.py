@@ -20,7 +20,7 @@ from gateway.storage import StorageError
 
 # How soon a changed file is noticed.
 LOOK_SECONDS = 5.0
-# Deadlines pass and lists expire without anybody touching a file.
+# Lists expire without anybody touching a file, and what the keeper left may be gone.
 ROUND_SECONDS = 900.0
 # All sources of a round, each with its own time-out, and the compiling.
 CHILD_SECONDS = 900.0
