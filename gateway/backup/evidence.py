@@ -1,21 +1,28 @@
-"""The incident record in a backup: its chain walked, its messages held against it, without restoring them all.
+"""The incident record in a backup: its chain walked, single incidents taken out, without restoring all of it.
 
 The database and the anchor are put together in a scratch folder; of the kept messages one at a time.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gateway.backup.databases import discard
 from gateway.backup.errors import BackupError
 from gateway.backup.manifest import Manifest
 from gateway.backup.packs import PackReader
 from gateway.backup.restore import write_file
-from gateway.incidents.evidence import EvidenceStore
-from gateway.incidents.reader import EvidenceRow
+from gateway.incidents.bundle import Bundle, BundleError, Export, Exporter
+from gateway.incidents.evidence import EvidenceBrokenError, EvidenceStore
+from gateway.incidents.guarantees import guarantees_of
+from gateway.incidents.reader import EvidenceRow, IncidentReader
 from gateway.incidents.schema import database_path, head_path
+from gateway.incidents.suspensions import suspensions
+from gateway.incidents.values import Source, SourceKind
 from gateway.incidents.verification import Flaw, verify
+from gateway.storage import StorageError
 
 _DATA = Path("data")
 DATABASE = database_path(_DATA).as_posix()
@@ -38,6 +45,34 @@ class SavedIncidents:
                 return verify(data, store=_SavedEvidence(self, data)).flaws
         except (BackupError, OSError) as error:
             return (Flaw(DATABASE, f"cannot be looked into: {error}"),)
+
+    def bundle(self, number: int, at: float, by: str) -> Bundle | None:
+        """Return an incident with its evidence as ``incident export --whole`` does, None where there is none.
+
+        BackupError when what was saved is not sound.
+        """
+        if DATABASE not in self._saved:
+            return None
+        try:
+            with self._put_together() as data, IncidentReader(data) as reader:
+                if reader.incident(number) is None:
+                    return None
+                return Exporter(reader, _SavedEvidence(self, data)).export(number, Export(at=at, by=by, key=None))
+        except (BundleError, EvidenceBrokenError, StorageError) as error:
+            raise BackupError(f"incident {number}: {error}") from error
+
+    def of_account(self, account: str) -> list[dict[str, Any]]:
+        """Return what is on record of an account: its incidents, suspensions, and the guarantees given for it."""
+        if DATABASE not in self._saved:
+            return []
+        source = Source(SourceKind.ACCOUNT, account.casefold())
+        with self._put_together() as data, IncidentReader(data) as reader:
+            incidents = reader.by_source(source)
+            suspended = [s for s in suspensions(reader.rows, ended=True) if s.source == source]
+            numbers = {incident.id for incident in incidents} | {s.incident for s in suspended}
+            given = [guarantee for number in sorted(numbers) for guarantee in guarantees_of(reader.rows, number)]
+        kinds = (("incident", incidents), ("suspension", suspended), ("guarantee", given))
+        return [{"record": kind} | asdict(each) for kind, found in kinds for each in found]
 
     @contextmanager
     def _put_together(self) -> Iterator[Path]:
@@ -64,15 +99,29 @@ class _SavedEvidence(EvidenceStore):
         super().__init__(data)
         self._incidents, self._root = incidents, data.parent
 
+    def read(self, row: EvidenceRow) -> bytes:
+        """Return a message as it was received; EvidenceBrokenError when it is gone or not what was kept."""
+        with self._at_hand(row):
+            return super().read(row)
+
     def check(self, row: EvidenceRow) -> str:
         """Return what is wrong with a kept message, "" for nothing."""
-        path = self.path(row.sha256)
         try:
-            self._incidents.write(path.relative_to(self._root).as_posix())
-            return super().check(row)
-        except FileNotFoundError:
-            return super().check(row)
+            with self._at_hand(row):
+                return super().check(row)
         except BackupError as error:
             return f"evidence {row.id}: {error}"
+
+    @contextmanager
+    def _at_hand(self, row: EvidenceRow) -> Iterator[None]:
+        path = self.path(row.sha256)
+        if path.exists():
+            yield
+            return
+        try:
+            # One that the backup has not is missing, which is for the caller to find.
+            with suppress(FileNotFoundError):
+                self._incidents.write(path.relative_to(self._root).as_posix())
+            yield
         finally:
             path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
     INTO/messages/ID.eml     the content as it was received        INTO/messages/ID.json   envelope and states
     INTO/operations.jsonl    what the journals tell of an account  INTO/ledger.jsonl       its delays
+    INTO/account.jsonl       its incidents and suspensions         INTO/incident-N.tar     one incident, its evidence
     INTO/data/…              files chosen by a pattern
 
 An account is a mailbox or a domain; mail from it and to it is its mail. The journal finds mailboxes only: for a domain
@@ -10,7 +11,7 @@ the operation log is what its ledger rows tell.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from typing import Any
 
 from gateway.backup.databases import discard
 from gateway.backup.errors import BackupError
+from gateway.backup.evidence import SavedIncidents
 from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
 from gateway.backup.packs import PackReader
 from gateway.backup.repository import Repository, Run
@@ -49,6 +51,15 @@ class Wanted:
     trace_ids: tuple[str, ...] = ()
     account: str = ""
     paths: tuple[str, ...] = ()
+    incidents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose command it is, and when: an incident's bundle says so; UTC seconds."""
+
+    name: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +70,16 @@ class Extracted:
     events: int
     delays: int
     files: int
+    records: int = 0
+    incidents: int = 0
 
     @property
     def nothing(self) -> bool:
         """Whether the backup has nothing of what was wanted."""
-        return not (self.messages or self.events or self.delays or self.files)
+        return not any(astuple(self))
 
 
-def extract(repository: Repository, run: Run, into: Path, wanted: Wanted) -> Extracted:
+def extract(repository: Repository, run: Run, into: Path, wanted: Wanted, who: Who) -> Extracted:
     """Restore parts of a run into an empty folder; BackupError, DamagedError or StorageError."""
     with repository.reading():
         manifest = repository.manifest(run)
@@ -76,15 +89,33 @@ def extract(repository: Repository, run: Run, into: Path, wanted: Wanted) -> Ext
             TemporaryDirectory(prefix=".restoring-", dir=into) as scratch,
         ):
             part = _Part(manifest, reader, into, Path(scratch))
+            incidents = SavedIncidents(manifest, reader, Path(scratch))
             try:
                 return Extracted(
                     files=part.files(wanted.paths),
                     messages=part.messages(wanted),
                     delays=part.delays(wanted.account),
                     events=part.events(wanted.account),
+                    records=_account(incidents, wanted.account, into),
+                    incidents=sum(_incident(incidents, number, into, who) for number in wanted.incidents),
                 )
             except OSError as error:
                 raise BackupError(f"{into}: {error.strerror or error}") from error
+
+
+def _account(incidents: SavedIncidents, account: str, into: Path) -> int:
+    found = incidents.of_account(account) if account else []
+    if found:
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
+        (into / "account.jsonl").write_text("".join(lines), encoding="utf-8")
+    return len(found)
+
+
+def _incident(incidents: SavedIncidents, number: int, into: Path, who: Who) -> bool:
+    bundle = incidents.bundle(number, who.at, who.name)
+    if bundle is not None:
+        (into / f"incident-{number}.tar").write_bytes(bundle.octets)
+    return bundle is not None
 
 
 def _begin(into: Path) -> None:

@@ -256,7 +256,10 @@ def restore(
     *,
     into: IntoOption,
     message: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this message; repeatable.")] = None,
-    account: Annotated[str, typer.Option(metavar="ADDRESS", help="Only this account's mail and log.")] = "",
+    account: Annotated[str, typer.Option(metavar="ADDRESS", help="Only this account's mail, log and record.")] = "",
+    incident: Annotated[
+        list[int] | None, typer.Option(metavar="NUMBER", help="Only this incident, with its evidence; repeatable.")
+    ] = None,
     path: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Only these saved files.")] = None,
     surviving: Annotated[
         Path | None,
@@ -272,12 +275,15 @@ def restore(
     repository = _repository(folder, key, config)
     chosen = _done(lambda: repository.find(backup))
     if folder is None:
-        what = [*(message or ()), *([account] if account else ()), *(path or ())] or ["everything"]
+        numbers = [f"incident {number}" for number in incident or ()]
+        what = [*(message or ()), *([account] if account else ()), *numbers, *(path or ())] or ["everything"]
         _record_restore(config, chosen, f"{', '.join(what)} into {into}")
-    if message or account or path:
+    if message or account or incident or path:
         from gateway.backup.parts import Wanted
 
-        wanted = Wanted(trace_ids=tuple(message or ()), account=account, paths=tuple(path or ()))
+        wanted = Wanted(
+            trace_ids=tuple(message or ()), account=account, paths=tuple(path or ()), incidents=tuple(incident or ())
+        )
         _restore_parts(repository, chosen, into, wanted, as_json)
     else:
         _restore_all(repository, chosen, into, surviving, salvage, as_json)
@@ -316,14 +322,17 @@ def _restore_all(
 
 
 def _restore_parts(repository: "Repository", chosen: "Run", into: Path, wanted: "Wanted", as_json: bool) -> None:
-    from gateway.backup.parts import extract
+    from gateway.backup.parts import Who, extract
+    from gateway.cli.backup_telling import operator
+    from gateway.clock import SystemClock
 
-    done = _done(lambda: extract(repository, chosen, into, wanted))
+    who = Who(operator(), SystemClock().stamp().utc)
+    done = _done(lambda: extract(repository, chosen, into, wanted, who))
     if as_json:
         print_json(asdict(done) | {"backup": str(chosen)})
     else:
         found = f"{done.messages} messages, {done.events} events, {done.delays} delays, {done.files} files"
-        typer.echo(f"from {chosen} into {into}: {found}")
+        typer.echo(f"from {chosen} into {into}: {found}, {done.records} records, {done.incidents} incidents")
     if done.nothing:
         fail(f"{chosen} has nothing of it")
 

@@ -1,16 +1,22 @@
 """What breaks if these fail: after a disaster the evidence does not prove itself, or damage to it goes unnoticed."""
 
+import json
+import shutil
 import sqlite3
+import tarfile
 from contextlib import closing
 
 import pytest
 
 from gateway.backup.capture import capture
+from gateway.backup.parts import Wanted, Who, extract
 from gateway.backup.restore import restore
 from gateway.backup.verify import Verification, Verified
-from gateway.incidents import Anchor, IncidentBook
+from gateway.incidents import Anchor, IncidentBook, Source, SourceKind
+from gateway.incidents.bundle import verify_bundle
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.schema import database_path, head_path
+from gateway.incidents.suspensions import begin_suspension
 from gateway.incidents.verification import verify
 from tests.backup.conftest import Place, quiet
 from tests.incidents.conftest import MESSAGE, sighting
@@ -77,3 +83,32 @@ def test_a_kept_message_that_is_missing_in_the_backup_is_found(recorded: Place):
     file.unlink()
     recorded.backup("full")
     assert [damage.why for damage in verified(recorded).damages] == ["its file is missing"]
+
+
+def test_one_incident_comes_out_of_a_backup_and_proves_itself(recorded: Place):
+    recorded.backup("full")
+    shutil.rmtree(recorded.data)
+    repository, into = recorded.repository, recorded.folder / "parts"
+    done = extract(repository, repository.find(""), into, Wanted(incidents=(1, 7)), Who("li", 1_790_000_000.0))
+    assert (done.incidents, done.nothing) == (1, False)
+    assert [path.name for path in into.iterdir()] == ["incident-1.tar"]
+    bundle = into / "incident-1.tar"
+    assert verify_bundle(bundle).flaws == ()
+    with tarfile.open(bundle) as archive:
+        assert archive.extractfile("evidence/1.eml").read() == MESSAGE
+
+
+def test_of_a_locked_account_there_is_also_what_was_recorded_about_it(place: Place):
+    """contract.md §7: account, its mail, its operation log."""
+    book = IncidentBook(place.data, clock=place.clock)
+    account = Source(SourceKind.ACCOUNT, "anna@box.test")
+    with book.change("keeper", "fold") as change:
+        change.fold([sighting(1, source=account), sighting(2)])
+        begin_suspension(change, 1, account, how="by hand", reason="sent spam")
+    place.backup("full")
+    repository, into = place.repository, place.folder / "parts"
+    done = extract(repository, repository.find(""), into, Wanted(account="Anna@box.test"), Who("li", 1_790_000_000.0))
+    assert done.records == 2
+    found = [json.loads(line) for line in (into / "account.jsonl").read_text().splitlines()]
+    assert [(each["record"], each["id"]) for each in found] == [("incident", 1), ("suspension", 1)]
+    assert found[1]["reason"] == "sent spam"

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from gateway.backup.parts import Extracted, Wanted, extract
+from gateway.backup.parts import Extracted, Wanted, Who, extract
 from gateway.spool.message import RecipientState
 from tests.backup.conftest import Place
 
 LARGE = 300_000
+WHO = Who("li", 1_790_000_000.0)
 
 
 def parts(place: Place, **wanted) -> Extracted:
     repository = place.repository
-    return extract(repository, repository.find(""), place.folder / "parts", Wanted(**wanted))
+    return extract(repository, repository.find(""), place.folder / "parts", Wanted(**wanted), WHO)
 
 
 @pytest.mark.parametrize("octets", [500, LARGE])
