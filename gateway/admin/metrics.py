@@ -130,7 +130,6 @@ class _Children(dict[tuple[str, ...], Any]):
 _ANTIVIRUS = "antivirus"
 _SCANNER_STATES = ("well", "suspect", "open")
 _LIST_STATES = ("ok", "held", "refused", "missing", "unreachable")
-_LIST_STATES = ("ok", "held", "refused", "missing", "unreachable")
 
 
 class Metrics:
@@ -214,12 +213,6 @@ class Metrics:
         """Set how many samples of spam were kept, were too many, or could not be written since the start."""
         for outcome, count in (("kept", kept), ("over", over), ("failed", failed)):
             self._evidence[(outcome,)].set(count)
-
-    def observe_lists(self, states: Mapping[str, int], overdue: int) -> None:
-        """Set how many local lists are in each state, and how many have an edition that is overdue."""
-        for state in _LIST_STATES:
-            self._list_states[(state,)].set(states.get(state, 0))
-        self._lists_overdue.set(overdue)
 
     def observe_lists(self, states: Mapping[str, int], overdue: int) -> None:
         """Set how many local lists are in each state, and how many have an edition that is overdue."""
@@ -319,10 +312,6 @@ class Metrics:
         self._errors = self._counter("tidegate_internal_errors_total", "Exceptions where none belong.")
         self._lists = self._counters(
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
-        )
-        self._list_states = self._gauges("tidegate_lists", "Local lists, by what keeps them from being up to date.", "state")
-        self._lists_overdue = self._gauge(
-            "tidegate_lists_overdue", "Local lists of which an edition is past its deadline and not in force."
         )
         self._list_states = self._gauges(
             "tidegate_lists", "Local lists, by what keeps them from being up to date.", "state"

@@ -25,7 +25,6 @@ from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.kept import KeptTexts
 from gateway.app.list_keeping import ListKeeping
-from gateway.app.list_keeping import ListKeeping
 from gateway.app.probe_mailbox import ProbeMailbox
 from gateway.app.probes import Addresses
 from gateway.app.process import WorkerOrder
