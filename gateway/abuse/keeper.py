@@ -17,7 +17,7 @@ from pathlib import Path
 from gateway.abuse.blocking import AUTOMATIC, block, end_over, enforce
 from gateway.abuse.local_senders import Excess, LocalWatch
 from gateway.abuse.protection import Protection
-from gateway.abuse.sightings import Neighbourhood, judged_sighting, refused_sighting
+from gateway.abuse.sightings import BY_LIST, BY_SUSPENSION, KEPT_OUT, Neighbourhood, judged_sighting, refused_sighting
 from gateway.abuse.suspending import publish, suspend
 from gateway.abuse.tail import JournalTail, Reading, StaleReadingError
 from gateway.abuse.thresholds import Confirmation, Thresholds
@@ -27,10 +27,10 @@ from gateway.config.snapshot import Snapshot
 from gateway.incidents import Change, IncidentBook, IncidentReader, Sighting, Source, State
 from gateway.incidents.blocks import note_attempts, note_watch
 from gateway.incidents.evidence import EvidenceStore
-from gateway.incidents.schema import FOLDER
+from gateway.incidents.schema import FOLDER, database_path
 from gateway.incidents.suspensions import note_suspended_attempts
 from gateway.incidents.values import Incident
-from gateway.journal.events import Event, IncidentChanged, MessageJudged, RecipientRefused
+from gateway.journal.events import Event, IncidentChanged, MessageJudged, OwnListingChanged, RecipientRefused
 
 BY = "keeper"
 # How often positions of mail that was nothing are put on record, with the word that somebody was looking.
@@ -38,7 +38,6 @@ WATCH_SECONDS = 30.0
 # A sample whose verdict the journal does not tell in this time has none: a kill lost the last rows.
 ORPHAN_SECONDS = 600.0
 ADOPTED_A_ROUND = 50
-_BY_SUSPENSION, _BY_LIST = "suspended", "blocklist"
 # How a journalled verdict that may be spam reads as JSON; nearly all mail has none of these words.
 _TELLING = ('"tag"', '"quarantine"', '"reject"', '"discard"', '"infected"', '"cleaned"', '"relay"', '"submission"')
 
@@ -47,7 +46,9 @@ def concerns(kind: str, data: str) -> bool:
     """Whether a journal row is worth decoding: a look for words, a microsecond."""
     if kind == MessageJudged.kind:
         return any(word in data for word in _TELLING)
-    return kind == RecipientRefused.kind or (kind == "delivery_attempted" and '"bounced"' in data)
+    return kind in (RecipientRefused.kind, OwnListingChanged.kind) or (
+        kind == "delivery_attempted" and '"bounced"' in data
+    )
 
 
 Attempts = dict[tuple[Source, str], tuple[int, float]]
@@ -61,6 +62,7 @@ class Round:
     sightings: int = 0
     adopted: int = 0
     events: list[Event] = field(default_factory=list)
+    listed: list[OwnListingChanged] = field(default_factory=list)
     suspended: list[Source] = field(default_factory=list)
     blocks_changed: bool = False
     more: bool = False
@@ -71,11 +73,18 @@ class Keeper:
 
     def __init__(self, data: Path, *, clock: Clock, book: IncidentBook, local: LocalWatch) -> None:
         self._data, self._clock, self._book, self._local = data, clock, book, local
-        self._reader = IncidentReader(data)
+        self._opened = IncidentReader(data) if database_path(data).exists() else None
         self._evidence = EvidenceStore(data)
         self._tail = JournalTail(data / "journal", self._reader.cursors(), concerns, clock)
         # Not at once: a gateway that was only tried out leaves no record behind.
         self._watched_at = clock.monotonic()
+
+    @property
+    def _reader(self) -> IncidentReader:
+        """The record; one that is empty until something was written to it."""
+        if self._opened is None and database_path(self._data).exists():
+            self._opened = IncidentReader(self._data)
+        return self._opened or IncidentReader(self._data)
 
     def use(self, snapshot: Snapshot, protection: Protection) -> None:
         """Judge by a configuration from now on."""
@@ -106,12 +115,14 @@ class Keeper:
     def close(self) -> None:
         """Let go of every file."""
         self._tail.close()
-        self._reader.close()
+        if self._opened is not None:
+            self._opened.close()
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def _take(self, reading: Reading, done: Round) -> None:
         done.more |= bool(reading.events)
+        done.listed += [event for event in reading.events if isinstance(event, OwnListingChanged)]
         sightings, excesses = self._sightings(reading.events)
         attempts = self._attempts(reading.events)
         if not sightings and not attempts:
@@ -155,7 +166,7 @@ class Keeper:
         counts: Counter[tuple[Source, str]] = Counter()
         last: dict[tuple[Source, str], float] = {}
         for event in events:
-            if isinstance(event, RecipientRefused) and event.filter in {_BY_LIST, _BY_SUSPENSION}:
+            if isinstance(event, RecipientRefused) and event.filter in KEPT_OUT:
                 for source in _refused_sources(event, self._near):
                     counts[source, event.filter] += 1
                     last[source, event.filter] = event.at
@@ -163,7 +174,7 @@ class Keeper:
         return {
             (source, by): (count, last[source, by])
             for (source, by), count in counts.items()
-            if by == _BY_SUSPENSION or self._reader.rows(_IS_BLOCKED, (source.key,))
+            if by == BY_SUSPENSION or self._reader.rows(_IS_BLOCKED, (source.key,))
         }
 
     # Deciding ---------------------------------------------------------------------------------------------------------
@@ -256,7 +267,7 @@ class Keeper:
 
 
 def _refused_sources(event: RecipientRefused, near: Neighbourhood) -> list[Source]:
-    if event.filter == _BY_LIST:
+    if event.filter == BY_LIST:
         return [Source.at(event.client)]
     own = near.source(event.client, event.reverse_path, role="relay")
     client = near.source(event.client, "", role="relay")
@@ -264,7 +275,7 @@ def _refused_sources(event: RecipientRefused, near: Neighbourhood) -> list[Sourc
 
 
 def _note_attempts(change: Change, source: Source, by: str, count: int, last: float) -> None:
-    if by == _BY_LIST:
+    if by == BY_LIST:
         note_attempts(change, source.key, count, last)
     else:
         note_suspended_attempts(change, source, count, last)

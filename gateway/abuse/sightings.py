@@ -22,6 +22,9 @@ from gateway.smtp.domain import DomainError, normalise_domain
 
 # What a sighting keeps of the recipients: enough to know whom to tell.
 MAX_RECIPIENTS = 50
+# The filters that refuse whoever is blocked or suspended.
+BY_LIST, BY_SUSPENSION = "blocklist", "suspended"
+KEPT_OUT = frozenset({BY_LIST, BY_SUSPENSION})
 _OUTGOING = frozenset({Role.RELAY.value, Role.SUBMISSION.value})
 
 
@@ -99,8 +102,11 @@ def judged_sighting(event: MessageJudged, near: Neighbourhood) -> Sighting | Non
 
 
 def refused_sighting(event: RecipientRefused, near: Neighbourhood) -> Sighting | None:
-    """Return the sighting in a refusal at RCPT, None where it has no ground or is for the moment only."""
-    if not event.grounds or not event.reply.startswith("5"):
+    """Return the sighting in a refusal at RCPT, None where it has no ground or is for the moment only.
+
+    What a list or a suspension keeps out is no verdict about the mail: it is counted for the block.
+    """
+    if not event.grounds or not event.reply.startswith("5") or event.filter in KEPT_OUT:
         return None
     return Sighting(
         trace_id=event.trace_id,

@@ -1,10 +1,11 @@
-"""The worker's half of local lists: it takes over what the keeper wrote, within seconds and off the loop.
+"""What others write and a worker follows: local lists and suspended senders, within a second and off the loop.
 
-The door asks them whom an operator allows.
+The door asks the lists whom an operator allows.
 """
 
 import asyncio
 import traceback
+from typing import Protocol
 
 from gateway.blocklist.listing import Identity
 from gateway.blocklist.local.lists import LocalLists
@@ -17,7 +18,20 @@ from gateway.state.network import IpAddress
 LOOK_SECONDS = 0.25
 
 
-async def keep_fresh(lists: LocalLists, *, clock: Clock, events: EventSink) -> None:
+class Follower(Protocol):
+    """Something that is kept in a file: ``is_behind`` costs a stat, ``refresh`` what it costs."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there may be news."""
+        ...
+
+    def refresh(self) -> bool:
+        """Take it over; return whether there was any."""
+        ...
+
+
+async def keep_fresh(lists: Follower, *, clock: Clock, events: EventSink) -> None:
     """Refresh until cancelled."""
     while True:
         try:
@@ -28,7 +42,7 @@ async def keep_fresh(lists: LocalLists, *, clock: Clock, events: EventSink) -> N
             events.emit(
                 InternalError(
                     at=clock.stamp().utc,
-                    where="local lists",
+                    where=f"following {type(lists).__name__}",
                     error=f"{type(bug).__name__}: {bug}",
                     traceback="".join(traceback.format_exception(bug)),
                 )

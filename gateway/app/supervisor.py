@@ -23,6 +23,7 @@ from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
 from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
+from gateway.app.incidents import IncidentDesk
 from gateway.app.kept import KeptTexts
 from gateway.app.list_keeping import ListKeeping
 from gateway.app.probe_mailbox import ProbeMailbox
@@ -77,6 +78,7 @@ class Supervisor:
         self.dmarc_reports = DmarcReportSchedule(
             lambda: self.snapshot, configuration, clock=self.clock, events=self.events
         )
+        self.incidents = IncidentDesk(lambda: self.snapshot, clock=self.clock, events=self.events)
         self.workers = Workers([])
         self.probe_mailbox = ProbeMailbox.new(config.data, os.urandom)
         self.service = ServiceWatch(
@@ -106,6 +108,7 @@ class Supervisor:
         await self._unless_stopped(self.lists.begin())
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
+        incidents = asyncio.create_task(self.incidents.run())
         dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         self.workers = Workers(self._slots(bound))
         service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
@@ -120,7 +123,9 @@ class Supervisor:
         dmarc_reports.cancel()
         service.cancel()
         await self._drain(keeping)
-        await asyncio.gather(lists, backups, dmarc_reports, service, return_exceptions=True)
+        # Behind the workers: what they judged last is on record before the end.
+        incidents.cancel()
+        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()

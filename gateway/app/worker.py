@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
+from gateway.abuse.sampling import EvidenceSampler
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
 from gateway.admin.quarantine import QuarantineDesk, WayOut
@@ -28,6 +29,7 @@ from gateway.app.acceleration import RuleAcceleration
 from gateway.app.antivirus import antivirus_settings, history_folder
 from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
+from gateway.app.contact import contact_text
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
 from gateway.app.lists import DnsLists
@@ -48,6 +50,9 @@ from gateway.config.snapshot import Snapshot
 from gateway.config.source import Disk, Files, Kept
 from gateway.delivery.runner import DeliveryRunner
 from gateway.filters import catalogue
+from gateway.incidents.evidence import Inbox
+from gateway.incidents.schema import FOLDER as INCIDENTS
+from gateway.incidents.suspended import SuspendedSenders
 from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
@@ -102,11 +107,20 @@ class Worker:
         # What filters may ask beside DNS; a room that has more for them adds it here.
         self.local_lists = LocalLists(config.data)
         self.local_lists.refresh()
+        self.suspended = SuspendedSenders(config.data / INCIDENTS, lambda: contact_text(self.snapshot.config.contact))
+        self.suspended.refresh()
+        self.sampler = EvidenceSampler(
+            Inbox(config.data),
+            lambda: self.snapshot.config.incidents,
+            clock=self.clock,
+            digest=lambda: self.snapshot.digest,
+        )
         self.antivirus = Antivirus(self._antivirus_settings(), clock=self.clock, events=self.events)
         self.services: dict[type[Any], Any] = {
             **self.stores.memories.services,
             Health: self.dns_lists.health,
             LocalLists: self.local_lists,
+            SuspendedSenders: self.suspended,
             Sampler: Sampler(os.urandom(_SAMPLING_OCTETS)),
             Antivirus: self.antivirus,
         }
@@ -186,6 +200,7 @@ class Worker:
             on_stored=self.runner.accept,
             guard=self.guard,
             random_octets=os.urandom,
+            on_judged=self.sampler.consider,
         )
 
     async def start(self) -> None:
@@ -206,6 +221,7 @@ class Worker:
         await asyncio.gather(*(server.drain(seconds) for server in self.servers))
         await self.runner.drain(max(DELIVERY_SECONDS, until - self.clock.monotonic()))
         await self.antivirus.stop()
+        await self.sampler.settled()
         await self.acceleration.stop()
         await self.resolver.close()
         self._say("stopped")
@@ -310,6 +326,8 @@ class Worker:
         """Return this worker's metrics."""
         self.stores.metrics.observe_sessions(sum(server.sessions for server in self.servers))
         self.stores.metrics.observe_dropped(journal=self.stores.journal.dropped, log=self.stores.log.dropped)
+        sampler = self.sampler
+        self.stores.metrics.observe_evidence(kept=sampler.kept, over=sampler.over, failed=sampler.failed)
         self.stores.metrics.observe_antivirus(
             under_way=self.antivirus.under_way,
             scanners=Counter(scanner.health.name.lower() for scanner in self.antivirus.scanners),
@@ -356,6 +374,7 @@ async def serve(order: WorkerOrder) -> int:
         worker.housekeeping.run(),
         worker.dns_lists.run(),
         keep_fresh(worker.local_lists, clock=worker.clock, events=worker.events),
+        keep_fresh(worker.suspended, clock=worker.clock, events=worker.events),
     )
     beside = [asyncio.create_task(each) for each in loops]
     try:

@@ -93,6 +93,7 @@ SENDER_TOO_LONG = _reply(501, "5.1.7", "reverse-path too long")  # RFC 5321 §4.
 BAD_SENDER_DOMAIN = _reply(501, "5.1.7", "bad domain in the reverse-path")
 SENDER_NOT_UTF8 = _reply(501, "5.1.7", "the reverse-path is not valid UTF-8")
 SENDER_NON_ASCII = _reply(553, "5.6.7", "a non-ASCII reverse-path needs SMTPUTF8")  # RFC 6531 §3.5
+SENDER_SUSPENDED = _reply(550, "5.7.1", "sender suspended")
 SENDER_DENIED = _reply(550, "5.7.1", "sender not allowed here")
 SENDER_DOMAIN_BAD = _reply(550, "5.1.8", "the sender's domain cannot take an answer")  # RFC 3463 §3.2
 SENDER_DOMAIN_UNKNOWN = _reply(451, "4.1.8", "the sender's domain cannot be looked up at the moment, try again later")

@@ -165,3 +165,4 @@ def test_the_keeper_tells_what_it_did(world):
     assert [event.state for event in events] == ["open", "confirmed", "blocked"]
     assert events[1].reason == "3 spam verdicts within 1h under policy box, 3 confirm"
     assert {event.source for event in events} == {"network 198.51.100.7/32"}
+    assert world.listed("198.51.100.7") == ["incident 1"]

@@ -11,6 +11,8 @@ finding with the file's result; ``results``, all of them in order, where there a
 What filters remember: ``[[memory]]`` with ``reputation = NAME``, ``good`` and ``bad``, or ``penpal = [OURS, THEIRS]``;
 ``earlier``, how many seconds before the examination the same mail has been examined already.
 
+``[[suspended]]``: ``kind`` (client or account) and ``sender`` of our own senders who are suspended for incident 7.
+
 ``[scanner]``: ``signatures``, text in the octets → the name that clamd would give, or the ``cause`` why it cannot scan.
 """
 
@@ -33,6 +35,8 @@ from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import FakeClock
 from gateway.dns.zone import ZoneResolver
 from gateway.filters import COMMON_RESULTS, catalogue
+from gateway.incidents.suspended import SuspendedSenders, write_suspended
+from gateway.incidents.suspensions import Suspension
 from gateway.mail.connection import Connection, Role
 from gateway.mail.content import EMPTY_CONTENT, Content
 from gateway.mail.envelope import Envelope, Recipient
@@ -46,13 +50,14 @@ from gateway.state.penpals import Penpals
 from gateway.state.rates import Rates
 from gateway.state.reputation import Reputation
 from gateway.state.table import SharedTable
+from gateway.storage import DurableFiles
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(CASES.rglob("*.toml"))
 CLOCK = FakeClock()
 CONTEXT = Context(clock=CLOCK, resolver=ZoneResolver(), hostname="mx.ours.test")
 KEYS = {"reason", "detail", "weight", "results", "options", "connection", "envelope", "content", "repeat"} | {
-    *("dns", "reverse_path", "recipients", "memory", "earlier", "scanner", "local_lists")
+    *("dns", "reverse_path", "recipients", "memory", "earlier", "scanner", "local_lists", "suspended")
 }
 
 
@@ -133,6 +138,15 @@ def kept_lists(folder: Path, files: dict[str, str], clock: FakeClock) -> LocalLi
     return lists
 
 
+def suspended_senders(folder: Path, senders: list[dict[str, str]]) -> SuspendedSenders:
+    """Return the suspended senders of a case, as a worker reads them."""
+    facts = {"incident": 7, "reason": "", "how": "hand", "by": "anna", "began_at": 0.0}
+    write_suspended(folder, [Suspension(id=n, **facts, **each) for n, each in enumerate(senders)], DurableFiles())
+    found = SuspendedSenders(folder, lambda: "abuse@ours.test")
+    found.refresh()
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 async def test_case(path, memories, tmp_path):
     case = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -144,6 +158,8 @@ async def test_case(path, memories, tmp_path):
     context = replace(CONTEXT, clock=clock, services=services, resolver=ZoneResolver(case.get("dns", "")))
     if "local_lists" in case:
         services[LocalLists] = await asyncio.to_thread(kept_lists, tmp_path, case["local_lists"], clock)
+    if "suspended" in case:
+        services[SuspendedSenders] = suspended_senders(tmp_path, case["suspended"])
     if "scanner" in case:
         scanners = case["scanner"] | {"cause": Cause(case["scanner"].get("cause", ""))}
         services[Antivirus] = ScriptedAntivirus(ScriptedScanners(**scanners), clock)
