@@ -34,6 +34,11 @@ ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="The first m
 MonthOption = Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="Default: the month that runs.")]
 
 
+_FORMS = ("text", "html", "csv", "json", "pdf")
+# sysexits.h EX_UNAVAILABLE: what the command needs is not on this machine.
+EXIT_UNAVAILABLE = 69
+
+
 @app.command()
 def exclude(
     *,
@@ -200,7 +205,7 @@ def report(
     customer: CustomerOption,
     month: MonthOption = "",
     language: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
-    form: Annotated[str, typer.Option("--format", help="text, html, csv or json.")] = "text",
+    form: Annotated[str, typer.Option("--format", help="text, html, csv, json or pdf.")] = "text",
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write here, not to the screen.")
     ] = None,
@@ -209,15 +214,17 @@ def report(
     """Judge a customer's month by the contract, clause by clause, and print the report; exit 1 when one is missed."""
     from gateway.servicelevel.result import Outcome
 
-    if language not in {"en", "zh"} or form not in {"text", "html", "csv", "json"}:
-        raise typer.BadParameter("--lang is en or zh, --format text, html, csv or json")
+    if language not in {"en", "zh"} or form not in _FORMS:
+        raise typer.BadParameter(f"--lang is en or zh, --format {', '.join(_FORMS)}")
+    if form == "pdf" and output is None:
+        raise typer.BadParameter("--format pdf needs --output FILE")
     evaluation = _judged(data_folder(config), customer, month)
-    rendered = _rendered(evaluation, language, form)
+    rendered = _printed(evaluation, language) if form == "pdf" else _rendered(evaluation, language, form).encode()
     if output is None:
-        typer.echo(rendered, nl=False)
+        typer.echo(rendered.decode(), nl=False)
     else:
         try:
-            output.write_text(rendered, encoding="utf-8", newline="")
+            output.write_bytes(rendered)
         except OSError as error:
             fail(f"{output}: {error.strerror}")
     if any(result.decides and result.outcome is Outcome.MISSED for result in evaluation.results):
@@ -263,6 +270,15 @@ def _as_status(evaluation: "Evaluation", result: "ClauseResult") -> dict[str, An
         "samples": result.samples,
         "standing": standing(result),
     }
+
+
+def _printed(evaluation: "Evaluation", language: Any) -> bytes:
+    from gateway.reports.pdf import PdfError, find_browser, pdf
+
+    try:
+        return pdf(_rendered(evaluation, language, "html"), find_browser())
+    except PdfError as error:
+        fail(str(error), EXIT_UNAVAILABLE)
 
 
 def _rendered(evaluation: "Evaluation", language: Any, form: str) -> str:

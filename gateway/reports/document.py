@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from gateway.reports.words import WORDS, Language
 from gateway.servicelevel.deadline import DeadlineState
@@ -13,6 +14,7 @@ from gateway.servicelevel.sample import RECEIVE, SEND
 from gateway.servicelevel.summary import DaySummary
 
 DIRECTIONS = (SEND, RECEIVE)
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # What was excluded automatically, the longest first; a report is read by people.
 MOST_CAUSES = 50
 _SIGNS = {"<=": "≤", ">=": "≥", "<": "<", "": ""}
@@ -101,7 +103,7 @@ class _Writer:
                 "clause", "measure", "limit", "value", "before", "samples", "excluded", "outcome", "credit", "note"
             ),
             tuple(self._clause(result) for result in results),
-            tuple(result.outcome.value if result.limit is not None and result.decides else "" for result in results),
+            tuple(_mark(result) for result in results),
         )
 
     def _clause(self, result: ClauseResult) -> tuple[str, ...]:
@@ -193,7 +195,7 @@ class _Writer:
         rows = tuple(
             (
                 str(each.number),
-                each.cause,
+                words.get(f"cause-{each.cause}", each.cause),
                 self._time(each.start),
                 words["lasting"] if each.end is None else self._time(each.end),
                 "" if each.end is None else length(each.end - each.start),
@@ -228,7 +230,7 @@ class _Writer:
         rows = tuple(
             (
                 str(each.number),
-                each.kind,
+                words.get(f"kind-{each.kind}", each.kind),
                 each.subject,
                 self._time(each.start),
                 self._time(each.due),
@@ -266,19 +268,31 @@ class _Writer:
         return shown(utc, self._evaluation.month.zone)
 
 
+def _mark(result: ClauseResult) -> str:
+    """Return the outcome of a line that decides, and that of any line without data."""
+    decides = result.limit is not None and result.decides
+    return result.outcome.value if decides or result.outcome is Outcome.NO_DATA else ""
+
+
 _APART = ("antivirus", "held", "greylisted", "given-up", "doubtful")
 
 
 def number(amount: float, unit: str) -> str:
-    """Return an amount as written in reports: never rounded up to its limit."""
+    """Return an amount as written in reports: never rounded to the better side of its limit."""
     if unit == "percent":
         # 99.99 must not read as 100, nor 99.8999 as 99.9: cut, not rounded.
         return f"{int(amount * 10_000) / 10_000:.4f}".rstrip("0").rstrip(".")
     if unit == "share":
-        return f"{amount:.2e}" if amount else "0"
-    if unit == "seconds":
-        return f"{amount:.3f}".rstrip("0").rstrip(".")
-    return f"{amount:.2f}".rstrip("0").rstrip(".")
+        return _scientific(amount) if amount else "0"
+    # Nor may 60.0004 s read as 60: up, once the noise of a float's last digits is gone.
+    decimals = 3 if unit == "seconds" else 2
+    return f"{ceil(round(amount * 10**6) / 10 ** (6 - decimals)) / 10**decimals:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def _scientific(amount: float) -> str:
+    """Return a small share as the contract writes it."""
+    digits, _, power = f"{amount:.5e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}\N{MULTIPLICATION SIGN}10{str(int(power)).translate(_SUPERSCRIPTS)}"
 
 
 def length(seconds: float) -> str:

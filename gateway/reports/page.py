@@ -20,6 +20,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1.2em; } d
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 12.5px; }
 th, td { text-align: left; vertical-align: top; padding: .3em .6em; border-bottom: 1px solid #d0d7de; }
 th { background: #f6f8fa; } tr.missed td { background: #ffebe9; font-weight: 600; }
+table.clauses td:nth-child(n+3):nth-child(-n+6), table.clauses td:nth-child(8) { white-space: nowrap; }
 tr.no-data td { color: #6e7781; } figure { margin: 1.2em 0; } figcaption { font-weight: 600; margin-bottom: .3em; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: #424a53; }
 ul { color: #424a53; font-size: 12.5px; }
@@ -38,7 +39,7 @@ def page(evaluation: Evaluation, document: Document) -> str:
         *(f"<dt>{escape(label)}</dt><dd>{escape(value)}</dd>" for label, value in document.facts),
         "</dl>",
         *(f"<p class='remark'>{escape(remark)}</p>" for remark in document.remarks),
-        *_table(clauses),
+        *_table(clauses, "clauses"),
         f"<h2>{escape(words['charts'])}</h2>",
         *(chart(evaluation, words) for chart in charts),
         *(line for table in others for line in _table(table)),
@@ -54,8 +55,9 @@ def page(evaluation: Evaluation, document: Document) -> str:
     return "\n".join([head, *body, "</body></html>"]) + "\n"
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield f"<h2>{escape(table.title)}</h2><div class='wide'><table><thead><tr>"
+def _table(table: Table, kind: str = "") -> Iterator[str]:
+    opened = f"<table class='{kind}'>" if kind else "<table>"
+    yield f"<h2>{escape(table.title)}</h2><div class='wide'>{opened}<thead><tr>"
     yield "".join(f"<th scope='col'>{escape(column)}</th>" for column in table.columns)
     yield "</tr></thead><tbody>"
     for place, row in enumerate(table.rows):

@@ -166,6 +166,18 @@ def test_both_languages_have_the_same_words():
         assert sorted(fields) == sorted(re.findall(r"\{(\w+)", ZH[name])), name
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_is_the_approved_one(evaluation, language):
+    """Look at what changed in a browser before writing it anew; tests/reports/out has pictures of it."""
+    golden = GOLDEN / f"report.{language}.html"
+    assert page(evaluation, document(evaluation, language)) == golden.read_text(encoding="utf-8")
+
+
+def test_every_kind_of_clock_and_fault_has_a_name():
+    assert {f"kind-{name}" for name in KINDS} == {name for name in EN if name.startswith("kind-")}
+    assert {"cause-gateway", "cause-receive", "cause-send", "cause-operator"} <= EN.keys()
+
+
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -213,4 +225,9 @@ def test_json_has_every_line_and_the_error_of_the_estimates(evaluation):
 def test_what_nearly_kept_a_limit_does_not_read_as_kept():
     assert number(99.89999, "percent") == "99.8999"
     assert number(99.99, "percent") == "99.99"
+    assert number(60.0004, "seconds") == "60.001"
+    assert number(0.057, "seconds") == "0.057"
+    assert number(100.004, "minutes") == "100.01"
+    assert number(3e-5, "share") == "3×10⁻⁵"
+    assert number(3.001e-5, "share") == "3.001×10⁻⁵"
     assert length(3661.4) == "1:01:01"
