@@ -7,7 +7,7 @@ kind are searchable.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
@@ -29,6 +29,9 @@ MAX_TEXT = 998
 MAX_RECIPIENTS = 20
 # Sightings sealed by one row of the chain; whole batches go when they are old.
 BATCH_SIGHTINGS = 1000
+_DAY_SECONDS = 86_400.0
+# Of one statement; SQLite takes 32,766.
+_PARAMETERS = 500
 
 _SIGHTING_COLUMNS = (
     "id, incident, day, at, trace_id, client, helo, reverse_path, recipients, recipient_domain, message_id, subject,"
@@ -55,7 +58,7 @@ MENTION = "INSERT INTO mention (incident, kind, text, words) VALUES (?, ?, ?, ?)
 
 def periods(utc: float) -> tuple[str, str, str]:
     """Return the day, ISO week and month (UTC) that an instant counts in: 2026-11-22, 2026-W47, 2026-11."""
-    return _periods(int(utc // 86_400))
+    return _periods(int(utc // _DAY_SECONDS))
 
 
 _KNOWN: dict[int, tuple[str, str, str]] = {}
@@ -87,37 +90,49 @@ def sightings_digest(rows: Iterable[Sequence[Any]]) -> str:
 
 @dataclass(slots=True)
 class _Sums:
-    """What a batch adds up to."""
+    """What a batch adds up to: sightings and octets a day and name, domains, texts."""
 
-    activity: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    octets: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    days: dict[tuple[int, str, str], list[int]] = field(default_factory=dict)
     domains: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     texts: dict[int, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, incident: int, sighting: Sighting) -> None:
         """Count one sighting."""
-        names = [("source", str(sighting.source)), *(("ground", ground) for ground in sighting.grounds)]
-        if sighting.recipient_domain:
-            names.append(("recipient-domain", sighting.recipient_domain))
-            self.domains[sighting.recipient_domain, "recipient", incident] += 1
+        day, octets = int(sighting.at // _DAY_SECONDS), sighting.octets
+        self._count((day, "source", str(sighting.source)), octets)
+        for ground in sighting.grounds:
+            self._count((day, "ground", ground), octets)
+        if domain := sighting.recipient_domain:
+            self._count((day, "recipient-domain", domain), octets)
+            self.domains[domain, "recipient", incident] += 1
         if sender := sighting.reverse_path.rpartition("@")[2].lower():
-            names.append(("sender-domain", sender))
+            self._count((day, "sender-domain", sender), octets)
             self.domains[sender, "sender", incident] += 1
-        for period in periods(sighting.at):
-            for what, name in names:
-                self.activity[period, what, name] += 1
-                self.octets[period, what, name] += sighting.octets
         texts = self.texts[incident]
-        pairs = [
-            ("subject", sighting.subject),
-            ("sender", sighting.reverse_path),
-            ("host", sighting.helo),
-            ("virus", sighting.virus),
-            *(("recipient", address) for address in sighting.recipients),
-        ]
-        for kind, text in pairs:
-            if text:
-                texts[kind, text] = None
+        texts["subject", sighting.subject] = None
+        texts["sender", sighting.reverse_path] = None
+        texts["host", sighting.helo] = None
+        texts["virus", sighting.virus] = None
+        for address in sighting.recipients:
+            texts["recipient", address] = None
+
+    def _count(self, key: tuple[int, str, str], octets: int) -> None:
+        found = self.days.get(key)
+        if found is None:
+            self.days[key] = [1, octets]
+        else:
+            found[0] += 1
+            found[1] += octets
+
+    def activity(self) -> list[tuple[str, str, str, int, int]]:
+        """Return the rows of days, weeks and months, in the order of their keys."""
+        found: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for (day, what, name), (sightings, octets) in self.days.items():
+            for period in _periods(day):
+                sums = found[what, period, name]
+                sums[0] += sightings
+                sums[1] += octets
+        return [(period, what, name, sums[0], sums[1]) for (what, period, name), sums in sorted(found.items())]
 
 
 class Folder:
@@ -219,22 +234,25 @@ class Folder:
             self._change.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (batch[0][0], batch[-1][0], until, number))
 
     def _store_sums(self, sums: _Sums) -> None:
-        self._change.execute_many(
-            _ACTIVITY, [(*key, count, sums.octets[key]) for key, count in sorted(sums.activity.items())]
-        )
+        self._change.execute_many(_ACTIVITY, sums.activity())
         self._change.execute_many(_DOMAIN, [(*key, count) for key, count in sorted(sums.domains.items())])
-        for incident, texts in sums.texts.items():
-            self._mention(incident, texts)
+        incidents = list(sums.texts)
+        for start in range(0, len(incidents), _PARAMETERS):
+            self._mention({number: sums.texts[number] for number in incidents[start : start + _PARAMETERS]})
 
-    def _mention(self, incident: int, texts: Iterable[tuple[str, str]]) -> None:
-        have: dict[str, int] = dict(
-            self._change.execute("SELECT kind, count(*) FROM mention WHERE incident = ? GROUP BY kind", (incident,))
-        )
+    def _mention(self, texts: Mapping[int, Iterable[tuple[str, str]]]) -> None:
+        """Make texts searchable, up to the bound of each kind."""
+        have: Counter[tuple[int, str]] = Counter()
+        marks = ", ".join("?" * len(texts))
+        counted = f"SELECT incident, kind, count(*) FROM mention WHERE incident IN ({marks}) GROUP BY incident, kind"  # noqa: S608 - marks
+        for incident, kind, count in self._change.execute(counted, tuple(texts)):
+            have[incident, kind] = count
         rows = []
-        for kind, text in texts:
-            have[kind] = have.get(kind, 0) + 1
-            if have[kind] <= MAX_TEXTS:
-                rows.append((incident, kind, text, searchable(text)))
+        for incident, pairs in texts.items():
+            for kind, text in pairs:
+                if text and have[incident, kind] < MAX_TEXTS:
+                    have[incident, kind] += 1
+                    rows.append((incident, kind, text, searchable(text)))
         self._change.execute_many(MENTION, rows)
 
 

@@ -263,9 +263,9 @@ class IncidentReader:
 # The days that have sightings, each found by one seek in the index.
 _DAYS = """
 WITH RECURSIVE days(day) AS (
-    SELECT min(day) FROM sighting WHERE message_id <> ''
+    SELECT min(day) FROM sighting
     UNION ALL
-    SELECT (SELECT min(day) FROM sighting WHERE day > days.day AND message_id <> '') FROM days WHERE day IS NOT NULL
+    SELECT (SELECT min(day) FROM sighting WHERE day > days.day) FROM days WHERE day IS NOT NULL
 ) SELECT day FROM days WHERE day IS NOT NULL"""
 
 

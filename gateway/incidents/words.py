@@ -21,6 +21,8 @@ MAX_TERMS = 16
 
 def searchable(text: str) -> str:
     """Return what is indexed of a text."""
+    if text.isascii():
+        return text
     folded = unicodedata.normalize("NFKC", text)
     return " ".join(_ALONE.sub(r" \1 ", folded).split())
 

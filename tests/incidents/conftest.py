@@ -12,7 +12,7 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.incidents import IncidentBook, IncidentReader, Resolution, Sighting, Source, State
 from gateway.incidents.evidence import EvidenceStore
-from gateway.incidents.retention import Keeping, Pruner
+from gateway.incidents.retention import Keeping, Pruned, Pruner
 from gateway.incidents.schema import database_path
 from gateway.incidents.verification import Verification, verify
 from gateway.mail.trace_id import new_trace_id
@@ -96,8 +96,16 @@ class Desk:
         with closing(sqlite3.connect(database_path(self.data))) as connection:
             connection.executescript(";".join(statements))
 
-    def pruner(self, **keeping: float) -> Pruner:
-        return Pruner(self.book, self.store, Keeping(**keeping))
+    def prune(self, **keeping: float) -> Pruned:
+        """Prune until nothing is left to remove; return how much went in all."""
+        pruner, steps = Pruner(self.book, self.store, Keeping(**keeping)), []
+        while not steps or steps[-1].more:
+            steps.append(pruner.step())
+        return Pruned(
+            sightings=sum(step.sightings for step in steps),
+            messages=sum(step.messages for step in steps),
+            incidents=sum(step.incidents for step in steps),
+        )
 
 
 def desk_at(data: Path) -> Desk:

@@ -169,7 +169,7 @@ def test_a_bundle_of_another_house_is_not_ours(full: Desk, tmp_path_factory):
 def test_an_incident_that_retention_took_messages_from_is_exported_without_them(full: Desk):
     full.move(1, State.LIFTED, State.CLOSED, resolution=Resolution.STOPPED)
     full.clock.advance(200 * 86_400.0)
-    full.pruner().step()
+    full.prune()
     found = verify_bundle(exported(full), full.data)
     assert (found.flaws, found.messages) == ((), 0)
 

@@ -218,7 +218,7 @@ def closed(full: Desk) -> Desk:
 
 def test_what_retention_removes_leaves_a_record_that_proves_itself(full: Desk):
     closed(full).clock.advance(200 * DAY)
-    step = full.pruner(sightings=90 * DAY, evidence=180 * DAY, closed=100 * DAY).step()
+    step = full.prune(sightings=90 * DAY, evidence=180 * DAY, closed=100 * DAY)
     assert (step.sightings, step.incidents) == (7, 1)
     assert full.wrong() == ""
     assert [incident.id for incident in full.reader().find(IncidentQuery())] == [3, 2]
@@ -228,7 +228,7 @@ def test_what_retention_removes_leaves_a_record_that_proves_itself(full: Desk):
 
 def test_messages_go_before_their_incident_and_take_what_was_said_about_them(full: Desk):
     closed(full).clock.advance(200 * DAY)
-    step = full.pruner(evidence=180 * DAY).step()
+    step = full.prune(evidence=180 * DAY)
     assert (step.messages, step.incidents) == (2, 0)
     assert full.wrong() == ""
     assert "zhang" not in json.dumps(full.reader().rows("SELECT facts FROM chain"))
@@ -236,7 +236,7 @@ def test_messages_go_before_their_incident_and_take_what_was_said_about_them(ful
 
 def test_open_incidents_keep_their_messages(full: Desk):
     full.clock.advance(400 * DAY)
-    assert full.pruner().step().messages == 0
+    assert full.prune().messages == 0
     assert full.reader().incident(1) is not None
 
 
@@ -273,7 +273,7 @@ def test_pruning_while_somebody_verifies_is_no_flaw(full: Desk):
 
     class Slow(type(full.store)):
         def check(self, row):
-            full.pruner(evidence=180 * DAY).step()
+            full.prune(evidence=180 * DAY)
             return super().check(row)
 
     assert full.wrong(store=Slow(full.data)) == ""
@@ -282,6 +282,6 @@ def test_pruning_while_somebody_verifies_is_no_flaw(full: Desk):
 def test_two_incidents_may_hold_the_same_message(full: Desk):
     full.keep(30, 2, MESSAGE)
     closed(full).clock.advance(200 * DAY)
-    full.pruner(evidence=180 * DAY).step()
+    full.prune(evidence=180 * DAY)
     assert full.wrong() == ""
     assert full.store.read(full.reader().evidence(2)[0]) == MESSAGE
