@@ -1,15 +1,18 @@
 """What sender authentication costs: CPU milliseconds a message for each method, beside pyspf and dkimpy.
 
-    .venv/bin/python tests/benchmarks/senderauth.py [--rounds 5] [--sizes 8K 90K 10M] [--peer rspamd]
+    .venv/bin/python tests/benchmarks/senderauth.py [--rounds 5] [--sizes 8K 90K 10M] [--peer rspamd opendkim]
 
 One mail with one RSA-2048 signature, an ARC chain of one set, SPF by an include, a DMARC policy at p=reject. *warm*:
 the answers are in the resolver's cache, as for any domain that writes often. *cold*: nothing is known, neither answers
 nor parsed records; DNS itself is a zone in memory, so that what is counted is ours, not the network's.
 
-*stall* is the longest the loop stood still while five such messages were evaluated at once. Targets: 2 ms at 8 KB with
-one signature; no stall over 20 ms at any size. pyspf and dkimpy answer from the same records without asking anybody.
-CPU is the whole process's, threads included; the median of the rounds is printed. ``--peer rspamd`` scans the same mail
-with rspamd (see ``senderauth_peer.py``; needs root, rspamd and unbound).
+*stall* is the longest the loop stood still while five such messages were evaluated at once; in brackets, for as long
+with nothing to do, which is the machine's share: what other programs take. Threads hand over as in a worker.
+Targets: 2 ms at 8 KB with one signature; no stall over 20 ms at any size. pyspf and dkimpy answer from the same records
+without asking anybody. CPU is the whole process's, threads included; the median of the rounds is printed.
+
+``--peer`` hands the same mail to rspamd (``senderauth_peer.py``) and to opendkim with opendmarc
+(``senderauth_milters.py``), both beside an Unbound with the same records; needs root and these programs.
 """
 
 import argparse
@@ -18,19 +21,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import dkim
+import senderauth_milters
+import senderauth_peer
 import spf as pyspf
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from programs import missing
 from rich.console import Console
 from rich.table import Table
-from senderauth_peer import Rspamd, running
 
 from gateway.clock import SystemClock
 from gateway.dns.cache import CachingResolver
@@ -48,6 +53,7 @@ from gateway.senderauth.dmarc import record as dmarc_record
 from gateway.senderauth.message import MessageAuth
 from gateway.senderauth.spf import record as spf_record
 from gateway.smtp.address import Mailbox, ReversePath
+from gateway.storage.promptness import shorten_switch_interval
 
 CLIENT = ip_address("192.0.2.1")
 TARGET_MS = 2.0
@@ -157,12 +163,19 @@ async def measured(bench: Bench, method: Method, *, cold: bool, count: int) -> f
     return (time.process_time() - began) / count * 1000
 
 
-async def stall(bench: Bench) -> float:
-    """Return the longest pause of the loop, ms, while five messages are evaluated at once."""
+async def stall(bench: Bench) -> tuple[float, float]:
+    """Return the longest pause of the loop, ms, while five messages are evaluated at once, and for as long without."""
     resolver = CachingResolver(bench.zone, SystemClock(), 1000)
+    began = time.perf_counter()
     running = [asyncio.ensure_future(everything(MessageAuth(bench.transaction(), resolver))) for _ in range(5)]
+    busy = await _longest_pause(lambda: not all(task.done() for task in running))
+    end = 2 * time.perf_counter() - began
+    return busy, await _longest_pause(lambda: time.perf_counter() < end)
+
+
+async def _longest_pause(goes_on: Callable[[], bool]) -> float:
     worst, last = 0.0, time.perf_counter()
-    while not all(task.done() for task in running):
+    while goes_on():
         await asyncio.sleep(0)
         now = time.perf_counter()
         worst, last = max(worst, now - last), now
@@ -216,15 +229,17 @@ def records_of(key: SigningKey) -> dict[tuple[str, str], str]:
     return {(words[0], words[1]): words[2] for words in lines if len(words) == 3}
 
 
+Peer = senderauth_peer.Rspamd | senderauth_milters.Milters
+PEERS = {"rspamd": senderauth_peer, "opendkim": senderauth_milters}
 THEIRS = {"SPF": of_pyspf, "DKIM": of_dkimpy, "ARC": of_dkimpy_arc}
 
 
 async def compared(
-    size: str, bench: Bench, rounds: int, peer: Rspamd | None
+    size: str, bench: Bench, rounds: int, peers: Sequence[Peer]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Return the table's rows for one size, and what missed its target."""
     count = max(3, min(500, 2_000_000 // octets(size)))
-    paused = statistics.median([await stall(bench) for _ in range(rounds)])
+    paused, idle = map(statistics.median, zip(*[await stall(bench) for _ in range(rounds)], strict=True))
     rows, missed = [], []
     for name, method in METHODS.items():
         warm, cold = [
@@ -234,9 +249,10 @@ async def compared(
         whole = name == WHOLE
         other = THEIRS.get(name)
         theirs = f"{other(bench, max(3, count // 10)):.3f}" if other else ""
-        if whole and peer is not None:
-            theirs = f"{peer.milliseconds(bench.octets, max(5, count // 2)):.3f}"
-        rows.append((size, name, f"{warm:.3f}", f"{cold:.3f}", theirs, f"{paused:.1f}" if whole else ""))
+        beside = [f"{peer.milliseconds(bench.octets, max(5, count // 2)):.3f}" if whole else "" for peer in peers]
+        rows.append(
+            (size, name, f"{warm:.3f}", f"{cold:.3f}", theirs, f"{paused:.1f} ({idle:.1f})" if whole else "", *beside)
+        )
         if whole and octets(size) <= UNITS["K"] * 8 and warm > TARGET_MS:
             missed.append(f"{size}: {warm:.2f} ms, wanted {TARGET_MS}")
     if paused > STALL_MS:
@@ -248,19 +264,26 @@ async def main(folder: Path) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="the median of so many is printed")
     parser.add_argument("--sizes", nargs="+", default=["8K", "90K", "10M"], help="sizes of the mail")
-    parser.add_argument("--peer", choices=["rspamd"], help="measure it as well")
+    parser.add_argument("--peer", nargs="+", default=[], choices=list(PEERS), help="measure these as well")
     arguments = parser.parse_args()
+    for peer in arguments.peer:
+        if lacking := missing(PEERS[peer].NEEDED):
+            print("\n".join([*lacking, PEERS[peer].HOW_TO_GET]))
+            return 69
+    shorten_switch_interval()
     pem = rsa.generate_private_key(65537, 2048).private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
     key = read_signing_key(pem, "author.example", "s1")
     table = Table(title="sender authentication, CPU ms a message")
-    for column in ("size", "method", "warm", "cold", "theirs (warm)", "stall, 5 at once"):
-        table.add_column(column, justify="left" if column in {"size", "method"} else "right")
     missed: list[str] = []
-    with running(folder, records_of(key)) if arguments.peer else nullcontext() as peer:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(PEERS[peer].running(folder, records_of(key))) for peer in arguments.peer]
+        titles = [peer.title for peer in peers]
+        for column in ("size", "method", "warm", "cold", "pyspf, dkimpy", "stall, 5 at once", *titles):
+            table.add_column(column, justify="left" if column in {"size", "method"} else "right")
         for size in arguments.sizes:
-            rows, late = await compared(size, await bench_of(octets(size), key, folder), arguments.rounds, peer)
+            rows, late = await compared(size, await bench_of(octets(size), key, folder), arguments.rounds, peers)
             missed += late
             for row in rows:
                 table.add_row(*row)

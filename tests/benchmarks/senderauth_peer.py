@@ -20,6 +20,8 @@ from programs import find
 CONFIGURATION = Path(__file__).parent / "rspamd/senderauth.conf"
 # It compiles its tables first.
 START_SECONDS = 60.0
+NEEDED = ("rspamd", "unbound")
+HOW_TO_GET = "Debian, Ubuntu: apt-get install --no-install-recommends rspamd unbound"
 UNBOUND = """\
 server:
   directory: "{folder}"
@@ -48,6 +50,8 @@ HEADERS = {
 
 class Rspamd:
     """A running rspamd."""
+
+    title = "rspamd"
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
         self._process = process
@@ -98,15 +102,20 @@ def running(folder: Path, records: Mapping[tuple[str, str], str]) -> Iterator[Rs
 
 @contextmanager
 def _unbound(folder: Path, port: int, records: Mapping[tuple[str, str], str]) -> Iterator[None]:
-    lines = [f"  local-data: '{name}. 300 IN {kind} {_value(kind, value)}'" for (name, kind), value in records.items()]
     file = folder / "unbound.conf"
-    file.write_text(UNBOUND.format(folder=folder, port=port, data="\n".join(lines)), encoding="utf-8")
+    file.write_text(UNBOUND.format(folder=folder, port=port, data=unbound_lines(records)), encoding="utf-8")
     process = subprocess.Popen([find("unbound"), "-d", "-c", str(file)], stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
         process.terminate()
         process.wait(START_SECONDS)
+
+
+def unbound_lines(records: Mapping[tuple[str, str], str]) -> str:
+    """Return the records as Unbound's local data."""
+    lines = [f"  local-data: '{name}. 300 IN {kind} {_value(kind, value)}'" for (name, kind), value in records.items()]
+    return "\n".join(lines)
 
 
 def _value(kind: str, value: str) -> str:
