@@ -7,7 +7,7 @@ import typer
 
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, load_snapshot, print_json
 from gateway.cli.reach import data_folder
-from gateway.cli.recording import check_known, instant, now_utc, the_book, told_record, writer, written, zone_of
+from gateway.cli.recording import customers_book, instant, now_utc, the_book, told_record, writer, written, zone_of
 from gateway.cli.sla import ByOption, CustomerOption
 
 app = typer.Typer(
@@ -70,9 +70,8 @@ def open_(
 
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind} is no kind of clock; allowed: {', '.join(KINDS)}")
-    snapshot, data = load_snapshot(config), data_folder(config)
-    book = the_book(data)
-    check_known(book, customer)
+    snapshot = load_snapshot(config)
+    data, book = customers_book(config, customer)
     began = instant(book, customer, start) if start else now_utc()
     deadline = new_deadline(KINDS[kind], subject, customer, began, calendar_of(snapshot.config.blocklists))
     record = written(lambda: writer(data, by).open_deadline(deadline))

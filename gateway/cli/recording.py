@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from gateway.cli.options import fail, print_json
+from gateway.cli.reach import data_folder
 
 if TYPE_CHECKING:
     from gateway.servicelevel.book import Book, Writer
@@ -39,6 +40,14 @@ def check_known(book: "Book", customer: str) -> None:
         fail(f"nothing is on record of {customer}; known: {known}")
 
 
+def customers_book(config: Path | None, customer: str) -> "tuple[Path, Book]":
+    """Return the data folder and what is on record; end when nothing is of ``customer`` ("" is everybody)."""
+    data = data_folder(config)
+    book = the_book(data)
+    check_known(book, customer)
+    return data, book
+
+
 def zone_of(book: "Book", customer: str) -> str:
     """Return a customer's zone, the first customer's for "" or nobody."""
     from gateway.config.service_level import ServiceTerms
@@ -48,13 +57,23 @@ def zone_of(book: "Book", customer: str) -> str:
 
 
 def instant(book: "Book", customer: str, text: str) -> float:
-    """Return UTC seconds of a time as an operator writes it."""
+    """Return UTC seconds of a time as an operator writes it: in the customer's zone, unless it names its own offset.
+
+    What concerns customers of several zones must name it.
+    """
+    from datetime import datetime
+
     from gateway.servicelevel.month import parse_instant
 
     try:
-        return parse_instant(text, zone_of(book, customer))
+        named = datetime.fromisoformat(text).tzinfo is not None
+        moment = parse_instant(text, zone_of(book, customer))
     except ValueError as error:
         raise typer.BadParameter(f"{text}: a time such as 2026-11-20T10:00 is wanted") from error
+    zones = {history[-1].terms.zone for history in book.terms.values()}
+    if not customer and not named and len(zones) > 1:
+        raise typer.BadParameter(f"{text}: customers have several zones, name the offset: {text}+08:00")
+    return moment
 
 
 def span_of(book: "Book", customer: str, start: str, end: str) -> tuple[float, float]:

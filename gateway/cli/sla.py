@@ -9,6 +9,7 @@ from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, p
 from gateway.cli.reach import data_folder
 from gateway.cli.recording import (
     check_known,
+    customers_book,
     instant,
     now_utc,
     span_of,
@@ -20,6 +21,7 @@ from gateway.cli.recording import (
 )
 
 if TYPE_CHECKING:
+    from gateway.servicelevel.book import Book
     from gateway.servicelevel.evaluation import Evaluation
     from gateway.servicelevel.result import ClauseResult
 
@@ -63,9 +65,7 @@ def exclude(
     """Record time that does not count, for one customer or for all; it can be withdrawn, never changed."""
     from gateway.servicelevel.exclusion import Clause, ExclusionClass
 
-    data = data_folder(config)
-    book = the_book(data)
-    check_known(book, customer)
+    data, book = customers_book(config, customer)
     try:
         found = Clause(clause), ExclusionClass(kind)
     except ValueError as error:
@@ -135,9 +135,7 @@ def fault(
     as_json: JsonOption = False,
 ) -> None:
     """Record a fault by hand, open unless --to is given, or close one."""
-    data = data_folder(config)
-    book = the_book(data)
-    check_known(book, customer)
+    data, book = customers_book(config, customer)
     if close:
         until = instant(book, customer, end) if end else now_utc()
         record = written(lambda: writer(data, by).close_fault(close, until))
@@ -168,9 +166,7 @@ def adjust(
     as_json: JsonOption = False,
 ) -> None:
     """Record a planned change (an adjustment of the contract's clause 3)."""
-    data = data_folder(config)
-    book = the_book(data)
-    check_known(book, customer)
+    data, book = customers_book(config, customer)
     span = span_of(book, customer, start, end)
     record = written(lambda: writer(data, by).adjust(span, customer=customer, what=what, agreed_with=agreed_with))
     told_record(data, record, ("sla adjust", f"{start} to {end}, agreed with {agreed_with}: {what}"), as_json)
@@ -235,24 +231,51 @@ def report(
 def status(customer: CustomerOption = "", config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Tell how this month stands so far, and what is near its limit or over it; exit 1 when something is missed."""
     from gateway.cli.table import print_table
+    from gateway.servicelevel.deadline import DeadlineState
     from gateway.servicelevel.result import Outcome
 
-    data = data_folder(config)
-    names = [customer] if customer else sorted(the_book(data).terms)
+    data, book = customers_book(config, customer)
+    names = [customer] if customer else sorted(book.terms)
     if not names:
         fail("nothing is on record yet: customers are, once `tidegate serve` has run with their policies")
     judged = [_judged(data, name, "") for name in names]
     lines = [(evaluation, result) for evaluation in judged for result in evaluation.results if result.limit is not None]
+    clocks = _urgent(book, customer)
     if as_json:
-        print_json([_as_status(evaluation, result) for evaluation, result in lines])
+        print_json([*(_as_status(evaluation, result) for evaluation, result in lines), *clocks])
     else:
         told = [_as_status(evaluation, result) for evaluation, result in lines if result.outcome is not Outcome.NO_DATA]
         print_table(
             ("customer", "month", "clause", "measure", "limit", "so far", "samples", "standing"),
-            [tuple(str(cell) for cell in each.values()) for each in told],
+            [tuple("" if cell is None else str(cell) for cell in each.values()) for each in (*told, *clocks)],
         )
-    if any(result.decides and result.outcome is Outcome.MISSED for _, result in lines):
+    missed = any(result.decides and result.outcome is Outcome.MISSED for _, result in lines)
+    if missed or any(clock["standing"] == DeadlineState.OVERDUE for clock in clocks):
         raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _urgent(book: "Book", customer: str) -> list[dict[str, Any]]:
+    """Return the clocks that are near their end or past it, the most urgent first, each as a line of the status."""
+    from gateway.servicelevel.deadline import DeadlineState
+    from gateway.servicelevel.month import shown
+
+    now = now_utc()
+    urgent = {DeadlineState.NEAR, DeadlineState.OVERDUE}
+    concerning = {"", customer} if customer else {"", *book.terms}
+    return [
+        {
+            "customer": each.customer or "all",
+            "month": "",
+            "clause": each.clause,
+            "measure": f"deadline-{each.kind} {each.number}: {each.subject}",
+            "limit": f"due {shown(each.due, zone_of(book, each.customer))}",
+            "value": None,
+            "samples": None,
+            "standing": each.state(now).value,
+        }
+        for each in sorted(book.deadlines.values(), key=lambda each: each.due)
+        if each.customer in concerning and each.state(now) in urgent
+    ]
 
 
 def _as_status(evaluation: "Evaluation", result: "ClauseResult") -> dict[str, Any]:

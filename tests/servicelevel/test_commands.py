@@ -1,5 +1,8 @@
 """The commands put on record what was meant, refuse what makes no sense, and answer programs too."""
 
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from typer.testing import CliRunner
 
@@ -117,3 +120,26 @@ def test_an_overdue_clock_is_a_negative_answer(run, data):
     listed = run("deadline", "list")
     assert listed.exit_code == 1
     assert "overdue" in listed.stdout
+
+
+def test_the_status_names_clocks_that_are_about_to_be_missed(run, data):
+    began = datetime.now(UTC) - timedelta(hours=20)
+    run("deadline", "open", "provisioning", "mail for example.test", "--customer", "example", "--from", str(began))
+    run("deadline", "open", "provisioning-with-domain", "not yet", "--customer", "example", "--from", str(began))
+    status = run("sla", "status", "--customer", "example")
+    assert status.exit_code == 0
+    assert "mail for example.test" in status.stdout
+    assert "near" in status.stdout
+    assert "not yet" not in status.stdout
+    run("deadline", "open", "provisioning", "late", "--from", str(began - timedelta(hours=9)))
+    assert run("sla", "status").exit_code == 1
+    assert [line["standing"] for line in json.loads(run("sla", "status", "--json").stdout)][-2:] == ["overdue", "near"]
+
+
+def test_a_time_for_customers_of_several_zones_names_its_offset(run, data):
+    terms = ServiceTerms(zone="Europe/Berlin")
+    Writer(Records(data), 1_790_000_000.0, "x").set_terms("other", terms, {"other.test": "operator"})
+    for_all = ("sla", "exclude", "--clause", "delay", "--class", "f", "--reason", "flood")
+    assert run(*for_all, *WHEN).exit_code == 2
+    assert len(Records(data).read()) == 2
+    assert run(*for_all, "--from", "2026-11-20T10:00+08:00", "--to", "2026-11-20T11:00+08:00").exit_code == 0
