@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
 from gateway.mail.filetype.kinds import KINDS, PROMISED
-from gateway.mail.filetype.names import MAX_NAME, RUNS, read_name
+from gateway.mail.filetype.names import RUNS, read_name
 from gateway.mail.mime.readings import Leaf, leaves
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
@@ -43,11 +43,6 @@ _PAGES = frozenset({"html", "svg"})
 _PAGE_NAMES = frozenset(["html", "htm", "shtml", "xhtml", "xht", "svg"])
 # What a Unix shell reads; a desktop opens it as text.
 _UNIX_SCRIPTS = frozenset(["sh", "ksh", "csh", "bash", "pl", "py", "rb", "command"])
-# White space, its look-alikes, and dots behind the name: Windows drops them, a reader does not see them.
-_TRAILING = re.compile(r"[\s.\u3164\u2800\u00a0]+$")
-# A run of white space that pushes what follows out of sight.
-_PUSHED = re.compile(r"[\s\u3164\u2800\u00a0]{5,}\.?\S")
-
 _SCRIPT = re.compile(rb"(?i)<script\b|\bon(?:load|error|click|mouseover|focus|toggle|begin)\s*=|javascript:")
 _MAKES_FILE = re.compile(rb"(?i)\bnew\s+(?:Blob|File)\s*\(|createObjectURL|ms(?:SaveOrOpen|Save)Blob")
 _DECODES = re.compile(rb"(?i)\batob\s*\(|fromCharCode|fromCodePoint|Uint8Array|\bunescape\s*\(|decodeURIComponent\s*\(")
@@ -173,11 +168,10 @@ def _results(leaf: Leaf) -> Iterator[str]:
     name = leaf.part.filename
     facts = inspect(octets, name, leaf.part.media_type)
     # Readers differ on which of several names they show.
-    names = leaf.part.filenames
-    said = [read_name(one) for one in names]
+    said = [read_name(one) for one in leaf.part.filenames]
     if any(one.double_extension for one in said):
         yield "double-extension"
-    if any(one.turns for one in said) or any(map(_hides, names)):
+    if any(one.turns or one.trails for one in said):
         yield "deceptive-name"
     yield from _by_kind(facts)
     if _is_other_kind(facts):
@@ -202,16 +196,6 @@ def _by_kind(facts: FileFacts) -> Iterator[str]:
         yield "executable"
     if kind == "onenote" or extension in _NOTE_NAMES:
         yield "onenote"
-
-
-def _hides(name: str) -> bool:
-    """Tell whether white space or dots hide what a known extension does."""
-    name = name[-MAX_NAME:]
-    shown = _TRAILING.sub("", name)
-    extension = shown.rpartition(".")[2].lower() if "." in shown else ""
-    if shown == name or extension not in RUNS | PROMISED.keys():
-        return bool(_PUSHED.search(name)) and extension in RUNS
-    return True
 
 
 def _is_other_kind(facts: FileFacts) -> bool:

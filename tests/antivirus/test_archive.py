@@ -189,6 +189,24 @@ def test_a_rar_is_read_and_handed_over_because_not_every_scanner_does():
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "deceptive"),
+    [
+        ("invoice.pdf.exe", True),
+        ("ann\u202efdp.exe", True),
+        ("run.exe .", True),
+        ("list            .scr", True),
+        ("run.exe", False),
+        ("Dr. J. Smith.", False),
+        ("דוח.pdf", False),
+    ],
+)
+def test_a_name_that_hides_what_it_is(name, deceptive):
+    [entry] = walk(zipped((name, b"x"))).entries
+    assert entry.deceptive is deceptive
+    assert entry.path[0].isprintable()
+
+
 @pytest.mark.parametrize("charset", ["gb18030", "utf-8"])
 def test_chinese_names_without_the_utf8_bit_are_read(charset):
     octets = zipped(("AAAAAAAA", b"x"))

@@ -24,7 +24,11 @@ from gateway.mail.filetype.names import read_name
         ("photo.jpg                              .scr", ("jpg", "scr"), ("runs", "double_extension")),
         ("photo                                  .scr", ("scr",), ("runs", "double_extension")),
         # Dots and spaces at the end, which Windows drops; a stream of NTFS.
-        ("run.exe. . .", ("exe",), ("runs",)),
+        ("run.exe. . .", ("exe",), ("runs", "trails")),
+        ("run.pdf ", ("pdf",), ("trails",)),
+        ("run.exe\u3000", ("exe",), ("runs", "trails")),
+        ("Dr. Smith.", ("smith",), ()),
+        ("To be continued ...", (), ()),
         ("run.exe::$DATA", ("exe",), ("runs",)),
         # The direction is turned round: shown as "annexe.pdf".
         ("ann\u202efdp.exe", ("exe",), ("runs", "turns")),
@@ -43,7 +47,7 @@ from gateway.mail.filetype.names import read_name
 def test_names(name: str, extensions: tuple[str, ...], said: tuple[str, ...]):
     facts = read_name(name)
     assert facts.extensions == extensions
-    assert tuple(word for word in ("runs", "double_extension", "turns") if getattr(facts, word)) == said
+    assert tuple(word for word in ("runs", "double_extension", "turns", "trails") if getattr(facts, word)) == said
 
 
 @pytest.mark.parametrize(

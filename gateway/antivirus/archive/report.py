@@ -33,9 +33,9 @@ class ArchiveLimits:
 class ArchiveEntry:
     """One entry: ``path`` are the names from the outermost archive inwards, shown, never used as paths.
 
-    ``kind``, ``executable``, ``macros`` and ``deceptive`` (double extension, reversed reading direction) are what
-    ``mail.filetype`` says of content and name. ``hidden`` entries are in no directory of their archive; ``octets``
-    are there when a scanner might not see them inside the archive.
+    ``kind``, ``executable``, ``macros`` and ``deceptive`` (double extension, reversed reading direction, white space or
+    dots behind the extension) are what ``mail.filetype`` says of content and name. ``hidden`` entries are in no
+    directory of their archive; ``octets`` are there when a scanner might not see them inside the archive.
     """
 
     path: tuple[str, ...]

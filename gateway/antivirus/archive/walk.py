@@ -120,14 +120,15 @@ def _entry(member: Member, path: tuple[str, ...], budget: Budget, *, opaque: boo
     octets = member.octets
     if octets is not None and opaque:
         budget.carried(len(octets))
-    facts = inspect(octets or b"", path[-1])
+    # By the name as it is: what is shown has escapes for what turns its direction.
+    facts = inspect(octets or b"", member.name or path[-1])
     return ArchiveEntry(
         path=path,
         size=len(octets or b""),
         kind=facts.kind,
         executable=facts.executable,
         macros=facts.macros,
-        deceptive=facts.double_extension or facts.rtl_override,
+        deceptive=facts.double_extension or facts.rtl_override or facts.trailing,
         encrypted=member.encrypted or facts.encrypted,
         unlocked=member.unlocked,
         hidden=member.hidden,

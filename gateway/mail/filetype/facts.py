@@ -29,6 +29,8 @@ class FileFacts:
     double_extension: bool = False
     # The name turns its reading direction round: "gpj.exe" shown as "exe.jpg" (U+202E and its kin).
     rtl_override: bool = False
+    # White space or dots behind the extension: "invoice.exe .".
+    trailing: bool = False
     # Names of an archive's members, decoded, as far as they were read.
     members: tuple[str, ...] = ()
     # A member's name is one that a desktop runs.

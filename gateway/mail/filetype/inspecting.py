@@ -44,6 +44,7 @@ def inspect(octets: bytes, name: str = "", declared_type: str = "") -> FileFacts
         macros=inside.macros,
         double_extension=named.double_extension,
         rtl_override=named.turns,
+        trailing=named.trails,
         members=inside.names[:MAX_NAMES],
         executable_member=any(read_name(member).runs for member in inside.names),
         truncated=inside.truncated,

@@ -8,6 +8,8 @@ dots or spaces at the end that Windows drops.
 import re
 from dataclasses import dataclass
 
+from gateway.mail.filetype.kinds import PROMISED
+
 # Longer than any file system's name (255), for names that are padded.
 MAX_NAME = 1024
 MAX_EXTENSIONS = 8
@@ -38,17 +40,22 @@ _TURNS = re.compile("[\u202b\u202d\u202e\u2067\u2068]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\u061c\ufeff\x00-\x1f]")
 # White space and what looks like it, and dots that are not full stops.
 _EXTENSION = re.compile(r"[^.\s]{1,32}")
+_BEHIND = re.compile(r"[\s.]$")
 _PADDING = re.compile(r"[\s\u3164\u2800_]{5,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameFacts:
-    """What a name says: ``extensions`` in lower case, first to last, as a desktop takes them."""
+    """What a name says: ``extensions`` in lower case, first to last, as a desktop takes them.
+
+    ``trails``: white space or dots stand behind an extension that means something, where Windows drops them.
+    """
 
     extensions: tuple[str, ...] = ()
     runs: bool = False
     double_extension: bool = False
     turns: bool = False
+    trails: bool = False
 
     @property
     def extension(self) -> str:
@@ -61,13 +68,19 @@ def read_name(name: str) -> NameFacts:
     name = name[-MAX_NAME:] if len(name) > MAX_NAME else name
     turns = bool(_TURNS.search(name))
     # Windows drops dots and spaces at the end: "a.exe. ." is run as "a.exe"; "a.exe:$DATA" names the same octets.
-    plain = _INVISIBLE.sub("", name).replace("\\", "/").rpartition("/")[2].partition(":")[0].rstrip(". ")
+    shown = _INVISIBLE.sub("", name).replace("\\", "/").rpartition("/")[2].partition(":")[0]
+    plain = shown.rstrip(". ")
     pieces = plain.replace("\uff0e", ".").replace("\u2024", ".").split(".")[1:]
     extensions = tuple(piece.strip().lower() for piece in pieces[-MAX_EXTENSIONS:])
     extensions = tuple(piece for piece in extensions if _EXTENSION.fullmatch(piece))
     runs = bool(extensions) and extensions[-1] in RUNS
     before = extensions[-2] if len(extensions) > 1 else ""
     padded = runs and bool(_PADDING.search(plain))
+    last = extensions[-1] if extensions else ""
     return NameFacts(
-        extensions=extensions, runs=runs, double_extension=runs and (before in _HARMLESS or padded), turns=turns
+        extensions=extensions,
+        runs=runs,
+        double_extension=runs and (before in _HARMLESS or padded),
+        turns=turns,
+        trails=(runs or last in PROMISED) and bool(_BEHIND.search(shown)),
     )
