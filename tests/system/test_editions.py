@@ -116,7 +116,7 @@ def test_what_is_published_is_fetched_and_in_force_and_its_clock_is_met(gateway:
         assert clock["kind"] == "association-list"
         assert (clock["start"], clock["due"]) == (edition["published"], edition["deadline"])
         until(lambda name=name: clocks(gateway, f"of {name}")[0]["state"] == "met", what=f"{name} in time")
-        gateway.await_line("list_applied", f"list={name}", "edition=1", "deadline=met")
+        gateway.await_line("list_applied", f"list={name}", "edition=1", "deadline met")
 
 
 def test_the_next_edition_replaces_it_and_the_gateway_tells_of_what_a_command_brought_in(
