@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.config.fields import Network
+from gateway.config.fields import Network, OptionalPath
 from gateway.config.units import Duration, Rate, RateField, Size
 
 
@@ -53,6 +53,13 @@ class Incidents(_Table):
     quiet: Duration = Field(default=3 * 86_400.0, ge=1.0)
     # "quiet": a block is lifted when its source has stopped; "hand": only by `tidegate incident lift`.
     lift: Literal["quiet", "hand"] = "quiet"
+    # How long verdicts are kept one by one, messages of closed incidents, and closed incidents; totals stay.
+    keep_sightings: Duration = Field(default=90 * 86_400.0, ge=86_400.0)
+    keep_evidence: Duration = Field(default=180 * 86_400.0, ge=86_400.0)
+    # The contract's evidence outlives a yearly report and the objections to it.
+    keep_closed: Duration = Field(default=730 * 86_400.0, ge=86_400.0)
+    # Whose network an address lies in: a CSV file of network, AS number, name. Nobody is asked.
+    networks: OptionalPath = None
     local: LocalSenders = LocalSenders()
 
 
