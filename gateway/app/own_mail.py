@@ -68,12 +68,14 @@ class OwnMailDesk:
             raise ValueError("the mail is larger than max_message")
         content = Content(mail.octets)
         utf8 = not all(address.isascii() for address in (mail.sender, *mail.recipients))
+        # RFC 6152: what goes out in 8 bits says so.
+        is_8bit = utf8 or not mail.octets.isascii()
         reverse_path, _ = parse_reverse_path(f"<{mail.sender}>".encode(), smtputf8=True)
         message_id = content.header.first("message-id")
         return SpoolMessage(
             trace_id=new_trace_id(now.utc, self._random_octets),
             origin=Origin.NOTICE,
-            envelope=Envelope(reverse_path=reverse_path, smtputf8=utf8, body="8BITMIME" if utf8 else None),
+            envelope=Envelope(reverse_path=reverse_path, smtputf8=utf8, body="8BITMIME" if is_8bit else None),
             recipients=tuple(
                 _addressed(number, address, mail, snapshot, now) for number, address in enumerate(mail.recipients)
             ),

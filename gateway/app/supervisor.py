@@ -21,6 +21,7 @@ from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandErro
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
+from gateway.app.abuse_desk import AbuseDesk
 from gateway.app.backups import Backups
 from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.incidents import IncidentDesk
@@ -78,7 +79,10 @@ class Supervisor:
         self.dmarc_reports = DmarcReportSchedule(
             lambda: self.snapshot, configuration, clock=self.clock, events=self.events
         )
-        self.incidents = IncidentDesk(lambda: self.snapshot, clock=self.clock, events=self.events)
+        self.abuse_desk = AbuseDesk(lambda: self.snapshot, clock=self.clock, events=self.events, hand=self._own_mail)
+        self.incidents = IncidentDesk(
+            lambda: self.snapshot, clock=self.clock, events=self.events, listed=self.abuse_desk.tell
+        )
         self.workers = Workers([])
         self.probe_mailbox = ProbeMailbox.new(config.data, os.urandom)
         self.service = ServiceWatch(
@@ -109,6 +113,7 @@ class Supervisor:
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
         incidents = asyncio.create_task(self.incidents.run())
+        abuse_desk = asyncio.create_task(self.abuse_desk.run())
         dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
         self.workers = Workers(self._slots(bound))
         service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
@@ -122,10 +127,11 @@ class Supervisor:
         backups.cancel()
         dmarc_reports.cancel()
         service.cancel()
+        abuse_desk.cancel()
         await self._drain(keeping)
         # Behind the workers: what they judged last is on record before the end.
         incidents.cancel()
-        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, return_exceptions=True)
+        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, abuse_desk, return_exceptions=True)
         await control.close()
         if self.http is not None:
             await self.http.close()

@@ -5,22 +5,26 @@ from typing import Annotated
 import typer
 
 from gateway.cli import (
+    account,
     audit,
     av,
     backup,
     blocklist,
+    complaint,
     config,
     deadline,
     dkim,
     dmarc,
     dnsbl,
     explain,
+    guarantee,
     incident,
     init,
     policy,
     quarantine,
     queue,
     reload,
+    report,
     rule,
     send,
     serve,
@@ -78,3 +82,7 @@ app.add_typer(av.app, name="av")
 app.add_typer(sla.app, name="sla")
 app.add_typer(deadline.app, name="deadline")
 app.add_typer(incident.app, name="incident")
+app.add_typer(account.app, name="account")
+app.add_typer(guarantee.app, name="guarantee")
+app.add_typer(complaint.app, name="complaint")
+app.add_typer(report.app, name="report")

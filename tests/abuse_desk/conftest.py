@@ -25,8 +25,8 @@ HOSTNAME = "mx.ours.test"
 MONDAY = 1_795_399_200.0
 SPAM = (
     b"Received: from bulk.spam.test (unknown [203.0.113.9])\r\n\tby mx.ours.test with ESMTP id 01; Mon, 23 Nov 2026\r\n"
-    b"X-Tidegate-Id: %s\r\nFrom: Cheap <offers@spam.test>\r\nTo: anna@ours.test\r\nSubject: =?utf-8?B?5Luj5byA5Y+R56Wo?=\r\n"
-    b"Message-ID: <offer.1@spam.test>\r\n\r\nBuy now.\r\n"
+    b"X-Tidegate-Id: %s\r\nFrom: Cheap <offers@spam.test>\r\nTo: anna@ours.test\r\n"
+    b"Subject: =?utf-8?B?5Luj5byA5Y+R56Wo?=\r\nMessage-ID: <offer.1@spam.test>\r\n\r\nBuy now.\r\n"
 )
 
 
@@ -157,9 +157,13 @@ def arf(original: bytes, *fields: str, head: str = "From: Kim <kim@isp.test>\r\n
     """Return a feedback report as RFC 5965 has it."""
     report = "\r\n".join(fields or ("Feedback-Type: abuse", "User-Agent: Reporter/1.0", "Version: 1"))
     return (
-        f"{head}Message-ID: <report.1@isp.test>\r\nMIME-Version: 1.0\r\n"
-        'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
-        "--b\r\nContent-Type: text/plain\r\n\r\nThis is an email abuse report.\r\n"
-        f"--b\r\nContent-Type: message/feedback-report\r\n\r\n{report}\r\n\r\n"
-        "--b\r\nContent-Type: message/rfc822\r\n\r\n"
-    ).encode() + original + b"\r\n--b--\r\n"
+        (
+            f"{head}Message-ID: <report.1@isp.test>\r\nMIME-Version: 1.0\r\n"
+            'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+            "--b\r\nContent-Type: text/plain\r\n\r\nThis is an email abuse report.\r\n"
+            f"--b\r\nContent-Type: message/feedback-report\r\n\r\n{report}\r\n\r\n"
+            "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+        ).encode()
+        + original
+        + b"\r\n--b--\r\n"
+    )

@@ -50,9 +50,14 @@ def unanswerable(letter: Letter, own: Collection[str]) -> str:
         return "no address to answer to"
     if mailbox.key in own:
         return "our own address"
-    if _MACHINE.fullmatch(mailbox.local_part):
+    if is_machine(mailbox.local_part):
         return f"sent by {mailbox.local_part.lower()}@"
     return _forged(letter.header) or automatic(letter.header)
+
+
+def is_machine(local_part: str) -> bool:
+    """Whether a mailbox is a program's, by its name: nobody reads there."""
+    return _MACHINE.fullmatch(local_part) is not None
 
 
 def _forged(header: HeaderSection) -> str:

@@ -67,7 +67,7 @@ class ComplaintDesk:
     def _around(self) -> Around:
         snapshot = self._snapshot()
         config = snapshot.config
-        calendar = _calendar(config)
+        calendar = calendar_of(config)
         clocks = TicketClocks(config.data, WorkingCalendar(calendar))
         if not self._settled:
             self._settle(clocks)
@@ -139,7 +139,7 @@ class ComplaintDesk:
         return self._clock.stamp().utc
 
 
-def _calendar(config: GatewayConfig) -> Calendar:
+def calendar_of(config: GatewayConfig) -> Calendar:
     """Return the working days that hold here; those announced where the administrator's file cannot be read."""
     try:
         return read_declarations(config.blocklists).calendar

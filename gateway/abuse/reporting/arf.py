@@ -22,13 +22,14 @@ _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 def write(letter: Letter, case: Case, writer: Writer, token: str) -> Written:
     """Return the report of a case as a mail; ``letter`` has its text."""
     boundary = f"=_{token}"
-    message = head(letter, writer, token)
-    message["MIME-Version"] = "1.0"
-    message["Content-Type"] = f'multipart/report; report-type="feedback-report"; boundary="{boundary}"'
+    # Without content the message is its header section and the empty line.
+    section = head(letter, writer, token).as_bytes().removesuffix(b"\r\n")
     parts = (_text(letter.text), _fields(case, writer), _mail(case.message, whole=case.is_whole))
+    section += b"MIME-Version: 1.0\r\n"
+    section += f'Content-Type: multipart/report; report-type=feedback-report;\r\n\tboundary="{boundary}"\r\n'.encode()
     if not parts[2].isascii():
         # RFC 2045 §6.4: what holds a part in 8 bits is in 8 bits.
-        message["Content-Transfer-Encoding"] = "8bit"
+        section += b"Content-Transfer-Encoding: 8bit\r\n"
     body = b"".join(f"--{boundary}\r\n".encode() + part + b"\r\n" for part in parts)
     return Written(
         purpose=letter.purpose,
@@ -37,7 +38,7 @@ def write(letter: Letter, case: Case, writer: Writer, token: str) -> Written:
         recipient=letter.to,
         subject=letter.subject,
         message_id=message_id(token, writer.hostname),
-        octets=message.as_bytes() + body + f"--{boundary}--\r\n".encode(),
+        octets=section + b"\r\n" + body + f"--{boundary}--\r\n".encode(),
     )
 
 

@@ -5,7 +5,7 @@ says; it asks contacts, and changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.abuse.identity import writer_of
@@ -28,9 +28,12 @@ from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import DnspythonResolver
 from gateway.incidents import IncidentBook, IncidentReader
+from gateway.journal.events import OwnListingChanged
 
 # Contacts are asked one after the other: the mail and the rest of the keeper's work go on between rounds.
 OPERATORS_A_ROUND = 20
+# Nobody reads a report the second it is due; what our own names are listed for is told at once.
+LOOK_SECONDS = 30.0
 KINDS = (ASSOCIATION, OPERATOR, LISTING)
 
 
@@ -56,14 +59,22 @@ class ReportDesk:
     ) -> None:
         self._snapshot, self._book, self._clock, self._token = snapshot, book, clock, token
         self._lookups = lookups or self._configured
+        self._looked_at = float("-inf")
 
-    def round(self) -> Counter[str]:
-        """Write what is due by the configuration; return how many reports of each kind."""
+    def round(self, listed: Sequence[OwnListingChanged] = ()) -> Counter[str]:
+        """Write what is due by the configuration; return how many reports of each kind.
+
+        ``listed`` is what the journal has told of our own names since the last round.
+        """
         settings = self._snapshot().config.reporting
         done: Counter[str] = Counter()
         if not settings.enabled:
             return done
-        done[LISTING] += self.listings()
+        done[LISTING] += self.listings(listed)
+        now = self._clock.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return +done
+        self._looked_at = now
         if association.is_due(settings.association, self._last_batch(), self._now()):
             done[ASSOCIATION] += self.association()
         if settings.operators:
@@ -99,10 +110,10 @@ class ReportDesk:
                 break
         return done
 
-    def listings(self, by: str = BY) -> int:
+    def listings(self, listed: Sequence[OwnListingChanged], by: str = BY) -> int:
         """Write what is due about our own names on lists; return how many."""
         now, config = self._now(), self._snapshot().config
-        found = list(listings.drafts(config.data, config.reporting, writer_of(config), now, self._token))
+        found = list(listings.drafts(listed, config, writer_of(config), now, self._token))
         if found:
             with self._book.change(by, "report listing") as change:
                 for draft in found:
@@ -117,7 +128,8 @@ class ReportDesk:
         elif kind == OPERATOR:
             yield from (draft for draft, _ in self._parts().operators.drafts(now, self._token))
         else:
-            yield from listings.drafts(config.data, config.reporting, writer_of(config), now, self._token)
+            told = listings.changes(config.data, now - listings.LOOK_BACK_SECONDS)
+            yield from listings.drafts(told, config, writer_of(config), now, self._token)
 
     def _parts(self) -> _Parts:
         snapshot = self._snapshot()

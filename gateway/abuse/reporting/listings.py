@@ -1,10 +1,10 @@
 """Our own address or domain on somebody's list: the association hears of it at once (contract.md §4 i).
 
-The journal tells when a listing begins and ends (``own_listing_changed``), again after each restart; what the last
-report about an identity and a list said decides whether there is anything new to say.
+The keeper meets in the journal when a listing begins and ends (``own_listing_changed``), again after each restart; what
+the last report about an identity and a list said decides whether there is anything new to say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gateway.abuse.complaints.octets import shown
@@ -13,12 +13,13 @@ from gateway.abuse.reporting.draft import LISTING, Draft
 from gateway.abuse.reporting.operators import moment
 from gateway.abuse.writing import Letter, Writer, template, write
 from gateway.config.abuse_desk import Reporting
+from gateway.config.models import GatewayConfig
 from gateway.incidents import IncidentReader
 from gateway.journal.events import OwnListingChanged
 from gateway.journal.reader import JournalReader
 
 LISTED, CLEARED = "listed", "cleared"
-# A desk that starts looks that far back: what began before was told by then.
+# A command that shows what would be told looks that far back.
 LOOK_BACK_SECONDS = 7 * 86_400.0
 
 
@@ -32,21 +33,26 @@ def changes(data: Path, since: float) -> list[OwnListingChanged]:
     return sorted(found, key=lambda event: event.at)
 
 
-def drafts(data: Path, settings: Reporting, writer: Writer, now: float, token: Callable[[], str]) -> Iterator[Draft]:
-    """Yield the notices that are due."""
+def drafts(
+    found: Sequence[OwnListingChanged],
+    config: GatewayConfig,
+    writer: Writer,
+    now: float,
+    token: Callable[[], str],
+) -> Iterator[Draft]:
+    """Yield the notices that are due about what was found."""
+    settings = config.reporting
     to = settings.association.address
-    found = changes(data, now - LOOK_BACK_SECONDS) if to else []
-    if not found:
+    if not found or not to:
         return
-    with IncidentReader(data) as reader:
-        said = dict(
-            reader.rows(
-                "SELECT source_key, format FROM report WHERE kind = 'listing' AND recipient = ? ORDER BY id", (to,)
-            )
+    with IncidentReader(config.data) as reader:
+        rows = reader.rows(
+            "SELECT source_key, format FROM report WHERE kind = 'listing' AND recipient = ? ORDER BY id", (to,)
         )
+    said = dict(rows)
     latest = {f"{event.identity} {event.zone}": event for event in found}
     for key, event in latest.items():
-        if event.state != said.get(key, CLEARED):
+        if event.state in (LISTED, CLEARED) and event.state != said.get(key, CLEARED):
             yield _draft(event, key, settings, writer, (now, token()))
 
 

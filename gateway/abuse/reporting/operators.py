@@ -24,17 +24,20 @@ from gateway.incidents.reader import INCIDENT_COLUMNS, incident_of
 
 # Looked at in a round: those without a contact are noted as such and do not come again.
 MOST_A_ROUND = 200
+# What is older nobody can do anything about any more.
+FRESH_SECONDS = 2 * 86_400.0
 _DUE = f"""
 SELECT {INCIDENT_COLUMNS} FROM incident
-WHERE state IN ('confirmed', 'reported', 'blocked') AND source_kind IN ('network', 'hop') AND NOT EXISTS (
+WHERE state IN ('confirmed', 'reported', 'blocked') AND last_seen >= ? AND source_kind IN ('network', 'hop') AND NOT
+EXISTS (
     SELECT 1 FROM report WHERE report.kind = 'operator' AND report.source_key = incident.source_key
         AND (report.day = ? OR report.at >= incident.last_seen)
 ) ORDER BY last_seen DESC LIMIT ?"""  # noqa: S608 - constants
 
 
-def due(reader: IncidentReader, day: str, limit: int = MOST_A_ROUND) -> list[Incident]:
-    """Return the incidents whose operator is to be told on a day."""
-    return [incident_of(row) for row in reader.rows(_DUE, (day, limit))]
+def due(reader: IncidentReader, now: float, limit: int = MOST_A_ROUND) -> list[Incident]:
+    """Return the incidents whose operator is to be told now."""
+    return [incident_of(row) for row in reader.rows(_DUE, (now - FRESH_SECONDS, day_of(now), limit))]
 
 
 def told(reader: IncidentReader, day: str) -> dict[str, int]:
@@ -60,7 +63,7 @@ class OperatorReports:
         """Yield what is due now, within the limits of the day."""
         day = day_of(now)
         with IncidentReader(self._data) as reader:
-            incidents, before = due(reader, day), told(reader, day)
+            incidents, before = due(reader, now), told(reader, day)
         left = self._settings.operators_per_day - sum(before.values())
         with Cases(self._data, self._settings) as cases:
             for incident in incidents:
