@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.mail.content import Content
+from gateway.mail.rendition import Edit, Rendition
 from gateway.spool.contents import MAX_ROW_OCTETS
 from gateway.spool.message import Attempt, QueueQuery, RecipientState, RouteSummary, Settlement
 from gateway.spool.states import IllegalTransitionError
@@ -156,6 +157,34 @@ async def test_quarantined_copies_wait_for_release(custody, make_message, clock)
     assert await custody.release(QueueQuery(trace_ids=frozenset({message.trace_id})), clock.stamp().utc) == 1
     (copy,) = (await custody.load(message.trace_id)).recipients
     assert (copy.state, copy.held_seconds, copy.held_since) == (RecipientState.QUEUED, 3600.0, 0.0)
+
+
+async def test_what_is_let_out_has_another_rendition_and_what_stays_has_its_own(custody, make_message, clock):
+    now = clock.stamp().utc
+    one = make_message(state=RecipientState.QUARANTINED, held_since=now).recipients[0]
+    message = make_message(state=RecipientState.QUARANTINED, held_since=now)
+    message = await custody.store(replace(message, recipients=(one, replace(one, number=1))))
+    clock.advance(3600)
+    other = Rendition.of([Edit(0, 0, b"X-New: 1\r\n")])
+    await custody.let_out(message, frozenset({1}), other, clock.stamp().utc)
+    stays, leaves = (loaded := await custody.load(message.trace_id)).recipients
+    assert (stays.state, loaded.renditions[stays.rendition]) == (RecipientState.QUARANTINED, message.renditions[0])
+    assert (leaves.state, loaded.renditions[leaves.rendition]) == (RecipientState.QUEUED, other)
+    assert leaves.held_seconds == 3600.0
+
+
+async def test_a_copy_more_is_queued_beside_the_others_and_none_of_a_message_that_has_gone(custody, make_message):
+    message = await custody.store(make_message(state=RecipientState.QUARANTINED))
+    more = replace(message.recipients[0], number=1_700_000_000, state=RecipientState.QUEUED, route="smtp://other")
+    other = Rendition.of([Edit(0, 0, b"X-New: 1\r\n")])
+    await custody.add(message, more, other)
+    added = (loaded := await custody.load(message.trace_id)).recipients[1]
+    assert (added.number, added.route, loaded.renditions[added.rendition]) == (more.number, "smtp://other", other)
+    [due] = await custody.due("smtp://other", 1e12, 10)
+    assert due.trace_id == message.trace_id
+    assert await custody.drop(ALL) == 2
+    await custody.add(message, replace(more, number=2), other)
+    assert (await custody.counts()).recipients == {}
 
 
 async def test_an_attempt_that_ends_after_hold_does_not_release(custody, make_message):
