@@ -96,6 +96,30 @@ def test_quarantined_mail_is_held_until_it_is_released(gateway: Gateway, domain:
     assert "delivered" in story.splitlines()[0]
 
 
+def test_quarantine_is_listed_and_shown_and_a_copy_goes_to_somebody_who_looks_at_it(gateway: Gateway) -> None:
+    address = "shown@quarantine.test"
+    content = dateless()
+    identity = trace_id(gateway.mail(address, content=content))
+    [listed] = gateway.ask("quarantine", "list", "--recipient", address, "--json").json()["messages"]
+    assert (listed["id"], listed["recipients"][0]["why"]) == (identity, "policy")
+    assert (
+        gateway.ask("quarantine", "list", "--recipient", address, "--why", "virus", "--json").json()["messages"] == []
+    )
+    shown = until(lambda: "found " in (text := gateway.ask("quarantine", "show", identity).out) and text)
+    assert "found     header-sanity " in shown
+    assert "part      text/plain" in shown
+    assert f"| Message-ID: <{message_id(content)}>" in shown
+    released = gateway.ask("quarantine", "release", identity, "--to", "analyst@tag.test")
+    assert f"{identity} released to analyst@tag.test" in released.out
+    [stored] = gateway.await_maildir("analyst@tag.test")
+    assert stored.endswith(content)
+    until(lambda: [copy["state"] for copy in gateway.queue() if copy["id"] == identity] == ["quarantined"])
+    assert not gateway.maildir(address)
+    assert gateway.ask("queue", "release", identity).status == 1
+    assert gateway.ask("quarantine", "delete", identity).out == "1 copy deleted\n"
+    assert "quarantine release" in gateway.ask("audit").out
+
+
 def test_quarantined_mail_that_is_dropped_is_gone_without_a_word(gateway: Gateway) -> None:
     identity = trace_id(gateway.mail("dropped@quarantine.test", content=dateless()))
     assert gateway.ask("queue", "drop", identity).out == "1 copy dropped\n"
