@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.incident_blocking import block, lift
 from gateway.cli.incident_deciding import close, confirm, note, reopen
 from gateway.cli.incident_proving import export, verify
 from gateway.cli.incident_record import (
@@ -164,5 +165,5 @@ def show(
                 typer.echo(line)
 
 
-for _command in (confirm, close, reopen, note, export, verify):
+for _command in (confirm, block, lift, close, reopen, note, export, verify):
     app.command()(_command)

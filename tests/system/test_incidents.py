@@ -106,3 +106,74 @@ def test_evidence_is_kept_of_mail_that_was_refused(gateway: Gateway) -> None:
     assert Path(gateway.data / f"incidents/evidence/{sha256[:2]}/{sha256}.zst").is_file()
     incoming = gateway.data / "incidents/incoming"
     until(lambda: not list(incoming.iterdir()), what="every sample to be filed")
+
+
+def test_a_block_by_hand_names_its_incident_and_is_lifted_by_hand(gateway: Gateway) -> None:
+    client = "127.61.0.4"
+    send(gateway, client)
+    (found,) = until(lambda: rows(gateway, "SELECT id FROM incident WHERE source_key = ?", f"{client}/32"), what="it")
+    number = str(found[0])
+    assert gateway.ask("incident", "block", number, "--reason", "wave of pills").status == 0
+    assert f"incident {number}" in everywhere(gateway, client, "RCPT 550", content=message())
+    assert f"incident {number}" in gateway.ask("blocklist", "check", client).out
+    assert gateway.ask("incident", "lift", number, "--reason", "they called").status == 0
+    everywhere(gateway, client, "250", content=message())
+    assert gateway.ask("incident", "lift", number, "--reason", "again").status == 1
+    audit = gateway.ask("audit", "--json").json()
+    told = [row["operation"] for row in audit if row["target"] == f"incident {number}"]
+    assert told[:2] == ["incident block", "incident lift"]
+
+
+def test_our_own_addresses_cannot_be_blocked(gateway: Gateway) -> None:
+    send(gateway, "127.0.0.1")
+    (found,) = until(lambda: rows(gateway, "SELECT id FROM incident WHERE source_key = '127.0.0.1/32'"), what="it")
+    refused = gateway.ask("incident", "block", str(found[0]), "--reason", "by mistake")
+    assert refused.status == 1
+    assert "covers 127.0.0.1/32: an address that we listen on" in refused.err
+    assert rows(gateway, "SELECT how FROM block_refusal WHERE entry = '127.0.0.1/32'") == [("hand",)]
+    assert send(gateway, "127.0.0.1", message()) == "250"
+
+
+def test_a_relay_client_that_turns_bad_is_suspended_and_restored_on_a_guarantee(gateway: Gateway) -> None:
+    mail = {"role": "relay", "to": "me@box.test"}
+    for _ in range(3):
+        assert send(gateway, BAD_CLIENT, **mail).startswith("DATA 550")
+    confirmed = "SELECT id FROM incident WHERE source_kind = 'client' AND state = 'confirmed'"
+    (found,) = until(lambda: rows(gateway, confirmed), what="the confirmed incident")
+    number = str(found[0])
+    assert gateway.ask("account", "suspend", BAD_CLIENT, "--reason", "three spam mails").status == 0
+    reply = everywhere(gateway, BAD_CLIENT, "RCPT 550 5.7.1", content=message(), **mail)
+    assert f"sender suspended (suspended after incident {number}, write to abuse@gate.test)" in reply
+    assert send(gateway, BAD_CLIENT, message(), role="relay", to="postmaster@box.test") == "250"
+
+    refused = gateway.ask("account", "restore", BAD_CLIENT)
+    assert (refused.status, "no written guarantee is on record" in refused.err) == (1, True)
+    letter = gateway.ask("guarantee", "template", "--incident", number, "--lang", "zh", "--company", "某某有限公司")
+    assert "某某有限公司" in letter.out
+    assert f"{BAD_CLIENT}/32" in letter.out
+    scan, licence = gateway.folder / "scan.pdf", gateway.folder / "licence.pdf"
+    scan.write_bytes(b"%PDF the letter")
+    licence.write_bytes(b"%PDF the licence")
+    taken = gateway.ask(
+        *("guarantee", "record", "--incident", number, "--scan", str(scan), "--licence", str(licence)),
+        *("--company", "某某有限公司", "--manager", "张三", "--contact", "李四", "--telephone", "+86 10 1234 5678"),
+        *("--domain", "box.test", "--signed", "2026-11-20"),
+    )
+    assert taken.status == 0, taken
+    assert gateway.ask("account", "restore", BAD_CLIENT).status == 0
+    everywhere(gateway, BAD_CLIENT, "250", content=message(), **mail)
+    assert rows(gateway, "SELECT state FROM incident WHERE id = ?", int(number)) == [("lifted",)]
+    told = [row["operation"] for row in gateway.ask("audit", "--json").json()]
+    assert told[-3:] == ["account suspend", "guarantee record", "account restore"]
+
+
+def test_blocks_and_suspensions_hold_after_a_restart(gateway: Gateway) -> None:
+    gateway.ask("account", "suspend", BAD_CLIENT, "--reason", "again")
+    gateway.kill()
+    gateway.start()
+    assert send(gateway, SPAMMERS[0], message()).startswith("RCPT 550")
+    assert send(gateway, BAD_CLIENT, message(), role="relay", to="me@box.test").startswith("RCPT 550")
+    once = gateway.ask("account", "restore", BAD_CLIENT)
+    assert "permanent termination" in once.err
+    assert gateway.ask("account", "restore", BAD_CLIENT, "--override", "the owner changed").status == 0
+    assert gateway.ask("incident", "verify").status == 0
