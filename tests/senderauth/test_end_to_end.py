@@ -8,8 +8,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -31,9 +31,12 @@ from gateway.senderauth.dkim.canonical import SignedMessage
 from gateway.senderauth.dkim.signing import sign_dkim
 from gateway.senderauth.dmarc.facts import DmarcFacts
 from gateway.senderauth.dmarc.ingest import read_reports
+from tests.antivirus.conftest import MATERIAL as ANTIVIRUS
+from tests.antivirus.conftest import Clamd
 from tests.senderauth.material import TextZone
 from tests.senderauth.test_reports import event
 from tests.system.parts import Gateway, free_port, message, received, settings, to_maildir, trace_id, until
+from tests.system.test_antivirus import infected
 
 pytestmark = pytest.mark.real
 
@@ -98,7 +101,7 @@ def keys() -> dict[str, SigningKey]:
     """Return the senders' keys and ours, by domain."""
     return {
         domain: read_signing_key(generate_key("rsa"), domain, "s1")
-        for domain in ("honest.test", "box.test", "tag.test", "out.test")
+        for domain in ("honest.test", "later.test", "box.test", "tag.test", "cut.test", "out.test")
     }
 
 
@@ -107,6 +110,9 @@ def records(keys) -> list[tuple[str, str, str]]:
     return [
         ("honest.test", "TXT", f"v=spf1 ip4:{CLIENT} -all"),
         ("_dmarc.honest.test", "TXT", "v=DMARC1; p=reject; rua=mailto:reports@honest.test"),
+        # Nothing asks for these before the server is stopped.
+        ("later.test", "TXT", f"v=spf1 ip4:{CLIENT} -all"),
+        ("_dmarc.later.test", "TXT", "v=DMARC1; p=reject"),
         ("strict.test", "TXT", "v=spf1 ip4:192.0.2.1 exp=why.strict.test -all"),
         ("why.strict.test", "TXT", "%{i} is none of ours"),
         ("_dmarc.forged.test", "TXT", "v=DMARC1; p=reject"),
@@ -125,6 +131,7 @@ def dns(tmp_path_factory, records) -> Iterator[Unbound]:
     server.stop()
 
 
+LISTENERS = ('role = "mx"\nxclient_from = ["127.0.0.1"]', 'role = "relay"\nnetworks = ["127.0.0.0/8"]')
 STRICT = '[filters.spf]\non = { fail = "reject" }\n[filters.dmarc]\nhonour = true\n[filters.iprev]\nenabled = true\n'
 
 
@@ -134,33 +141,42 @@ def signing(domain: str, seal: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def make_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
-    with ExitStack() as stack:
+def scanner() -> Iterator[Clamd | None]:
+    """Return a clamd, None where there is none to be had: only the test that has something cut needs it."""
+    if not (ANTIVIRUS / "start_clamd.sh").exists() or shutil.which("clamd", path="/usr/sbin:/usr/bin") is None:
+        yield None
+        return
+    # A socket's name has 108 octets at most.
+    with tempfile.TemporaryDirectory(prefix="av-") as folder:
+        clamd = Clamd(Path(folder))
+        clamd.start()
+        yield clamd
+        clamd.kill()
 
-        def make(port: int, keys: dict[str, SigningKey]) -> Gateway:
-            gateway = Gateway(tmp_path_factory.mktemp("gateway"))
-            stack.callback(gateway.destroy)
-            for domain, key in keys.items():
-                (gateway.folder / f"{domain}.pem").write_bytes(_pem(key))
-            subject = '[scores]\nsubject_tag = "[list]"\ntag = 0.1\n[[rule]]\nname = "all"\nscore = 1.0\n'
-            everything = 'when = { subject = { contains = "message" } }\n'
-            gateway.configure(
-                settings(
-                    'role = "mx"\nxclient_from = ["127.0.0.1"]',
-                    'role = "relay"\nnetworks = ["127.0.0.0/8"]',
-                    more=f'[dns]\nservers = ["127.0.0.1:{port}"]\ntimeout = "1s"\n'
-                    '[dmarc_reports]\nauthor = "dmarc@out.test"\norganisation = "The Gate"\n',
-                ),
-                {
-                    "box": to_maildir("box.test", more=STRICT + signing("box.test", "always")),
-                    "tag": to_maildir("tag.test", more=signing("tag.test", "altered") + subject + everything),
-                    "plain": to_maildir("plain.test"),
-                    "out": to_maildir("out.test", more=signing("out.test", "never")),
-                },
-            )
-            return gateway.start()
 
-        yield make
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, dns: Unbound, keys: dict[str, SigningKey], scanner: Clamd | None) -> Iterator[Gateway]:
+    gateway = Gateway(tmp_path_factory.mktemp("gateway"))
+    for domain, key in keys.items():
+        (gateway.folder / f"{domain}.pem").write_bytes(_pem(key))
+    more = f'[dns]\nservers = ["127.0.0.1:{dns.port}"]\ntimeout = "1s"\n'
+    more += '[dmarc_reports]\nauthor = "dmarc@out.test"\norganisation = "The Gate"\n'
+    more += f'[clamd]\naddress = "{scanner.unix}"\n' if scanner else ""
+    subject = '[scores]\nsubject_tag = "[list]"\ntag = 0.1\n[[rule]]\nname = "all"\nscore = 1.0\n'
+    everything = 'when = { subject = { contains = "message" } }\n'
+    off = '[antivirus]\nmode = "off"\n'
+    policies = {
+        "box": to_maildir("box.test", more=off + STRICT + signing("box.test", "always")),
+        "tag": to_maildir("tag.test", more=off + signing("tag.test", "altered") + subject + everything),
+        "cut": to_maildir("cut.test", more='[antivirus]\nmode = "clean"\n' + signing("cut.test", "altered")),
+        "plain": to_maildir("plain.test", more=off),
+        "out": to_maildir("out.test", more=off + signing("out.test", "never")),
+    }
+    gateway.configure(settings(*LISTENERS, more=more), policies)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.destroy()
 
 
 def _pem(key: SigningKey) -> bytes:
@@ -171,11 +187,6 @@ def _pem(key: SigningKey) -> bytes:
     )
 
     return key.material.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-@pytest.fixture(scope="module")
-def gateway(make_gateway, dns, keys) -> Gateway:
-    return make_gateway(dns.port, keys)
 
 
 def send(gateway: Gateway, to: str, content: bytes, sender: str = "anna@honest.test", client: str = CLIENT) -> str:
@@ -320,16 +331,7 @@ async def test_authors_that_are_not_ours_are_not_signed_for(gateway):
     assert b"DKIM-Signature:" not in stored
 
 
-def test_debians_verifier_agrees(gateway, keys, records, tmp_path):
-    """The seal, by a verifier in another language."""
-    probe = subprocess.run(["perl", "-MMail::DKIM::ARC::Verifier", "-e1"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip("Mail::DKIM (package libmail-dkim-perl) is not installed")
-    assert send(gateway, "perl@tag.test", asyncio.run(honest(keys))).startswith("250")
-    [stored] = gateway.await_maildir("perl@tag.test")
-    texts = tmp_path / "dns.json"
-    texts.write_text(json.dumps({name: value for name, kind, value in records if kind == "TXT"}))
-    script = r"""
+PERL = r"""
 use JSON::PP; use Mail::DKIM::ARC::Verifier; use Mail::DKIM::DNS; use Net::DNS;
 open my $f, '<', $ARGV[0]; local $/; my $dns = decode_json(<$f>);
 no warnings 'redefine';
@@ -339,28 +341,43 @@ no warnings 'redefine';
 };
 my $arc = Mail::DKIM::ARC::Verifier->new(); $arc->PRINT(<STDIN>); $arc->CLOSE; print $arc->result_detail;
 """
-    done = subprocess.run(
-        ["perl", "-e", script, str(texts)],
-        input=stored[stored.index(b"ARC-Seal:") :],
-        capture_output=True,
-        check=False,
-    )
-    assert done.stdout.startswith(b"pass"), done.stdout + done.stderr
 
 
-async def test_without_dns_nothing_is_called_clean_or_forged(make_gateway, tmp_path, records, keys):
-    server = Unbound(tmp_path, records).start()
-    gateway = make_gateway(server.port, keys)
-    server.stop()
-    reply = send(gateway, "blind@box.test", await honest(keys))
-    assert reply.startswith("250"), reply
-    [stored] = gateway.await_maildir("blind@box.test")
-    said = words(stored)
-    assert {said["spf"], said["dkim"], said["dmarc"]} == {"temperror"}
-    told = str(received(stored)["X-Tidegate-Reason"])
-    assert "undetermined" in told
-    assert "dkim honest.test" in told
-    gateway.await_line("message_judged", trace_id(reply))
+def debian_says(sealed: bytes, records, folder: Path) -> bytes:
+    """Return what Mail::DKIM, a verifier in another language, says of a chain."""
+    probe = subprocess.run(["perl", "-MMail::DKIM::ARC::Verifier", "-e1"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip("Mail::DKIM (package libmail-dkim-perl) is not installed")
+    texts = folder / "dns.json"
+    texts.write_text(json.dumps({name: value for name, kind, value in records if kind == "TXT"}))
+    done = subprocess.run(["perl", "-e", PERL, str(texts)], input=sealed, capture_output=True, check=False)
+    return done.stdout + done.stderr
+
+
+async def test_debians_verifier_agrees(gateway, keys, records, tmp_path):
+    assert send(gateway, "perl@tag.test", await honest(keys)).startswith("250")
+    [stored] = gateway.await_maildir("perl@tag.test")
+    said = debian_says(stored[stored.index(b"ARC-Seal:") :], records, tmp_path)
+    assert said.startswith(b"pass"), said
+
+
+async def test_mail_that_our_own_cut_broke_is_sealed_for_those_behind_us(gateway, scanner, keys, records, tmp_path):
+    if scanner is None:
+        pytest.skip("clamd (package clamav-daemon) is not installed, or the material is not there")
+    content = infected()
+    signature = await sign_dkim(SignedMessage.of(Content(content)), keys["honest.test"], 1_750_000_000)
+    assert dkim.verify(signature + content, dnsfunc=dns_of(records))
+    assert send(gateway, "cut@cut.test", signature + content).startswith("250")
+    [stored] = gateway.await_maildir("cut@cut.test")
+    assert b"Eicar-Test-Signature.UNOFFICIAL removed" in stored
+    sealed = stored[stored.index(b"ARC-Seal:") :]
+    assert not dkim.verify(sealed, dnsfunc=dns_of(records))
+    status, _, reason = dkim.arc_verify(sealed, dnsfunc=dns_of(records))
+    assert status == dkim.CV_Pass, reason
+    said = debian_says(sealed, records, tmp_path)
+    assert said.startswith(b"pass"), said
+    # What the seal vouches for: the signature held when the mail came.
+    assert b"dkim=pass" in sealed[sealed.index(b"ARC-Authentication-Results:") :]
 
 
 async def test_a_days_report_can_be_written(gateway, keys):
@@ -430,3 +447,21 @@ async def test_mail_of_our_own_without_an_address_is_refused_in_words(gateway, c
     answer = await client.call(OWN_MAIL, **replace(mail, **changed).arguments())
     assert isinstance(answer, Failed)
     assert (answer.code, "no address" in answer.message) == ("refused", True), answer
+
+
+async def test_without_dns_nothing_is_called_clean_or_forged(gateway, dns, keys):
+    content = message(author="anna@later.test")
+    signature = await sign_dkim(SignedMessage.of(Content(content)), keys["later.test"], 1_750_000_000)
+    dns.stop()
+    try:
+        reply = send(gateway, "blind@box.test", signature + content, sender="anna@later.test")
+        assert reply.startswith("250"), reply
+        [stored] = gateway.await_maildir("blind@box.test")
+    finally:
+        dns.start()
+    said = words(stored)
+    assert {said["spf"], said["dkim"], said["dmarc"]} == {"temperror"}
+    told = " ".join(str(received(stored)["X-Tidegate-Reason"]).split())
+    assert "undetermined" in told
+    assert "dkim later.test" in told
+    gateway.await_line("message_judged", trace_id(reply))

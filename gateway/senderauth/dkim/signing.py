@@ -66,7 +66,8 @@ def _field(name: str, tags: dict[str, str]) -> bytes:
     # The order that the ARC suite's signatures are over.
     parts = [f"{tag}={value}" for tag, value in sorted(tags.items())]
     words = [*(f"{part};" for part in parts[:-1]), parts[-1]]
-    return "\r\n\t".join(_lines(f"{name}:", words)).encode("ascii") + b"\r\n"
+    # Folded with a space: dkimpy finds the field of an ARC set by " i=1;" and raises where a tab stands before it.
+    return "\r\n ".join(_lines(f"{name}:", words)).encode("ascii") + b"\r\n"
 
 
 def _lines(first: str, words: Iterable[str]) -> Iterator[str]:
