@@ -19,6 +19,7 @@ from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
 from gateway.mail.filetype.kinds import KINDS, PROMISED
 from gateway.mail.filetype.names import RUNS, read_name
+from gateway.mail.mime.part import MESSAGE_TYPES
 from gateway.mail.mime.readings import Leaf, leaves
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
@@ -105,7 +106,9 @@ class Attachments(Filter[NoOptions]):
         if _is_one_text(content):
             return False
         tree = content.mime
-        return bool(tree.ambiguities) or any(part.is_attachment or part.is_message for part in tree.parts)
+        return bool(tree.ambiguities) or any(
+            part.is_attachment or part.media_type in MESSAGE_TYPES for part in tree.parts
+        )
 
     async def examine(self, tx: Transaction, ctx: Context) -> tuple[Finding, ...] | None:  # noqa: ARG002 - the content suffices
         """Return a finding for each kind of file there is, the gravest first."""
