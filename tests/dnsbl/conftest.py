@@ -44,6 +44,12 @@ stub-zone:
 stub-zone:
   name: "servfail.test"
   stub-addr: 127.0.0.1@{dead}
+stub-zone:
+  name: "slow.test"
+  stub-addr: 127.0.0.1@{silent}
+stub-zone:
+  name: "unserved.test"
+  stub-addr: 127.0.0.1@{rbldnsd}
 remote-control:
   control-enable: no
 """
@@ -93,11 +99,19 @@ def rbldnsd(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unbound(rbldnsd, tmp_path_factory):
-    """``host:port`` of an Unbound that asks that rbldnsd; ``refused.test`` and ``servfail.test`` are what they say."""
+    """``host:port`` of an Unbound that asks that rbldnsd.
+
+    ``refused.test`` and ``servfail.test`` are what they say; ``slow.test``'s server takes questions and does not answer
+    them, ``unserved.test`` is asked of the rbldnsd, which refuses what it does not serve.
+    """
     binary = program("unbound")
+    silent = socket.socket(type=socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
     directory = tmp_path_factory.mktemp("unbound")
     port = free_port()
-    text = UNBOUND.format(directory=directory, port=port, rbldnsd=rbldnsd, dead=free_port())
+    text = UNBOUND.format(
+        directory=directory, port=port, rbldnsd=rbldnsd, dead=free_port(), silent=silent.getsockname()[1]
+    )
     (directory / "unbound.conf").write_text(text, encoding="ascii")
     process = subprocess.Popen([binary, "-d", "-c", directory / "unbound.conf"], stderr=subprocess.PIPE)
     try:
@@ -110,6 +124,7 @@ def unbound(rbldnsd, tmp_path_factory):
     finally:
         process.terminate()
         process.communicate(timeout=10)
+        silent.close()
 
 
 @pytest.fixture

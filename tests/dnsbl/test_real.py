@@ -1,5 +1,6 @@
 """Against a real rbldnsd behind a real Unbound, with the zones of the material: answers as lists really give them."""
 
+import socket
 from ipaddress import ip_address
 
 import pytest
@@ -74,10 +75,34 @@ async def test_a_second_question_comes_from_the_cache(resolver):
     assert resolver.misses == misses
 
 
-@pytest.mark.parametrize("zone", ["refused.test", "servfail.test"])
-async def test_a_zone_that_refuses_or_fails_is_a_temperror(resolver, zone):
+@pytest.mark.parametrize(
+    ("zone", "said"), [("refused.test", "REFUSED"), ("unserved.test", "SERVFAIL"), ("servfail.test", "")]
+)
+async def test_a_zone_that_refuses_or_fails_is_a_temperror(resolver, zone, said):
     (reading,) = await readings(resolver, DnsList(zone=zone, score=5.0), str(ip_address("192.0.2.1")))
     assert reading.outcome is Outcome.TEMPERROR
+    assert said in reading.reason
+
+
+async def test_a_slow_zone_is_a_temperror_and_holds_no_listing_of_another_up(resolver):
+    """Every zone is asked at once; the one that is late is given up, the others' answers count."""
+    lists = [CompiledList(each) for each in (DnsList(zone="slow.test", score=9.0), DNSBL)]
+    late, listed = await ask(resolver, [of_text("127.0.0.2")], lists, budget_seconds=1, usable=AllUsable())
+    assert late.outcome is Outcome.TEMPERROR
+    assert (listed.outcome, listed.listing.weight) == (Outcome.LISTED, 6.0)
+    assert listed.listing.reason.startswith("Listed by dnsbl.test")
+
+
+async def test_without_a_resolver_nothing_is_listed_and_nothing_is_clean():
+    """Nobody listens there: the kernel says so, or nobody answers."""
+    with socket.socket(type=socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        nobody = gone.getsockname()[1]
+    unreachable = DnspythonResolver([f"127.0.0.1:{nobody}"], 0.5, SystemClock())
+    (reading,) = await readings(unreachable, DNSBL, "127.0.0.2")
+    assert reading.outcome is Outcome.TEMPERROR
+    state, _ = await probe(unreachable, watched(DNSBL, Kind.ADDRESSES))
+    assert state is State.UNREACHABLE
 
 
 async def test_the_probe_believes_good_zones_and_nobody_else(unbound):
@@ -85,6 +110,6 @@ async def test_the_probe_believes_good_zones_and_nobody_else(unbound):
     assert await probe(resolver, watched(DNSBL, Kind.ADDRESSES)) == (State.HEALTHY, "")
     assert await probe(resolver, watched(URIBL, Kind.NAMES)) == (State.HEALTHY, "")
     assert (await probe(resolver, watched(DnsList(zone="uribl.test", score=1.0), Kind.NAMES)))[0] is State.BLIND
-    for zone in ("refused.test", "servfail.test"):
+    for zone in ("refused.test", "servfail.test", "unserved.test", "slow.test"):
         found, _ = await probe(resolver, watched(DnsList(zone=zone, score=1.0), Kind.ADDRESSES))
         assert found is State.UNREACHABLE

@@ -14,7 +14,11 @@ LISTED = "127.0.0.2"
 DNSBL = """
 [filters.dnsbl]
 on = { listed = "reject" }
-lists = [{ zone = "dnsbl.test", codes = { "127.0.0.[2-8]" = 6.0 } }, { zone = "servfail.test", score = 9.0 }]
+lists = [
+  { zone = "dnsbl.test", codes = { "127.0.0.[2-8]" = 6.0 } },
+  { zone = "servfail.test", score = 9.0 },
+  { zone = "slow.test", score = 9.0 },
+]
 [filters.uribl]
 lists = [{ zone = "uribl.test", score = 6.0, probe = "exact-only.test" }]
 """
@@ -97,6 +101,30 @@ def test_a_clients_verified_name_is_in_received_and_in_its_reputation(gateway, u
     assert "(mail.good.test [203.0.113.99])" in received(mail())["Received"]
     # Two mails, and a second for them to be written down: from then on its name is good.
     until(lambda: b"reputation.good=-1" in mail(), what="a good reputation")
+
+
+def test_a_local_list_knows_the_clients_name_without_any_filter_that_asks_for_it(gateway, unbound):
+    """An operator types a name; the clients that have it are refused at RCPT, by every policy."""
+    listener = 'role = "mx"\nproxy_protocol_from = ["127.0.0.1/32"]'
+    text = settings(listener, workers=2, more=f'[dns]\nservers = ["{unbound}"]\n')
+    gateway.configure(text, {"named": to_maildir("named.test")})
+    lists = '[[list]]\nname = "bad"\naction = "reject"\n'
+    (gateway.folder / "blocklists/lists.toml").write_text(lists, encoding="utf-8")
+    gateway.start()
+
+    def answer(client: str) -> str:
+        with Wire(gateway.port()) as wire:
+            wire.send(f"PROXY TCP4 {client} 127.0.0.1 40000 25\r\n".encode())
+            assert wire.reply().startswith("220 ")
+            wire.hello()
+            wire.say("MAIL FROM:<>")
+            return wire.say("RCPT TO:<a@named.test>")
+
+    assert answer("203.0.113.99").startswith("250")
+    assert gateway.ask("blocklist", "add", ".good.test", "--list", "bad", "--reason", "a wave").status == 0
+    until(lambda: all(answer("203.0.113.99").startswith("550") for _ in range(8)), what="the name on every worker")
+    assert "mail.good.test listed by bad: a wave" in answer("203.0.113.99")
+    assert answer("203.0.113.98").startswith("250")
 
 
 def test_links_to_listed_domains_count(gateway, unbound):
