@@ -54,8 +54,8 @@ _DATA = re.compile(rb"(?i)\bhref\s*=\s*['\"]?\s*data:(image/)?")
 
 _TEXT = re.compile(rb"(?i)\s*text/(?:plain|html)\s*(?:;\s*(?:charset|format|delsp)\s*=[^;]*)*;?\s*")
 _AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary", b""})
-# What a block within text begins with (``mail.mime.blocks``), and NUL, which some readers pass over.
-_BLOCKS = (b"begin ", b"begin\t", b"begin-base64", b"=ybegin", b"BinHex", b"\0")
+# What a block within text begins with (``mail.mime.blocks``): one search for all of uuencode and yEnc.
+_BLOCKS = (b"begin", b"BinHex")
 
 
 class Attachments(Filter[NoOptions]):
@@ -144,7 +144,8 @@ def _is_one_text(content: Content) -> bool:
         return False
     if encoding is not None and encoding.value.strip().lower() not in _AS_IT_STANDS:
         return False
-    return not any(begin in octets for begin in _BLOCKS)
+    # NUL octets are what some readers pass over, in the middle of a field's name too.
+    return b"\0" not in header.octets and not any(begin in octets for begin in _BLOCKS)
 
 
 class _File(NamedTuple):
