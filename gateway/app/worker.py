@@ -48,6 +48,7 @@ from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.config.source import Disk, Files, Kept
+from gateway.config.suffixes import suffixes_of
 from gateway.delivery.runner import DeliveryRunner
 from gateway.filters import catalogue
 from gateway.incidents.evidence import Inbox
@@ -57,6 +58,7 @@ from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
 from gateway.mail.own_mail import COMMAND as OWN_MAIL
+from gateway.mail.text import hosts
 from gateway.pipeline.gate import Gate
 from gateway.smtp.address import ForwardPath
 from gateway.spool.message import SpoolRecipient
@@ -85,6 +87,7 @@ class Worker:
         self.snapshot = snapshot
         self.clock = SystemClock()
         self.started = self.clock.stamp()
+        hosts.use(suffixes_of(snapshot))
         self.state = "starting"
         self.stores = Stores(config, order.index, order.workers, self.clock)
         self.events = self.stores.events
@@ -273,6 +276,8 @@ class Worker:
 
     def _load_and_compile(self) -> tuple[Snapshot, Gate]:
         snapshot = _load(self.order, Disk())
+        # Parsed here, and remembered until the switch.
+        suffixes_of(snapshot)
         return snapshot, self._compile(snapshot)
 
     async def switch(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -284,6 +289,7 @@ class Worker:
                 return answer
         if self._prepared is not None:
             self.snapshot, self.gate = self._prepared
+            hosts.use(suffixes_of(self.snapshot))
             self._prepared = None
         self.guard.limits = self.snapshot.config.limits
         await self.resolver.use(self.snapshot.config.dns)

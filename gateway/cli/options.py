@@ -51,7 +51,14 @@ def try_snapshot(option: Path | None) -> "Snapshot":
     from gateway.config.loader import load
     from gateway.filters import catalogue
 
-    return load(config_path(option), catalogue())
+    snapshot = load(config_path(option), catalogue())
+    if snapshot.config.public_suffixes is not None:
+        from gateway.config.suffixes import suffixes_of
+        from gateway.mail.text import hosts
+
+        # As the workers do, so that a command judges as they would.
+        hosts.use(suffixes_of(snapshot))
+    return snapshot
 
 
 def print_problems(error: "ConfigError") -> None:

@@ -19,6 +19,7 @@ from gateway.config.problem import ConfigError, Problem
 from gateway.config.recipient_list import ListReader
 from gateway.config.snapshot import Snapshot, digest_of
 from gateway.config.source import Disk, Files, Source, read_source
+from gateway.config.suffixes import read_suffixes
 from gateway.policy.catalogue import Catalogue
 
 NAME = "tidegate.toml"
@@ -78,6 +79,9 @@ def _snapshot(
     lists = ListReader(files)
     reader = PolicyReader(catalogue, source.folder, config.max_message if config else None, lists, problems)
     policies = reader.read(policy_files)
+    if config is not None:
+        complaints = read_suffixes(config, lists)
+        problems.extend(layered.problem(complaint.path, complaint.text) for complaint in complaints)
     if config is not None and not problems:
         complaints = unsigned_reports(config.dmarc_reports, policies)
         problems.extend(layered.problem(complaint.path, complaint.text) for complaint in complaints)

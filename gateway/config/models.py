@@ -344,6 +344,7 @@ class GatewayConfig(Section):
     data: PathField = Path("/var/lib/tidegate")
     policies: PathField = Path("policies")
     blocklists: PathField = Path("blocklists")
+    public_suffixes: OptionalPath = None
     workers: int = Field(default=0, ge=0, le=MAX_WORKERS)
     max_message: Size = 50 * 1024**2
     memory_budget: Size = 512 * 1024**2

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gateway.mail.text.hosts import registrable
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter
@@ -119,7 +120,8 @@ def _detail(result: DmarcResult) -> dict[str, str]:
         "author": result.author.domain,
         "policy": result.policy.value if result.policy_domain else "",
         "policy-domain": result.policy_domain,
-        "organisational-domain": result.organisational_domain,
+        # Where nothing hung on it nobody walked the tree; the public suffix list tells without asking.
+        "organisational-domain": result.organisational_domain or registrable(result.author.domain),
         "dkim": " ".join(result.aligned_dkim),
         "spf": result.aligned_spf,
     }

@@ -4,11 +4,13 @@
 case, full-width letters, ideographic full stops, U-labels, and IPv4 addresses as one decimal number, in octal or
 hexadecimal, or with fewer than four parts. ``registrable`` is the domain somebody registered: one label more than the
 longest public suffix (https://publicsuffix.org), private suffixes such as ``github.io`` included, because every label
-there is another customer. The list is the one that comes with publicsuffixlist; nothing is fetched.
+there is another customer. The list is the one that comes with publicsuffixlist, or a newer one that ``use`` was given;
+nothing is fetched.
 """
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
@@ -30,28 +32,63 @@ _IPV4_END = 2**32
 _MAX_DIGITS = 16
 
 
-@cache
-def _suffixes() -> PublicSuffixList:
+# The list of October 2026 has 10,000 rules: a file with fewer than half of them was cut off, or is no such list.
+MIN_RULES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class SuffixList:
+    """A list ready for use; ``endings`` are the last labels of its rules."""
+
+    suffixes: PublicSuffixList
+    endings: frozenset[str]
+
+
+@lru_cache(maxsize=2)
+def read_list(text: str) -> SuffixList:
+    """Return the list in the form of publicsuffix.org; ValueError when it is none."""
+    rules = [line.split()[0] for line in text.splitlines() if line.strip() and not line.startswith("//")]
+    if len(rules) < MIN_RULES or not {"com", "co.uk"} <= set(rules):
+        raise ValueError(f"not a public suffix list: {len(rules)} rules")
     # A-labels are looked up as U-labels, which spares encoding the list: 20 ms instead of 80, once.
-    return PublicSuffixList(accept_encoded_idn=False)
+    suffixes = PublicSuffixList(text.splitlines(), accept_encoded_idn=False)
+    return SuffixList(suffixes, frozenset(rule.rpartition(".")[2] for rule in rules))
 
 
 @cache
-def _endings() -> frozenset[str]:
-    file = Path(PSLFILE).read_text(encoding="utf-8")
-    rules = (line.split()[0] for line in file.splitlines() if line.strip() and not line.startswith("//"))
-    return frozenset(rule.rpartition(".")[2] for rule in rules)
+def _shipped() -> SuffixList:
+    return read_list(Path(PSLFILE).read_text(encoding="utf-8"))
+
+
+class _InUse:
+    """What this process goes by; one list, since what is registrable must not depend on who asks."""
+
+    chosen: SuffixList | None = None
+
+    @property
+    def list(self) -> SuffixList:
+        return self.chosen or _shipped()
+
+
+_IN_USE = _InUse()
+
+
+def use(chosen: SuffixList | None) -> None:
+    """Go by this list from now on, None: by the one that is shipped."""
+    if chosen is not _IN_USE.chosen:
+        _IN_USE.chosen = chosen
+        registrable.cache_clear()
+        is_known.cache_clear()
 
 
 def warm() -> None:
     """Load the list now, so that the first mail does not wait for it."""
-    _suffixes()
-    _endings()
+    _ = _IN_USE.list
 
 
 def ends_suffix(label: str) -> bool:
     """Tell whether a last label in any case is one of the list's: the quick look before ``is_known``."""
-    return label.lower() in _endings() or label[:4].lower() == "xn--"
+    return label.lower() in _IN_USE.list.endings or label[:4].lower() == "xn--"
 
 
 def canonical(host: str) -> str:
@@ -88,7 +125,7 @@ def is_known(host: str) -> bool:
 def _registrable(host: str, *, unknown: bool) -> str:
     if not host or is_address(host):
         return ""
-    found = _suffixes().privatesuffix(display_domain(host), accept_unknown=unknown)
+    found = _IN_USE.list.suffixes.privatesuffix(display_domain(host), accept_unknown=unknown)
     return ".".join(host.split(".")[-1 - found.count(".") :]) if found else ""
 
 
