@@ -73,7 +73,11 @@ class Keeper:
 
     def __init__(self, data: Path, *, clock: Clock, book: IncidentBook, local: LocalWatch) -> None:
         self._data, self._clock, self._book, self._local = data, clock, book, local
-        self._opened = IncidentReader(data) if database_path(data).exists() else None
+        self._opened: IncidentReader | None = None
+        if database_path(data).exists():
+            # A kill may have left a file without tables, a version before this one a file with fewer.
+            with book.change(BY, "begin"):
+                pass
         self._evidence = EvidenceStore(data)
         self._tail = JournalTail(data / "journal", self._reader.cursors(), concerns, clock)
         # Not at once: a gateway that was only tried out leaves no record behind.

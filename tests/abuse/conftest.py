@@ -13,7 +13,6 @@ from gateway.abuse.protection import Protection
 from gateway.blocklist.local.keeping import ListKeeper
 from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import FakeClock
-from gateway.config.incidents import Incidents
 from gateway.config.loader import load
 from gateway.config.snapshot import Snapshot
 from gateway.filters import catalogue
@@ -74,7 +73,7 @@ class World:
 
     def set(self, **settings: object) -> None:
         """Change ``[incidents]`` and have the keeper follow."""
-        incidents = Incidents.model_validate({**self.snapshot.config.incidents.model_dump(), **settings})
+        incidents = self.snapshot.config.incidents.model_copy(update=settings)
         config = self.snapshot.config.model_copy(update={"incidents": incidents})
         self.snapshot = replace(self.snapshot, config=config)
         self.keeper.use(self.snapshot, self.protection())

@@ -1,0 +1,211 @@
+"""Senders of ours: suspended by hand or at once, restored on a written guarantee that fits, once (contract.md §4 f, h).
+
+What breaks if these fail: an account is restored without the letter that the contract wants, or cannot be restored.
+"""
+
+import json
+
+import pytest
+
+from gateway.abuse.guarantee import LANGUAGES, Customer, Provider, letter
+from gateway.abuse.suspending import NotRestoredError, publish, restore, suspend
+from gateway.incidents import Source, SourceKind, State
+from gateway.incidents.guarantees import DOMAIN, MAILBOX, Guarantee, Letters, record_guarantee
+from gateway.incidents.suspended import FILE, SuspendedSenders
+from gateway.incidents.suspensions import standing, suspensions, suspensions_of
+
+ANNA = Source(SourceKind.ACCOUNT, "anna@box.test")
+ALL = Source(SourceKind.ACCOUNT, "@box.test")
+CLIENT = Source.at("10.0.0.7", SourceKind.CLIENT)
+
+
+def promise(incident: int = 1, scope: str = MAILBOX, subject: str = "anna@box.test") -> Guarantee:
+    return Guarantee(
+        id=0,
+        incident=incident,
+        company="某某有限公司",
+        manager="张三",
+        scope=scope,
+        subject=subject,
+        contact="李四",
+        telephone="+86 10 1",
+        signed_on="2026-11-20",
+        letter_sha256="a" * 64,
+        letter_octets=1,
+        licence_sha256="b" * 64,
+        licence_octets=1,
+        accepted_by="",
+        recorded_at=0.0,
+    )
+
+
+def suspended(world, source: Source = ANNA) -> int:
+    with world.book.change("anna", "account suspend") as change:
+        suspend(change, source, how="hand", reason="pills")
+        return change.active(source).id
+
+
+def recorded(world, given: Guarantee) -> Guarantee:
+    with world.book.change("bert", "guarantee record") as change:
+        return record_guarantee(change, given)
+
+
+def restored(world, source: Source = ANNA, **how) -> None:
+    with world.book.change("anna", "account restore") as change:
+        restore(change, source, **how)
+
+
+def test_a_suspension_opens_and_blocks_an_incident_of_its_own(world):
+    suspended(world)
+    assert world.incident().state is State.BLOCKED
+    suspended(world)
+    with world.reader() as reader:
+        assert len(suspensions(reader.rows)) == 1, "a second time changes nothing"
+
+
+def test_without_a_guarantee_a_sender_stays_suspended(world):
+    suspended(world)
+    with pytest.raises(NotRestoredError, match="no written guarantee is on record for incident 1"):
+        restored(world)
+    with world.reader() as reader:
+        assert standing(reader.rows, ANNA)
+    assert world.incident().state is State.BLOCKED
+
+
+def test_a_guarantee_restores_and_who_took_it_is_on_record(world):
+    suspended(world)
+    given = recorded(world, promise())
+    assert (given.accepted_by, given.recorded_at) == ("bert", world.now)
+    restored(world)
+    assert world.incident().state is State.LIFTED
+    with world.reader() as reader:
+        (found,) = suspensions_of(reader.rows, 1)
+    assert (found.guarantee, found.ended_by, found.override) == (given.id, "anna", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "why"),
+    [
+        (ANNA, promise(subject="bert@box.test"), "reopens the mailbox bert@box.test, not anna@box.test"),
+        (ANNA, promise(scope=DOMAIN, subject="other.test"), "reopens the domain other.test, not box.test"),
+        (ALL, promise(), "reopens the mailbox anna@box.test, not @box.test"),
+    ],
+)
+def test_a_guarantee_for_something_else_does_not_restore(world, source, given, why):
+    suspended(world, source)
+    recorded(world, given)
+    with pytest.raises(NotRestoredError, match=why):
+        restored(world, source)
+
+
+def test_a_guarantee_of_another_incident_does_not_restore(world):
+    suspended(world)
+    suspended(world, CLIENT)
+    other = recorded(world, promise(incident=2))
+    with pytest.raises(NotRestoredError, match="is for incident 2, not 1"):
+        restored(world, on=other.id)
+    with pytest.raises(NotRestoredError, match="there is no guarantee 99"):
+        restored(world, on=99)
+
+
+@pytest.mark.parametrize(
+    ("source", "given"),
+    [
+        (ANNA, promise(scope=DOMAIN, subject="box.test")),
+        (ALL, promise(scope=DOMAIN, subject="box.test")),
+        (CLIENT, promise()),
+    ],
+)
+def test_a_guarantee_for_the_whole_domain_covers_its_mailboxes(world, source, given):
+    suspended(world, source)
+    recorded(world, given)
+    restored(world, source)
+
+
+def test_who_spams_again_after_a_guarantee_is_terminated(world):
+    suspended(world)
+    recorded(world, promise())
+    restored(world)
+    suspended(world)
+    recorded(world, promise())
+    with pytest.raises(NotRestoredError, match="permanent termination"):
+        restored(world)
+    restored(world, override="the court says so")
+    with world.reader() as reader:
+        (last, *_) = suspensions(reader.rows, ended=True)[::-1]
+    assert (last.guarantee, last.override) == (None, "the court says so")
+
+
+def test_a_confirmed_local_sender_is_suspended_at_once_where_that_is_wanted(world):
+    local = world.snapshot.config.incidents.local
+    world.set(local=local.model_copy(update={"suspend": True}))
+    world.journal([world.mail("10.0.0.7", "me@far.test", role="relay", reverse_path="anna@box.test") for _ in range(5)])
+    done = world.rounds()
+    assert [source for each in done for source in each.suspended] == [ANNA]
+    assert world.incident().state is State.BLOCKED
+    senders = SuspendedSenders(world.data / "incidents", str)
+    senders.refresh()
+    assert senders.account("anna@box.test").incident == 1
+
+
+def test_the_workers_file_follows_the_record_and_damage_changes_nothing(world):
+    suspended(world)
+    suspended(world, CLIENT)
+    folder = world.data / "incidents"
+    senders = SuspendedSenders(folder, str)
+    with world.reader() as reader:
+        publish(reader.rows, folder)
+    assert senders.is_behind
+    assert senders.refresh()
+    assert senders.account("anna@box.test")
+    (folder / FILE).write_text("{", encoding="utf-8")
+    assert senders.is_behind
+    assert not senders.refresh()
+    assert senders.account("anna@box.test"), "what is damaged lets nobody go"
+    restored(world, override="x")
+    with world.reader() as reader:
+        publish(reader.rows, folder)
+    senders.refresh()
+    assert senders.account("anna@box.test") is None
+    assert json.loads((folder / FILE).read_text())["senders"][0]["sender"] == "10.0.0.7/32"
+
+
+# The letter -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_letter_says_what_the_contract_wants(world, language):
+    world.spam(3, "10.0.0.7", role="relay", reverse_path="anna@box.test", to="me@far.test", grounds=())
+    with world.book.change("anna", "account suspend") as change:
+        suspend(change, ANNA, how="hand", reason="pills since ten")
+    with world.reader() as reader:
+        incident, suspension = reader.incident(1), suspensions_of(reader.rows, 1)[0]
+    provider = Provider(name="mx.gate.test", abuse="abuse@gate.test", telephone="+86 10 2")
+    text = letter(incident, suspension, language, provider=provider, customer=Customer(company="某某有限公司"))
+    wanted = {
+        "zh": (
+            "保证书",
+            "封锁情况说明",
+            "营业执照",
+            "公章",
+            "永久终止",
+            "负责管理",
+            "联系电话",
+            "日期",
+            "2026年11月20日 10:00",
+        ),
+        "en": ("PART 1", "PART 2", "PART 3", "licence", "seal", "terminated permanently", "managed by", "Date"),
+    }
+    for part in (*wanted[language], "某某有限公司", "anna@box.test", "pills since ten", "abuse@gate.test", "[x]"):
+        assert part in text, part
+    assert "$" not in text
+
+
+def test_a_scan_that_was_exchanged_is_found_out(tmp_path):
+    letters = Letters(tmp_path)
+    sha256 = letters.keep(b"the letter")
+    assert letters.fault(sha256) == ""
+    letters.path(sha256).write_bytes(b"another")
+    assert letters.fault(sha256) == "is not what was recorded"
+    letters.path(sha256).unlink()
+    assert "cannot be read" in letters.fault(sha256)
