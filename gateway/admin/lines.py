@@ -39,6 +39,7 @@ from gateway.journal.events import (
     QuarantineReleased,
     QueueChanged,
     RecipientRefused,
+    RecordAnchored,
     ScannerChanged,
     ScannerTested,
     ServiceDoubted,
@@ -436,6 +437,10 @@ def _incident(event: IncidentChanged) -> _Described:
     return Level.INFO if event.state == "open" else Level.WARNING, fields, event.reason
 
 
+def _record(event: RecordAnchored) -> _Described:
+    return Level.INFO, {"number": str(event.number), "digest": event.digest}, "the incident record's chain"
+
+
 def _clock_jumped(event: ClockJumped) -> _Described:
     return Level.WARNING, {"seconds": event.seconds}, "the wall clock was set, or the machine slept"
 
@@ -488,5 +493,6 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
     IncidentChanged: _incident,
+    RecordAnchored: _record,
     ClockJumped: _clock_jumped,
 }

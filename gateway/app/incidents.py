@@ -17,16 +17,20 @@ from gateway.abuse import local_senders
 from gateway.abuse.keeper import Keeper, Round
 from gateway.abuse.local_senders import LocalWatch
 from gateway.abuse.protection import Protection, host_names, resolve
+from gateway.abuse.upkeep import Upkeep
 from gateway.backup.errors import BackupError
 from gateway.backup.retention import LOCKED_SECONDS, KeptAccount, keep_account
 from gateway.backup.running import repository_of
 from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import Clock
+from gateway.config.incidents import Incidents
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.incidents import IncidentBook, Source
-from gateway.journal.events import BackupFailed, EventSink, InternalError, OwnListingChanged, StorageFailed
+from gateway.incidents.networks import Networks
+from gateway.incidents.retention import Keeping
+from gateway.journal.events import BackupFailed, Event, EventSink, InternalError, OwnListingChanged, StorageFailed
 from gateway.state.table import LateTable, SharedTable
 from gateway.storage import StorageError
 
@@ -56,6 +60,10 @@ def keep_data(config: GatewayConfig, account: str, reason: str, who: str, now: f
     return True
 
 
+def _keeping(config: Incidents) -> Keeping:
+    return Keeping(sightings=config.keep_sightings, evidence=config.keep_evidence, closed=config.keep_closed)
+
+
 def _nobody(_: Sequence[OwnListingChanged]) -> None:
     """Hear nothing."""
 
@@ -76,6 +84,8 @@ class IncidentDesk:
         self._data = snapshot().config.data
         self._thread = ThreadPoolExecutor(1, "incident-keeper", initializer=_be_nice)
         self._keeper: Keeper | None = None
+        self._networks = Networks(None)
+        self._upkeep = Upkeep(self._data, clock=clock, book=IncidentBook(self._data, clock=clock))
         self._used: tuple[str, Mapping[str, tuple[str, ...]]] | None = None
         self._hosts: Mapping[str, tuple[str, ...]] = {}
         self._failing = False
@@ -123,6 +133,7 @@ class IncidentDesk:
         """One round, in the keeper's thread."""
         keeper = self._ready()
         done = keeper.round()
+        done.events += self._looked_after()
         self._keep_data_of(done.suspended)
         return done
 
@@ -131,15 +142,27 @@ class IncidentDesk:
         snapshot, hosts = self._snapshot(), self._hosts
         keeper = self._keeper
         if keeper is None:
-            book = IncidentBook(self._data, clock=self._clock)
+            book = IncidentBook(self._data, clock=self._clock, lookup=self._network_of)
             local = LocalWatch(known_recipients(self._data, self._clock))
             keeper = self._keeper = Keeper(self._data, clock=self._clock, book=book, local=local)
         before, self._used = self._used, (snapshot.digest, hosts)
         if before != self._used:
             keeper.use(snapshot, Protection(snapshot, LocalLists(self._data), hosts))
+            if self._networks.path != snapshot.config.incidents.networks:
+                self._networks = Networks(snapshot.config.incidents.networks)
         if before is None:
             keeper.enforce()
         return keeper
+
+    def _looked_after(self) -> list[Event]:
+        """Do what the record needs; a failure holds nothing else up."""
+        try:
+            return self._upkeep.look(_keeping(self._snapshot().config.incidents))
+        except (StorageError, OSError) as error:
+            return [StorageFailed(at=self._now(), store="incidents", operation="look after", error=str(error))]
+
+    def _network_of(self, key: str) -> tuple[int, str] | None:
+        return self._networks(key)
 
     def _keep_data_of(self, senders: Iterable[Source]) -> None:
         config, now = self._snapshot().config, self._now()

@@ -116,7 +116,7 @@ def _verify_record(data: Path, noted: "list[Anchor]", *, as_json: bool) -> None:
 def _journalled(data: Path) -> "list[Anchor]":
     """Return the heads that commands and the keeper put into the journal."""
     from gateway.incidents import Anchor
-    from gateway.journal.events import OperatorActed
+    from gateway.journal.events import OperatorActed, RecordAnchored
     from gateway.journal.reader import JournalReader
     from gateway.storage import StorageError
 
@@ -129,6 +129,9 @@ def _journalled(data: Path) -> "list[Anchor]":
             for event in reader.of_kind(OperatorActed.kind, 0.0):
                 if isinstance(event, OperatorActed):
                     found += [change.removeprefix("chain ") for change in event.changes if change.startswith("chain ")]
+            for event in reader.of_kind(RecordAnchored.kind, 0.0):
+                if isinstance(event, RecordAnchored):
+                    found.append(f"{event.number}:{event.digest}")
         finally:
             reader.close()
     except StorageError as error:

@@ -66,7 +66,7 @@ class Networks:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self.path = path
         self._table: _Table = {4: [], 6: []}
         self._read: tuple[int, int] | None = None
         self.problem = ""
@@ -86,13 +86,13 @@ class Networks:
         return None
 
     def _refresh(self) -> None:
-        if self._path is None:
+        if self.path is None:
             return
         try:
-            status = self._path.stat()
+            status = self.path.stat()
             now = (status.st_mtime_ns, status.st_size)
             if now != self._read:
                 self._read = now
-                self._table, self.problem = read_networks(self._path), ""
+                self._table, self.problem = read_networks(self.path), ""
         except (OSError, NetworkTableError) as error:
             self.problem = str(error)

@@ -476,6 +476,14 @@ class IncidentChanged(Event):
     sightings: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAnchored(Event):
+    """The incident record's hash chain ended at row ``number`` with ``digest``; `incident verify` asks for it."""
+
+    number: int
+    digest: str
+
+
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 
