@@ -2,8 +2,8 @@
 
 Each file is judged by its content and its name, whatever type is declared (``mail.filetype``), for what a desktop does
 when it is opened. Files in messages within the mail count; what lies in archives is the antivirus's (``antivirus``),
-which unpacks them and says ``macros``, ``encrypted`` and ``mime-ambiguous`` too: here these have no reaction, so that
-nothing counts twice. Give them one where nothing is scanned.
+which unpacks them. It says ``macros``, ``encrypted`` and ``mime-ambiguous`` too, and better: these are said here only
+where this gateway has no scanner.
 
 HTML smuggling: a web page as a file whose script puts a file together on the reader's machine, which no scanner sees
 because it does not exist before. Told by the words a script needs for that: they may be hidden, so that any script in
@@ -15,12 +15,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from gateway.antivirus.desk import Antivirus
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
 from gateway.mail.filetype.kinds import KINDS, PROMISED
 from gateway.mail.filetype.names import RUNS, read_name
+from gateway.mail.filetype.signatures import signed
 from gateway.mail.mime.part import MESSAGE_TYPES
 from gateway.mail.mime.readings import Leaf, leaves
+from gateway.mail.mime.transfer import decode
 from gateway.mail.transaction import Transaction
 from gateway.policy.action import Action, Ground, Stage
 from gateway.policy.filter import Context, Filter, NoOptions
@@ -44,6 +47,16 @@ _PAGES = frozenset({"html", "svg"})
 _PAGE_NAMES = frozenset(["html", "htm", "shtml", "xhtml", "xht", "svg"])
 # What a Unix shell reads; a desktop opens it as text.
 _UNIX_SCRIPTS = frozenset(["sh", "ksh", "csh", "bash", "pl", "py", "rb", "command"])
+# What a kind's own octets at the beginning tell, decoded from so much of the body.
+_HEAD_OCTETS = 12 * 1024
+_SKIMMED = frozenset(
+    kind for name, kind in KINDS.items() if name not in _PAGES and kind.family in ("image", "audio", "video", "font")
+)
+# Passwords, macros and what is inside are told by the antivirus; that a zip is a program, its names tell.
+_SKIMMED_BESIDE_A_SCANNER = _SKIMMED | {
+    kind for name, kind in KINDS.items() if name == "pdf" or (kind.family == "archive" and name != "zip")
+}
+
 _SCRIPT = re.compile(rb"(?i)<script\b|\bon(?:load|error|click|mouseover|focus|toggle|begin)\s*=|javascript:")
 _MAKES_FILE = re.compile(rb"(?i)\bnew\s+(?:Blob|File)\s*\(|createObjectURL|ms(?:SaveOrOpen|Save)Blob")
 _DECODES = re.compile(rb"(?i)\batob\s*\(|fromCharCode|fromCodePoint|Uint8Array|\bunescape\s*\(|decodeURIComponent\s*\(")
@@ -110,15 +123,17 @@ class Attachments(Filter[NoOptions]):
             part.is_attachment or part.media_type in MESSAGE_TYPES for part in tree.parts
         )
 
-    async def examine(self, tx: Transaction, ctx: Context) -> tuple[Finding, ...] | None:  # noqa: ARG002 - the content suffices
+    async def examine(self, tx: Transaction, ctx: Context) -> tuple[Finding, ...] | None:
         """Return a finding for each kind of file there is, the gravest first."""
         if not self.concerns(tx):
             return None
         content = tx.content
+        antivirus = ctx.service(Antivirus)
+        deep = antivirus is None or not antivirus.is_configured
         if content.size > _INLINE_OCTETS:
-            found, ambiguities = await asyncio.to_thread(_look, content)
+            found, ambiguities = await asyncio.to_thread(_look, content, deep=deep)
         else:
-            found, ambiguities = _look(content)
+            found, ambiguities = _look(content, deep=deep)
         return tuple(self._told(found, ambiguities))
 
     def _told(self, found: "Mapping[str, Sequence[_File]]", ambiguities: Sequence[str]) -> Iterator[Finding]:
@@ -154,21 +169,34 @@ class _File(NamedTuple):
     place: tuple[int, int]
 
 
-def _look(content: Content) -> tuple[dict[str, list[_File]], tuple[str, ...]]:
-    """Return the files of each kind, and what is ambiguous."""
+def _look(content: Content, *, deep: bool) -> tuple[dict[str, list[_File]], tuple[str, ...]]:
+    """Return the files of each kind, and what is ambiguous; what the antivirus says too only when ``deep``."""
     found: dict[str, list[_File]] = {}
     walk = leaves(content)
     for leaf in walk.leaves:
         if leaf.part.is_attachment:
             start, end, _ = leaf.origin[0] if leaf.origin else leaf.place
             file = _File(leaf.part.filename or leaf.part.media_type, (start, end))
-            for result in _results(leaf):
+            for result in _results(leaf, deep=deep):
                 found.setdefault(result, []).append(file)
-    return found, walk.ambiguities
+    return found, walk.ambiguities if deep else ()
 
 
-def _results(leaf: Leaf) -> Iterator[str]:
-    octets = leaf.decode().octets
+def _octets(leaf: Leaf, *, deep: bool) -> bytes:
+    """Return what must be seen of a file: of most, whose beginning says it all, no more than that."""
+    part = leaf.part
+    if part.body_end - part.body_start <= _HEAD_OCTETS:
+        return leaf.decode().octets
+    head = b"".join(leaf.content.chunks(part.body_start, part.body_start + _HEAD_OCTETS))
+    octets = decode(head, part.encoding, max_octets=_HEAD_OCTETS).octets
+    kind = KINDS.get(signed(octets))
+    if kind is None or kind not in (_SKIMMED if deep else _SKIMMED_BESIDE_A_SCANNER):
+        return leaf.decode().octets
+    return octets
+
+
+def _results(leaf: Leaf, *, deep: bool) -> Iterator[str]:
+    octets = _octets(leaf, deep=deep)
     name = leaf.part.filename
     facts = inspect(octets, name, leaf.part.media_type)
     # Readers differ on which of several names they show.
@@ -182,9 +210,9 @@ def _results(leaf: Leaf) -> Iterator[str]:
         yield "type-mismatch"
     if facts.kind in _PAGES or facts.extension in _PAGE_NAMES:
         yield from _of_page(octets)
-    if facts.macros:
+    if deep and facts.macros:
         yield "macros"
-    if facts.encrypted:
+    if deep and facts.encrypted:
         yield "encrypted"
 
 
