@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from gateway.config.fields import Address, ClockTime, Domain, Network, OptionalPath, Text
 from gateway.config.units import Duration
 from gateway.policy.domain_policy import DomainPolicy, NextHop, RecipientCheck
+from gateway.smtp.address import Mailbox
 
 DESK_DOMAIN = "desk.tidegate.invalid"
 # Below the data folder.
 DESK_FOLDER = Path("complaints")
 # The mailbox at our host name to which notifications about our reports come back: "report+TOKEN".
 RETURN_MAILBOX = "report"
+_RETURN = f"{RETURN_MAILBOX}+"
 
 NonEmptyAddress = Annotated[Address, Field(min_length=1)]
 
@@ -98,6 +100,16 @@ class Reporting(Table):
         if wanted and find_spec("whoisit") is None:
             raise ValueError("needs a library that is not installed: pip install 'tidegate[rdap]'; or false")
         return wanted
+
+
+def desk_mailbox(mailbox: Mailbox, hostname: str) -> Mailbox | None:
+    """Return the desk's mailbox for an address to which our reports' notifications come, None for any other.
+
+    The folder is one, whatever the token; the address stays as it was written.
+    """
+    if mailbox.domain == hostname and mailbox.local_part.startswith(_RETURN):
+        return Mailbox(RETURN_MAILBOX, DESK_DOMAIN, mailbox.wire)
+    return None
 
 
 def desk_policy(data: Path) -> DomainPolicy:

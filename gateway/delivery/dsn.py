@@ -76,12 +76,16 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeEnvelope:
-    """The notice's own id, the instant it is made, the queue it goes to and the customer it is counted for."""
+    """The notice's own id, the instant it is made, the queue it goes to and the customer it is counted for.
+
+    ``mailbox`` is where it goes, None: to the sender.
+    """
 
     trace_id: str
     now: Stamp
     route: str
     customer: str
+    mailbox: Mailbox | None = None
 
 
 def notice_message(wanted: NoticeWanted, content: Content, reporter: Reporter, own: NoticeEnvelope) -> SpoolMessage:
@@ -97,7 +101,7 @@ def notice_message(wanted: NoticeWanted, content: Content, reporter: Reporter, o
         origin=Origin.NOTICE,
         # RFC 3464 §2: sent from the null reverse-path, so that nothing answers it.
         envelope=Envelope(body="8BITMIME" if utf8 else None, smtputf8=utf8),
-        recipients=(_addressee(sender, own),),
+        recipients=(_addressee(own.mailbox or sender, own),),
         stamps=MessageStamps(connected=own.now, enveloped=own.now, received=own.now, filtered=own.now),
         content=Content(octets),
         octets=len(octets),
@@ -107,8 +111,8 @@ def notice_message(wanted: NoticeWanted, content: Content, reporter: Reporter, o
     )
 
 
-def _addressee(sender: Mailbox, own: NoticeEnvelope) -> SpoolRecipient:
-    recipient = Recipient(path=ForwardPath(sender))
+def _addressee(mailbox: Mailbox, own: NoticeEnvelope) -> SpoolRecipient:
+    recipient = Recipient(path=ForwardPath(mailbox))
     return SpoolRecipient(number=0, recipient=recipient, route=own.route, customer=own.customer, due=own.now.utc)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.clock import Clock
+from gateway.config.abuse_desk import desk_mailbox
 from gateway.config.snapshot import Snapshot
 from gateway.delivery.backlog import QueueReader
 from gateway.delivery.dsn import NoticeEnvelope, Reporter, notice_message
@@ -173,10 +174,13 @@ class Settler:
         sender = original.envelope.reverse_path.mailbox
         if sender is None:
             raise ValueError("a null reverse-path is never notified")
-        route = route_of(policy_of(snapshot, sender), sender.domain)
+        # What we report ourselves comes back to the abuse desk.
+        mailbox = desk_mailbox(sender, snapshot.config.hostname) or sender
+        route = route_of(policy_of(snapshot, mailbox), mailbox.domain)
         own = NoticeEnvelope(
             trace_id=new_trace_id(now.utc, self._random.randbytes),
             now=now,
+            mailbox=mailbox,
             route=route.key,
             customer=route.customer,
         )

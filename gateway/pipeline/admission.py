@@ -22,7 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.config.abuse_desk import DESK_DOMAIN, RETURN_MAILBOX
+from gateway.config.abuse_desk import DESK_DOMAIN, desk_mailbox
 from gateway.config.fields import mailbox
 from gateway.config.models import GatewayConfig
 from gateway.config.policy_set import PolicySet
@@ -36,7 +36,6 @@ from gateway.smtp.domain import DomainError, normalise_domain
 from gateway.smtp.reply import Reply
 
 _POSTMASTER = "postmaster"
-_RETURN = f"{RETURN_MAILBOX}+"
 
 # Percent hack, bang path, and an address within the local part: second-hand relaying through the next hop.
 _ROUTED = re.compile(r"[@%!]")
@@ -86,9 +85,7 @@ class Admission:
         bare = not mailbox.domain
         if bare and self._postmaster is not None:
             mailbox = self._postmaster
-        if mailbox.domain == self._hostname and self._policies.desk and mailbox.local_part.startswith(_RETURN):
-            # The folder is the desk's, whatever the token; the address stays as it was written.
-            to_desk = Mailbox(RETURN_MAILBOX, DESK_DOMAIN, mailbox.wire)
+        if self._policies.desk is not None and (to_desk := desk_mailbox(mailbox, self._hostname)):
             return Destination(to_desk, self._policies.desk, own=True, postmaster=True)
         policy = self._policies.for_mailbox(mailbox)
         if policy is None:

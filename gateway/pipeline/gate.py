@@ -9,8 +9,8 @@ journal (invariant 9). Only a bug is an event of its own.
 
 The postmaster hears what strangers have to say (RFC 5321 §4.5.1): what is found about the connection and the envelope
 never refuses that mailbox; what is found in the content counts for it as for any other. So do the abuse addresses, and
-since complaints carry the spam they are about, a score alone does nothing there: it stands in the headers. What a
-filter or a rule refuses by name (a loop, a virus) is refused for them too.
+since complaints carry the spam they are about, what says that it is spam does nothing there: it stands in the headers.
+What is refused for the mail's own sake (a loop, a virus) is refused for them too.
 """
 
 import traceback

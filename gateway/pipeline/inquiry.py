@@ -25,7 +25,7 @@ from gateway.pipeline.memory import Answers, Key, Memory
 from gateway.pipeline.naming import Naming
 from gateway.pipeline.plan import NO_QUESTIONS, AnyFilter, Plan, Questions
 from gateway.pipeline.ruling import RuleDesk
-from gateway.pipeline.weighing import Opinion, weigh
+from gateway.pipeline.weighing import Opinion, weigh, weigh_complaint
 from gateway.policy.action import Action, Stage
 from gateway.rules.facts import MailFacts
 from gateway.rules.judging import Outcome, RuleSet
@@ -40,7 +40,7 @@ MOST_BEGUN = 4096
 class Party:
     """Recipients of whom a message is judged alike: those of one policy, its postmaster and abuse addresses apart.
 
-    ``postmaster``: they hear everybody; ``complaints``: what they get carries spam, so that a score refuses nothing.
+    ``postmaster``: they hear everybody; ``complaints``: what they get carries spam, so that spam refuses nothing.
     ``rules`` are those that are asked once for all of them.
     """
 
@@ -253,5 +253,4 @@ def _settled(parties: Sequence[Party], heard: Heard) -> bool:
 
 def opinion_of(party: Party, found: Found, ruled: Outcome | None) -> Opinion:
     """Return what a party's policy makes of what was found."""
-    opinion = weigh(party.plan, found, ruled)
-    return opinion.spared() if party.complaints else opinion
+    return (weigh_complaint if party.complaints else weigh)(party.plan, found, ruled)

@@ -7,12 +7,16 @@ from gateway.mail.envelope import Recipient
 from gateway.pipeline.examiner import Found
 from gateway.pipeline.plan import Plan, Step
 from gateway.pipeline.ruling import judgements
-from gateway.policy.action import Action
+from gateway.policy.action import Action, Ground
 from gateway.policy.finding import PERMERROR, RULE, TEMPERROR, Finding
-from gateway.policy.verdict import Disposition, Judgement, fold
+from gateway.policy.verdict import Disposition, Judgement, Thresholds, fold
 from gateway.rules.judging import Outcome
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import Reply
+
+_NOTHING = Thresholds(tag=None, quarantine=None, reject=None)
+# The grounds of what is done about a complaint all the same.
+_COUNTING = (None, Ground.HARMFUL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,6 @@ class Opinion:
     decisive: Judgement | None = None
     reply: Reply | None = None
     reason: str = ""
-
-    def spared(self) -> "Opinion":
-        """Return this opinion where a score alone does nothing: it stands in the headers, and the mail is accepted."""
-        return self if self.decisive is not None else replace(self, action=Action.ACCEPT, reply=None)
 
     def about(self, recipient: Recipient) -> Disposition:
         """Return this opinion as one recipient's disposition."""
@@ -58,10 +58,39 @@ def weigh(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
     spoken_for = tuple(place for _, finding in asked if finding.supersedes for place in finding.places)
     if spoken_for:
         asked = [(step, said) for step, said in asked if said.supersedes or not said.is_within(spoken_for)]
-    judged = tuple([judge(step, finding) for step, finding in asked])
-    if ruled is not None:
-        judged += tuple(judgements(ruled, len(plan.steps)))
+    judged = _judged(plan, found, ruled)
     action, score, decisive = fold(judged, plan.policy.thresholds)
+    return _opinion(plan, judged, score, (action, decisive))
+
+
+def weigh_complaint(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
+    """Return the same where the mail is a complaint, which carries the spam that it is about.
+
+    What says that it is spam, by a score or by name, stands in the headers and does nothing; what is wrong with the
+    mail itself (a loop, its size) and what is harmful counts.
+    """
+    judged = _judged(plan, found, ruled)
+    _, score, _ = fold(judged, _NOTHING)
+    action, _, decisive = fold([replace(j, score=0.0) for j in judged if j.ground in _COUNTING], _NOTHING)
+    return _opinion(plan, judged, score, (action, decisive))
+
+
+def _judged(plan: Plan, found: Found, ruled: Outcome | None) -> tuple[Judgement, ...]:
+    judged = tuple(
+        [
+            judge(step, finding)
+            for question, findings in found.items()
+            if (step := plan.steps.get(question))
+            for finding in findings
+        ]
+    )
+    return judged if ruled is None else (*judged, *judgements(ruled, len(plan.steps)))
+
+
+def _opinion(
+    plan: Plan, judged: tuple[Judgement, ...], score: float, decided: tuple[Action, Judgement | None]
+) -> Opinion:
+    action, decisive = decided
     return Opinion(
         action=action,
         score=score,

@@ -16,7 +16,7 @@ _BRACKETED = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45})\]", re.IGNORECASE)
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 # The lines of a quoted header section in which an address is the sender's own.
 _FIELD = re.compile(
-    r"^[>|\s]*(message-id|x-tidegate-id|received|source-ip|x-originating-ip)[ \t]*:(.{0,2000})",
+    r"^[>| \t]{0,40}+(message-id|x-tidegate-id|received|source-ip|x-originating-ip)[ \t]*:(.{0,2000})",
     re.IGNORECASE | re.MULTILINE,
 )
 

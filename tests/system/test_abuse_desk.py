@@ -1,0 +1,232 @@
+"""Complaints and reports on the running program: what comes to an abuse address, what leaves for others, what comes
+back.
+
+What breaks if these fail: a complaint is lost, or its clock runs out unseen; a report never leaves, or nobody learns
+that it bounced. Mail servers of others listen on port 25 of loopback addresses, which needs root.
+"""
+
+import csv
+import email
+import email.policy
+import io
+import os
+import smtplib
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from tests.system.parts import Gateway, Sink, free_port, message, message_id, program, settings, to_maildir, until
+
+pytestmark = pytest.mark.real
+
+# Loopback addresses nobody else uses: 127.26.0.0/16. The second server refuses every recipient.
+THERE, REFUSES = "127.26.0.1", "127.26.0.2"
+SPAMMER, OTHER_SPAMMER = "127.26.9.1", "127.26.9.2"
+ZONE = f"""\
+server:
+  directory: "{{folder}}"
+  chroot: ""
+  username: ""
+  pidfile: ""
+  use-syslog: no
+  do-daemonize: no
+  interface: 127.0.0.1@{{port}}
+  do-ip6: no
+  num-threads: 1
+  module-config: "iterator"
+  local-zone: "." static
+  local-data: ". 60 IN SOA ns. hostmaster. 1 7200 600 86400 60"
+  local-data: "isp.test. 60 IN A {THERE}"
+  local-data: "hoster.test. 60 IN A {THERE}"
+  local-data: "association.test. 60 IN A {THERE}"
+  local-data: "gone.test. 60 IN A {REFUSES}"
+  local-data: '1.9.26.127.contacts.test. 60 IN TXT "abuse@hoster.test"'
+  local-data: '2.9.26.127.contacts.test. 60 IN TXT "abuse@gone.test"'
+remote-control:
+  control-enable: no
+"""
+MORE = """\
+[contact]
+abuse = "abuse@box.test"
+[complaints]
+[reporting]
+enabled = true
+organisation = "Box Mail"
+contact_zone = "contacts.test"
+[reporting.association]
+address = "spam@association.test"
+formats = ["csv", "xarf", "arf"]
+"""
+POLICY = """\
+[incidents]
+confirm = 1
+[[rule]]
+name = "cheap"
+when = { subject = { contains = ["cheap pills"] } }
+action = "reject"
+ground = "advertising"
+"""
+
+CONFIRMED = "SELECT id FROM incident WHERE source_key = ? AND confirmed_at IS NOT NULL"
+
+
+@pytest.fixture(scope="module")
+def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("unbound"), free_port()
+    configuration = folder / "unbound.conf"
+    configuration.write_text(ZONE.format(folder=folder, port=port), encoding="ascii")
+    process = subprocess.Popen(
+        [program("unbound", "unbound"), "-d", "-c", str(configuration)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "start of service" in line:
+                break
+        else:
+            pytest.fail(f"unbound ended: {''.join(said)}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    """The mail server of everybody else; another one refuses."""
+    if os.geteuid() != 0:
+        pytest.skip("a mail server on port 25 needs root")
+    for address in (THERE, REFUSES):
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, 25))
+            except OSError as error:
+                pytest.skip(f"port 25 of {address} is taken: {error}")
+    there, refuses = Sink(address=THERE, port=25), Sink(("-f", "RCPT"), address=REFUSES, port=25)
+    try:
+        refuses.start()
+        yield there.start()
+    finally:
+        there.destroy()
+        refuses.destroy()
+
+
+@pytest.fixture(scope="module")
+def gateway(shared_gateway: Callable[[], Gateway], name_server: str, sink: Sink) -> Gateway:
+    found = shared_gateway()
+    text = settings('role = "mx"', more=f'{MORE}[dns]\nservers = ["{name_server}"]\n')
+    found.configure(text, {"box": to_maildir("box.test", more=POLICY)})
+    return found.start()
+
+
+def rows(data: Path, sql: str, *values: object) -> list[tuple]:
+    path = data / "incidents/incidents.sqlite"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute(sql, values).fetchall()
+
+
+def await_row(gateway: Gateway, sql: str, *values: object) -> tuple:
+    return until(
+        lambda: next(iter(rows(gateway.data, sql, *values)), None), what=lambda: f"{sql}\n{gateway.log()[-3000:]}"
+    )
+
+
+def arrived(sink: Sink, text: str) -> EmailMessage:
+    """Return a mail that came to the sink, without the fields that it puts in front."""
+    [dump] = sink.await_message(text)[:1]
+    return email.message_from_bytes(dump, policy=email.policy.default)
+
+
+def arf(original: bytes) -> bytes:
+    head = (
+        b"From: Kim <kim@isp.test>\r\nTo: abuse@box.test\r\nSubject: cheap pills: abuse report\r\n"
+        b"Message-ID: <complaint.1@isp.test>\r\nDate: Sun, 22 Nov 2026 17:00:00 +0000\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+        b"--b\r\nContent-Type: text/plain\r\n\r\nYour user sends spam.\r\n--b\r\n"
+        b"Content-Type: message/feedback-report\r\n\r\n"
+        b"Feedback-Type: abuse\r\nUser-Agent: Reporter/1\r\nVersion: 1\r\n\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\n"
+    )
+    return head + original + b"\r\n--b--\r\n"
+
+
+def test_a_complaint_is_delivered_ticketed_acknowledged_and_answered_within_its_clock(gateway: Gateway, sink: Sink):
+    original = message()
+    assert gateway.mail("me@box.test", sender="anna@senders.test", content=original).startswith("250")
+    gateway.await_line("message_judged", message_id(original))
+    reply = gateway.mail("abuse@box.test", sender="kim@isp.test", content=arf(original))
+    assert reply.startswith("250")
+    # It loses nothing: the abuse mailbox has it.
+    [stored] = gateway.await_maildir("abuse@box.test")
+    assert b"complaint.1@isp.test" in stored
+    number, about, matched, state = await_row(
+        gateway, "SELECT id, about_message_id, matched_by, state FROM ticket WHERE reporter = 'kim@isp.test'"
+    )
+    assert (about.strip("<>"), matched, state) == (message_id(original), "Message-ID", "answered")
+    acknowledged = arrived(sink, f"[ticket {number}] Your complaint was received")
+    assert acknowledged["Auto-Submitted"] == "auto-replied"
+    assert acknowledged["In-Reply-To"] == "<complaint.1@isp.test>"
+    answer = gateway.ask("complaint", "answer", str(number), "The sender was stopped.", "--json")
+    assert answer.json() == {"ticket": number, "kind": "outcome", "to": "kim@isp.test"}
+    outcome = arrived(sink, f"[ticket {number}] Outcome of your complaint")
+    assert "The sender was stopped." in outcome.get_content()
+    shown = gateway.ask("complaint", "show", str(number)).out
+    assert "closed" in shown
+    assert shown.count("in time") == 2
+    assert rows(gateway.data, "SELECT * FROM deadlines_due WHERE ticket = ?", number) == []
+    assert gateway.ask("complaint", "list").status == 1
+    assert "complaint answer" in gateway.ask("audit").out
+
+
+def test_spam_from_outside_is_reported_to_its_operator_and_to_the_association(gateway: Gateway, sink: Sink):
+    send_spam(gateway, SPAMMER)
+    number, *_ = await_row(gateway, CONFIRMED, f"{SPAMMER}/32")
+    await_row(gateway, "SELECT id FROM evidence WHERE incident = ?", number)
+    assert gateway.ask("report", "operator").status in {0, 1}
+    report = arrived(sink, f"Spam from {SPAMMER}")
+    assert report.get_content_type() == "multipart/report"
+    _, feedback, _ = report.iter_parts()
+    [fields] = feedback.get_payload()
+    assert (fields["Feedback-Type"], fields["Version"], fields["Source-IP"]) == ("abuse", "1", SPAMMER)
+    assert report["Auto-Submitted"] == "auto-generated"
+    gateway.ask("report", "association")
+    batch = arrived(sink, "spam-sources-")
+    tables = [part for part in batch.iter_attachments() if part.get_content_type() == "text/csv"]
+    assert SPAMMER in {row["address"] for row in csv.DictReader(io.StringIO(tables[0].get_content()))}
+    await_row(gateway, "SELECT report FROM reports_sent WHERE kind = 'association' AND state = 'queued'")
+
+
+def test_a_report_that_bounces_is_on_record(gateway: Gateway):
+    send_spam(gateway, OTHER_SPAMMER)
+    await_row(gateway, CONFIRMED, f"{OTHER_SPAMMER}/32")
+    gateway.ask("report", "operator")
+    source, bounce = await_row(
+        gateway, "SELECT source, bounce FROM reports_sent WHERE state = 'bounced' AND recipient = 'abuse@gone.test'"
+    )
+    assert source == f"{OTHER_SPAMMER}/32"
+    assert "5." in bounce
+    listed = gateway.ask("report", "list", "--state", "bounced", "--json").json()
+    assert [each["recipient"] for each in listed] == ["abuse@gone.test"]
+
+
+def test_nobody_outside_can_write_to_the_desk(gateway: Gateway):
+    assert gateway.mail("abuse=box.test@desk.tidegate.invalid").startswith("550 5.7.1")
+    assert gateway.mail("anybody@mx.gate.test").startswith("550 5.7.1")
+
+
+def send_spam(gateway: Gateway, client: str) -> None:
+    spam = b"From: x@bad.test\r\nSubject: cheap pills\r\nMessage-ID: <%s@bad.test>\r\n\r\nbuy\r\n" % client.encode()
+    with (
+        smtplib.SMTP("127.0.0.1", gateway.port(), "bad.test", timeout=30, source_address=(client, 0)) as session,
+        pytest.raises(smtplib.SMTPDataError),
+    ):
+        session.sendmail("x@bad.test", ["me@box.test"], spam)
