@@ -4,10 +4,15 @@ import base64
 import binascii
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mail.content import Content
 from gateway.mail.mime import MimeLimits
-from gateway.mail.mime.readings import leaves, readings
+from gateway.mail.mime.habits import Habits
+from gateway.mail.mime.readings import Leaf, leaves, readings
+from gateway.mail.mime.scanner import parse
+from tests.mime.mails import WORDS
 
 EVIL = b"evil attachment, as a client saves it"
 ATTACHMENT = b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(
@@ -168,3 +173,36 @@ def test_a_limit_within_an_encoded_message_shows():
     deep = base64.b64encode(b"Content-Type: message/rfc822\r\n\r\n" * 60)
     octets = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + deep
     assert leaves(Content(octets)).truncated == "depth"
+
+
+BEFORE_MIME = Habits(mime="ignored")
+PIECES = [
+    UU,
+    b"=ybegin line=128 size=3 name=a\r\nxyz\r\n=yend size=3\r\n",
+    b"(This file must be converted with BinHex 4.0)\r\n:abc:\r\n",
+    b"a text that begins and ends\r\n",
+    b"Content-Transfer-Encoding: base64\r\n",
+    b"Content-Type: text/html\r\n",
+    b"Content-Type: image/png\r\n",
+    b"Content-Type: message/rfc822\r\n",
+    HEAD,
+    b"--a\r\n",
+    b"--a--\r\n",
+    b"no field\r\n",
+    b"x\0\r",
+    b"\r\n",
+]
+
+
+@given(st.lists(st.sampled_from([*PIECES, *WORDS]), max_size=12))
+def test_the_reader_from_before_mime_is_passed_over_only_where_it_has_nothing_to_add(pieces):
+    """Its scan is spared for most mail: a leaf or an ambiguity that only it has would be lost without a word."""
+    content = Content(b"".join(pieces))
+    first, *others = readings(content)
+    if any(other.habits.mime == "ignored" for other in others):
+        return
+    text = parse(content, habits=BEFORE_MIME)
+    keys = {leaf.key for leaf in first.leaves}
+    blocks = [Leaf(part=part, content=content) for part in text.leaves if part.is_block and part.body_end > part.start]
+    assert [leaf for leaf in blocks if leaf.key not in keys] == []
+    assert set(text.ambiguities) <= set(first.ambiguities)
