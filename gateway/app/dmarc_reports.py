@@ -31,6 +31,8 @@ from gateway.senderauth.dmarc.sending import NotTaken, ReportLimits, ReportRun
 from gateway.senderauth.dmarc.sent import DayDone, read_day_done
 
 LOOK_SECONDS = 30.0
+# While no worker serves there is nobody to hand mail to.
+START_SECONDS = 1.0
 # What failed for want of DNS or of a worker is tried again so often on the same day.
 AGAIN_SECONDS = 3600.0
 # Answers of one day's run: the walks and confirmations of some thousand domains.
@@ -86,12 +88,22 @@ def report_run(config: GatewayConfig, clock: Clock) -> ReportRun:
 
 
 class DmarcReportSchedule:
-    """Looks, for the supervisor's life, whether yesterday's reports are due."""
+    """Looks, for the supervisor's life, whether yesterday's reports are due.
+
+    ``serving`` says whether a worker takes mail.
+    """
 
     def __init__(
-        self, snapshot: Callable[[], Snapshot], configuration: Path | None, *, clock: Clock, events: EventSink
+        self,
+        snapshot: Callable[[], Snapshot],
+        configuration: Path | None,
+        *,
+        serving: Callable[[], bool],
+        clock: Clock,
+        events: EventSink,
     ) -> None:
-        self._snapshot, self._configuration, self._clock, self._events = snapshot, configuration, clock, events
+        self._snapshot, self._configuration, self._serving = snapshot, configuration, serving
+        self._clock, self._events = clock, events
         self._tried: float | None = None
         self._process: Process | None = None
 
@@ -100,7 +112,7 @@ class DmarcReportSchedule:
         try:
             while True:
                 await self._survive()
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS if self._serving() else START_SECONDS)
         finally:
             if self._process is not None:
                 with suppress(ProcessLookupError):
@@ -122,7 +134,7 @@ class DmarcReportSchedule:
     async def look(self) -> None:
         """Send what is due now."""
         config = self._snapshot().config
-        if not config.dmarc_reports.send or self._configuration is None:
+        if not config.dmarc_reports.send or self._configuration is None or not self._serving():
             return
         now = self._now()
         begin = due_day(now, config)

@@ -77,7 +77,11 @@ class Supervisor:
         )
         self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
         self.dmarc_reports = DmarcReportSchedule(
-            lambda: self.snapshot, configuration, clock=self.clock, events=self.events
+            lambda: self.snapshot,
+            configuration,
+            serving=lambda: self.workers.any_ready,
+            clock=self.clock,
+            events=self.events,
         )
         self.abuse_desk = AbuseDesk(lambda: self.snapshot, clock=self.clock, events=self.events, hand=self._own_mail)
         self.incidents = IncidentDesk(

@@ -160,7 +160,7 @@ def gateway(tmp_path_factory, dns: Unbound, keys: dict[str, SigningKey], scanner
     for domain, key in keys.items():
         (gateway.folder / f"{domain}.pem").write_bytes(_pem(key))
     more = f'[dns]\nservers = ["127.0.0.1:{dns.port}"]\ntimeout = "1s"\n'
-    more += '[dmarc_reports]\nauthor = "dmarc@out.test"\norganisation = "The Gate"\n'
+    more += '[dmarc_reports]\nsend = true\nat = "00:00"\nauthor = "dmarc@out.test"\norganisation = "The Gate"\n'
     more += f'[clamd]\naddress = "{scanner.unix}"\n' if scanner else ""
     subject = '[scores]\nsubject_tag = "[list]"\ntag = 0.1\n[[rule]]\nname = "all"\nscore = 1.0\n'
     everything = 'when = { subject = { contains = "message" } }\n'
@@ -173,6 +173,7 @@ def gateway(tmp_path_factory, dns: Unbound, keys: dict[str, SigningKey], scanner
         "out": to_maildir("out.test", more=off + signing("out.test", "never")),
     }
     gateway.configure(settings(*LISTENERS, more=more), policies)
+    asyncio.run(judged_yesterday(gateway))
     try:
         yield gateway.start()
     finally:
@@ -397,32 +398,40 @@ def test_a_gateway_that_is_asked_prints_what_dns_lacks(gateway, dns, keys):
 # Reports, sent and received -------------------------------------------------------------------------------------------
 
 
-async def judged_yesterday(gateway: Gateway) -> str:
-    """Put a mail under reported.test's policy into yesterday's journal; return the day."""
-    now = datetime.now(UTC)
-    noon = datetime.combine(now.date() - timedelta(days=1), time(12), UTC)
+def yesterday() -> datetime:
+    return datetime.combine(datetime.now(UTC).date() - timedelta(days=1), time(12), UTC)
+
+
+async def judged_yesterday(gateway: Gateway) -> None:
+    """Put a mail under reported.test's policy into yesterday's journal."""
+    noon = yesterday().timestamp()
     facts = replace(
         DmarcFacts.read((await event()).dmarc), policy_domain="reported.test", record=REPORTED, author="reported.test"
     )
-    journal = Journal(gateway.data / "journal", 77, clock=FakeClock(noon.timestamp()), failures=Recorded())
-    journal.emit(replace(await event(), at=noon.timestamp(), dmarc=facts.texts))
+    journal = Journal(gateway.data / "journal", 77, clock=FakeClock(noon), failures=Recorded())
+    journal.emit(replace(await event(), at=noon, dmarc=facts.texts))
     await journal.close()
-    return f"{noon:%Y-%m-%d}"
 
 
 async def test_a_days_reports_leave_signed_to_who_wants_them_and_come_back_as_a_table(gateway, records, tmp_path):
-    day = await judged_yesterday(gateway)
-    # The command has a loop of its own, so it is asked from a thread.
+    # The gateway sends them by itself, once it serves.
+    [told] = gateway.await_line("dmarc_reported")
+    assert "domains=1" in told
+    assert "sent=1 withheld=1 failed=0" in told
+    day = re.search(r"day=(\S+)", told)[1]
+    # By hand, nothing is left to send. The command has a loop of its own, so it is asked from a thread.
+    answer = await asyncio.to_thread(gateway.ask, "dmarc", "send", "--date", day, "--json")
+    assert answer.status == 0, answer
+    sent, withheld = answer.json()
+    assert [(row["address"], row["state"]) for row in (sent, withheld)] == [
+        ("reports@plain.test", "sent"),
+        ("somebody@victim.test", "withheld"),
+    ]
     preview = await asyncio.to_thread(gateway.ask, "dmarc", "send", "--date", day, "--dry-run", "--json")
     assert [(row["address"], row["state"]) for row in preview.json()] == [
         ("reports@plain.test", "sent"),
         ("somebody@victim.test", "withheld"),
     ]
-    for _ in range(2):
-        answer = await asyncio.to_thread(gateway.ask, "dmarc", "send", "--date", day, "--json")
-        assert answer.status == 0, answer
-    sent, withheld = answer.json()
-    assert (sent["state"], withheld["state"]) == ("sent", "withheld")
     assert "does not say" in withheld["reason"]
     [stored] = gateway.await_maildir("reports@plain.test")
     gateway.await_line("notice_queued", sent["trace_id"], "notice=dmarc-report")

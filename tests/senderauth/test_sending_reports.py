@@ -243,7 +243,14 @@ class Scheduled(DmarcReportSchedule):
     def __init__(self, node: GatewayConfig, clock: FakeClock, outcome: DayDone | None) -> None:
         self.recorded, self.commands, self.outcome, self.data = Recorded(), [], outcome, node.data
         snapshot = type("Snapshot", (), {"config": node})()
-        super().__init__(lambda: snapshot, Path("tidegate.toml"), clock=clock, events=self.recorded)
+        self.is_serving = True
+        super().__init__(
+            lambda: snapshot,
+            Path("tidegate.toml"),
+            serving=lambda: self.is_serving,
+            clock=clock,
+            events=self.recorded,
+        )
 
     async def _command(self, day: str) -> str:
         self.commands.append(day)
@@ -261,6 +268,10 @@ ON = {"send": True, "author": "d@ours.example"}
 async def test_the_schedule_sends_a_day_once_and_tells(tmp_path):
     clock = FakeClock(BEGIN + 86_400 + 4_000.0)
     schedule = Scheduled(config(tmp_path, **ON), clock, DONE)
+    schedule.is_serving = False
+    await schedule.look()
+    assert schedule.commands == []
+    schedule.is_serving = True
     for _ in range(3):
         await schedule.look()
     clock.advance(2 * 3600.0)
