@@ -39,7 +39,7 @@ from gateway.pipeline.plan import Plan, Plans, Questions
 from gateway.pipeline.reply import one_reply
 from gateway.pipeline.ruling import RuleDesk
 from gateway.pipeline.signing import Signer
-from gateway.pipeline.threshold import REFUSALS, agreed, at_once
+from gateway.pipeline.threshold import REFUSALS, Agreement, at_once
 from gateway.pipeline.verifier import RecipientVerifier
 from gateway.pipeline.virus import Host
 from gateway.pipeline.weighing import Opinion, weigh
@@ -96,6 +96,7 @@ class Gate:
         self._inquiry = Inquiry(examiner, self._desk, naming, rules=any(plan.rules for plan in self._plans))
         # Whom a rule lets in by what RCPT knows must get there.
         self._lets_in = any(plan.rules is not None and plan.rules.lets_in for plan in self._plans)
+        self._agreement = Agreement(self._plans)
         self._unremarkable = {plan: weigh(plan, {}) for plan in self._plans.every}
         self._parties = {plan: Party.all_of(plan) for plan in self._plans.every}
 
@@ -125,7 +126,7 @@ class Gate:
             return None
         tx = Transaction(trace_id=connection.session_id, connection=connection)
         found = at_once(self._connect.direct, tx, self._context)
-        return agreed(self._plans, found) if found else None
+        return self._agreement.refusal(found)
 
     def client_name(self, connection: Connection) -> str:
         """Return the client's verified name, "" where nobody asked for it or it has none."""
@@ -133,7 +134,7 @@ class Gate:
 
     async def _turned_away(self, tx: Transaction) -> Reply | None:
         found = await self._inquiry.connection(tx, self._connect)
-        return agreed(self._plans, found) if found and not self._lets_in else None
+        return None if self._lets_in else self._agreement.refusal(found)
 
     async def judge_recipient(
         self,

@@ -20,10 +20,34 @@ from gateway.smtp import replies
 from gateway.smtp.reply import Reply
 
 REFUSALS = frozenset([Action.REJECT, Action.DEFER])
+# Sayings of filters that were weighed before; a list says the same of each of its clients.
+_MOST_KNOWN = 256
+
+# What of a finding policies make something of: all but its detail.
+_Saying = tuple[AnyFilter, str, str, float]
 
 
-def agreed(plans: Iterable[Plan], found: Found) -> Reply | None:
-    """Return the refusal on which every policy agrees, None to go on."""
+class Agreement:
+    """What all policies of one snapshot agree on, weighed once for each thing that is found."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self._plans = tuple(plans)
+        self._known: dict[tuple[_Saying, ...], Reply | None] = {}
+
+    def refusal(self, found: Found) -> Reply | None:
+        """Return the refusal on which every policy agrees, None to go on."""
+        if not found:
+            return None
+        said = tuple([(asked, f.result, f.reason, f.weight) for asked, findings in found.items() for f in findings])
+        if said in self._known:
+            return self._known[said]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        refusal = self._known[said] = _agreed(self._plans, found)
+        return refusal
+
+
+def _agreed(plans: Iterable[Plan], found: Found) -> Reply | None:
     others = iter(plans)
     first = next(others, None)
     if first is None:

@@ -130,6 +130,26 @@ async def test_a_door_under_attack_hears_what_an_ordinary_one_does(bench, tools,
     assert (str(ordinary) if ordinary else None) == refusal
 
 
+async def test_what_was_weighed_for_one_client_is_said_to_another_only_if_the_same_is_found(bench, tools):
+    class Door(Filter[NoOptions]):
+        stage = Stage.CONNECT
+        results: ClassVar = {"bad": "it is bad", "fine": "it is fine"}
+        on: ClassVar = {"bad": Action.REJECT}
+
+        async def examine(self, tx, _):
+            address = tx.connection.client_address
+            return self.found("bad" if address.packed[3] < 9 else "fine", f"{address.packed[3] % 2}", client=str(address))
+
+    Door.name = "door"
+    gate = bench(filters={"door": Door}).gate
+
+    def said(last: int) -> str:
+        refusal = gate.turned_away(tools.connection(client=f"192.0.2.{last}"))
+        return refusal.text.rpartition("(")[2] if refusal else ""
+
+    assert [said(last) for last in (1, 2, 3, 4, 11, 12)] == ["door 1)", "door 0)", "door 1)", "door 0)", "", ""]
+
+
 async def test_a_filter_that_waits_or_fails_says_nothing_to_a_door_under_attack(bench, tools):
     """It is asked again in the ordinary way, which knows what to make of that."""
 
