@@ -97,7 +97,7 @@ def stations_chart(evaluation: Evaluation, words: Mapping[str, str]) -> str:
     """Return where the time of each direction's delays went, as shares of their sum."""
     parts: list[str] = []
     for row, direction in enumerate(DIRECTIONS):
-        spent = evaluation.delays[direction].stations_us
+        spent = [station.sum_us for station in evaluation.delays[direction].stations]
         whole = sum(spent)
         y = _TOP + row * 30
         parts.append(_label(_LEFT - 6, y + 14, words[direction], "end"))

@@ -11,7 +11,7 @@ from gateway.servicelevel.figures import MICRO
 from gateway.servicelevel.month import shown
 from gateway.servicelevel.result import ClauseResult, Credit, Outcome
 from gateway.servicelevel.sample import RECEIVE, SEND
-from gateway.servicelevel.summary import DaySummary
+from gateway.servicelevel.summary import STATIONS, DaySummary
 
 DIRECTIONS = (SEND, RECEIVE)
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -62,6 +62,7 @@ class _Writer:
             self._faults(),
             self._adjustments(),
             self._deadlines(),
+            self._stations(),
             self._apart(),
         )
         return Document(
@@ -242,6 +243,27 @@ class _Writer:
         columns = self._columns("number", "kind", "subject", "from", "due", "met", "outcome")
         return Table(words["deadlines"], columns, rows)
 
+    def _stations(self) -> Table:
+        rows = tuple(
+            (
+                self._words[direction],
+                self._words[name],
+                str(station.count),
+                f"{100 * station.sum_us / whole:.2f} %",
+                self._seconds(station.average_seconds),
+                self._seconds(station.quantile_seconds(0.95)),
+                self._seconds(station.max_seconds),
+            )
+            for direction in DIRECTIONS
+            if (whole := sum(station.sum_us for station in self._evaluation.delays[direction].stations))
+            for name, station in zip(STATIONS, self._evaluation.delays[direction].stations, strict=True)
+        )
+        columns = self._columns("direction", "station", "samples", "part", "average", "p95", "maximum")
+        return Table(self._words["stations"], columns, rows)
+
+    def _seconds(self, amount: float | None) -> str:
+        return "\N{EN DASH}" if amount is None else f"{number(amount, 'seconds')} {self._words['seconds']}"
+
     def _apart(self) -> Table:
         rows = [row for direction in DIRECTIONS for row in self._apart_of(direction)]
         return Table(self._words["apart"], self._columns("measure", "value", "samples"), tuple(rows))
@@ -253,9 +275,10 @@ class _Writer:
         said = {name: self._words[f"apart-{name}"].format(direction=self._words[direction]) for name in _APART}
         delivered = day.before.count
         if delivered:
-            average = day.stations_us[1] / delivered / MICRO
-            yield said["antivirus"], f"{average:.3f} / {day.antivirus_max_us / MICRO:.3f} s", str(delivered)
-        yield said["held"], str(day.held), str(day.copies)
+            scanner = day.stations[1]
+            average = (scanner.average_seconds or 0.0, scanner.max_seconds or 0.0)
+            yield said["antivirus"], " / ".join(f"{each:.3f}" for each in average) + " s", str(scanner.count)
+        yield said["held"], f"{day.held} / {length(day.stations[3].sum_us / MICRO)}", str(day.copies)
         put_off = length(day.greylisted_us / day.greylisted / MICRO) if day.greylisted else "\N{EN DASH}"
         yield said["greylisted"], f"{day.greylisted} / {put_off}", str(day.copies)
         yield said["given-up"], str(day.given_up), str(day.copies)

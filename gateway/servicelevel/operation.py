@@ -1,5 +1,6 @@
 """§3 of the contract judged: faults, planned changes, availability, fault-free days, bills, pages (pure)."""
 
+from dataclasses import replace
 from datetime import date
 
 from gateway.servicelevel.evidence import Evidence
@@ -8,6 +9,7 @@ from gateway.servicelevel.month import MINUTE, Month, day_span
 from gateway.servicelevel.result import ClauseResult, outcome_of
 
 _DAY = 86_400
+NO_CONSOLE = "no-console"
 
 
 def operation(evidence: Evidence) -> tuple[ClauseResult, ...]:
@@ -27,8 +29,8 @@ def operation(evidence: Evidence) -> tuple[ClauseResult, ...]:
         of.at_least("operation-availability", "percent", terms.operation_availability, available if watched else None),
         _fault_free_days(evidence),
         _billing(evidence),
-        of.at_most("page-seconds", "seconds", terms.page_seconds, None),
-        of.at_most("page-seconds-narrowband", "seconds", terms.page_seconds_narrowband, None),
+        replace(of.at_most("page-seconds", "seconds", terms.page_seconds, None), note=NO_CONSOLE),
+        replace(of.at_most("page-seconds-narrowband", "seconds", terms.page_seconds_narrowband, None), note=NO_CONSOLE),
     )
 
 

@@ -31,10 +31,10 @@ def class_of(value_us: int) -> int:
 class Sketch:
     """Counts by class; grows only by ``add`` and ``merge``."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("counts",)
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        self._counts = dict(counts or {})
+        self.counts = dict(counts or {})
 
     def add(self, value_us: int) -> None:
         """Count one value, microseconds."""
@@ -42,31 +42,31 @@ class Sketch:
 
     def add_class(self, key: int) -> None:
         """Count one value of a class."""
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self.counts[key] = self.counts.get(key, 0) + 1
 
     def merge(self, other: "Sketch") -> None:
         """Count everything that ``other`` has counted."""
         for key, count in other.pairs():
-            self._counts[key] = self._counts.get(key, 0) + count
+            self.counts[key] = self.counts.get(key, 0) + count
 
     @property
     def count(self) -> int:
         """How many values were counted."""
-        return sum(self._counts.values())
+        return sum(self.counts.values())
 
     def quantile(self, q: float) -> int | None:
         """Return the ``q`` quantile (thousandths) in microseconds within RELATIVE_ERROR or FLOOR_US, or None."""
         # In whole numbers: 0.95 is no binary fraction, and a rank that is one too high is another value.
         rank = max(1, -(-round(q * _PER_MILLE) * self.count // _PER_MILLE))
-        for key in sorted(self._counts):
-            rank -= self._counts[key]
+        for key in sorted(self.counts):
+            rank -= self.counts[key]
             if rank <= 0:
                 return 0 if key == _FLOOR_CLASS else round(2 * _GAMMA**key / (_GAMMA + 1))
         return None
 
     def pairs(self) -> list[list[int]]:
         """Return ``[class, count]`` in order, for storing."""
-        return [[key, self._counts[key]] for key in sorted(self._counts)]
+        return [[key, self.counts[key]] for key in sorted(self.counts)]
 
     @classmethod
     def of(cls, pairs: Iterable[Iterable[int]]) -> "Sketch":
@@ -74,7 +74,7 @@ class Sketch:
         return cls(dict((key, count) for key, count in pairs))  # noqa: C402 - dict() of lists is not typed
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sketch) and self._counts == other._counts
+        return isinstance(other, Sketch) and self.counts == other.counts
 
     def __hash__(self) -> int:
         raise TypeError("a sketch grows: it is no key")

@@ -1,7 +1,7 @@
 """One customer's day of delays in one direction: everything the report needs of it, and it can be added up.
 
-Counts, sums and maxima are exact; quantiles have the sketch's stated error. ``stations`` say where the time went;
-``excluded`` what was excluded automatically, by system and cause.
+Counts, sums and maxima are exact; quantiles have the sketch's stated error. ``stations`` say where the time went, of
+each station what is said of the whole; ``excluded`` what was excluded automatically, by system and cause.
 """
 
 import json
@@ -59,8 +59,7 @@ class DaySummary:
 
     before: Figures = field(default_factory=Figures)
     after: Figures = field(default_factory=Figures)
-    stations_us: list[int] = field(default_factory=lambda: [0] * len(STATIONS))
-    antivirus_max_us: int = 0
+    stations: list[Figures] = field(default_factory=lambda: [Figures() for _ in STATIONS])
     held: int = 0
     greylisted: int = 0
     greylisted_us: int = 0
@@ -85,7 +84,7 @@ class DaySummary:
             known = class_of(before_us)
             self.before.add(before_us, limit_us, known)
             self.after.add(after_us, limit_us, known if after_us == before_us else class_of(after_us))
-            self._spent(copy, counted)
+            self._spent(copy, counted, limit_us)
             if copy.accepted_at is not None and (minute := copy.received_at // MINUTE) == copy.accepted_at // MINUTE:
                 self.mailed.add(int(minute))
         else:
@@ -95,24 +94,19 @@ class DaySummary:
         for wait, seconds in counted.waits:
             self._exclude(counted.owner, wait, seconds)
 
-    def _spent(self, copy: FinishedCopy, counted: Counted) -> None:
+    def _spent(self, copy: FinishedCopy, counted: Counted, limit_us: int) -> None:
         antivirus = micros(copy.antivirus_seconds) if copy.antivirus_seconds else 0
-        filters = micros(copy.filtered_seconds) - antivirus
-        filters = max(filters, 0)
+        filters = max(0, micros(copy.filtered_seconds) - antivirus)
         store = micros(copy.durable_seconds)
         hold = micros(copy.held_seconds) if copy.held_seconds else 0
         transfer = 0
         if counted.direction == RECEIVE:
             transfer = counted.before_us - micros(copy.send_delay_seconds or 0.0)
-        queue = counted.before_us - filters - antivirus - store - hold - transfer
-        self.antivirus_max_us = max(self.antivirus_max_us, antivirus)
-        spent = self.stations_us
-        spent[0] += filters
-        spent[1] += antivirus
-        spent[2] += store
-        spent[3] += hold
-        spent[4] += max(0, queue)
-        spent[5] += transfer
+        queue = max(0, counted.before_us - filters - antivirus - store - hold - transfer)
+        for station, spent in zip(self.stations, (filters, antivirus, store, hold, queue, transfer), strict=True):
+            # A station that a copy did not pass is none of its samples.
+            if spent > 0:
+                station.add(spent, limit_us, class_of(spent))
 
     def _exclude(self, owner: str, wait: Wait, seconds: float) -> None:
         if seconds > 0:
@@ -128,8 +122,8 @@ class DaySummary:
         """Count everything that ``other`` has."""
         self.before.merge(other.before)
         self.after.merge(other.after)
-        self.stations_us = [mine + its for mine, its in zip(self.stations_us, other.stations_us, strict=True)]
-        self.antivirus_max_us = max(self.antivirus_max_us, other.antivirus_max_us)
+        for mine, its in zip(self.stations, other.stations, strict=True):
+            mine.merge(its)
         self.held += other.held
         self.greylisted += other.greylisted
         self.greylisted_us += other.greylisted_us
@@ -165,8 +159,8 @@ class DaySummary:
         return {
             "before": self.before.as_json(),
             "after": self.after.as_json(),
-            "stations": self.stations_us,
-            "counts": [self.antivirus_max_us, self.held, self.greylisted, self.greylisted_us],
+            "stations": [station.as_json() for station in self.stations],
+            "counts": [self.held, self.greylisted, self.greylisted_us],
             "ends": [self.given_up, self.doubtful, self.last_finished],
             "excluded": excluded,
             "mailed": _packed(self.mailed),
@@ -176,14 +170,13 @@ class DaySummary:
     def decode(cls, text: str) -> "DaySummary":
         """Return the summary that was stored."""
         stored = json.loads(text)
-        antivirus_max_us, held, greylisted, greylisted_us = stored["counts"]
+        held, greylisted, greylisted_us = stored["counts"]
         given_up, doubtful, last_finished = stored["ends"]
         excluded = {tuple(entry[:4]): ExcludedWaiting(*entry[4:]) for entry in stored["excluded"]}
         return cls(
             before=Figures.of_json(stored["before"]),
             after=Figures.of_json(stored["after"]),
-            stations_us=stored["stations"],
-            antivirus_max_us=antivirus_max_us,
+            stations=[Figures.of_json(station) for station in stored["stations"]],
             held=held,
             greylisted=greylisted,
             greylisted_us=greylisted_us,

@@ -24,6 +24,7 @@ from gateway.servicelevel.records import Records
 from gateway.servicelevel.result import Outcome
 from gateway.servicelevel.rollup import summed
 from gateway.servicelevel.store import Observed
+from gateway.servicelevel.summary import STATIONS
 
 GOLDEN = Path(__file__).parent / "golden"
 ZONE = "Asia/Shanghai"
@@ -171,6 +172,20 @@ def test_the_page_is_the_approved_one(evaluation, language):
     """Look at what changed in a browser before writing it anew; tests/reports/out has pictures of it."""
     golden = GOLDEN / f"report.{language}.html"
     assert page(evaluation, document(evaluation, language)) == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("station", "count", "seconds"), [("filters", 202, 0.01), ("antivirus", 202, 0.01), ("store", 202, 0.004)]
+)
+def test_where_the_time_went_is_told_station_by_station(evaluation, station, count, seconds):
+    """Every copy spent 20 ms in filters, 10 of them in the scanner, 4 in the store, and half a second in transfer."""
+    [row] = [row for table in document(evaluation, "en").tables for row in table.rows if row[1:2] == (EN[station],)]
+    figures = evaluation.delays["receive"].stations[STATIONS.index(station)]
+    assert (figures.count, figures.average_seconds, figures.max_seconds) == (count, seconds, seconds)
+    assert row[2] == str(count)
+    assert sum(each.sum_us for each in evaluation.delays["receive"].stations) == pytest.approx(
+        evaluation.delays["receive"].before.sum_us
+    )
 
 
 def test_every_kind_of_clock_and_fault_has_a_name():
