@@ -104,8 +104,7 @@ class Keeper:
     def round(self) -> Round:
         """Do what there is to do now; raise StorageError."""
         done = Round()
-        for reading in self._tail.readings():
-            self._take(reading, done)
+        self._take(list(self._tail.readings()), done)
         self._adopt(done)
         if self._clock.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch(done)
@@ -124,30 +123,38 @@ class Keeper:
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _take(self, reading: Reading, done: Round) -> None:
-        done.more |= bool(reading.events)
-        done.listed += [event for event in reading.events if isinstance(event, OwnListingChanged)]
-        sightings, excesses = self._sightings(reading.events)
-        attempts = self._attempts(reading.events)
+    def _take(self, readings: Sequence[Reading], done: Round) -> None:
+        """Store what was read of all journals in one transaction: opening one costs as much as twenty sightings."""
+        events = [event for reading in readings for event in reading.events]
+        done.more = any(reading.full for reading in readings)
+        done.listed += [event for event in events if isinstance(event, OwnListingChanged)]
+        sightings, excesses = self._sightings(events)
+        attempts = self._attempts(events)
         if not sightings and not attempts:
             return
         noted = len(done.events)
         try:
             with self._book.change(BY, "fold") as change:
-                self._tail.store(change, reading)
+                for reading in readings:
+                    self._tail.store(change, reading)
                 self._fold(change, sightings, excesses, done)
                 for (source, by), (count, last) in attempts.items():
                     _note_attempts(change, source, by, count, last)
         except StaleReadingError:
             # Another keeper of the same folder was quicker; there should be none.
             del done.events[noted:]
-            self._tail.retract(reading)
+            self._retract(readings)
             return
         except BaseException:
-            self._tail.retract(reading)
+            self._retract(readings)
             raise
-        self._tail.stored(reading)
+        for reading in readings:
+            self._tail.stored(reading)
         done.sightings += len(sightings)
+
+    def _retract(self, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            self._tail.retract(reading)
 
     def _sightings(self, events: Sequence[Event]) -> tuple[list[Sighting], dict[Source, Excess]]:
         found: list[Sighting] = []

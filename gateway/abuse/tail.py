@@ -31,12 +31,16 @@ _LAST = "SELECT coalesce(max(id), 0) FROM event"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Events of one file that concern the desk; ``before`` is the position on record, ``position`` that behind them."""
+    """Events of one file that concern the desk; ``before`` is the position on record, ``position`` that behind them.
+
+    ``full`` tells that there is probably more.
+    """
 
     journal: str
     before: int
     position: int
     events: tuple[Event, ...]
+    full: bool = False
 
 
 class StaleReadingError(Exception):
@@ -124,7 +128,8 @@ class JournalTail:
             return None
         self._position[name] = rows[-1][0]
         found = (decode(kind, at, trace, data) for _, kind, at, trace, data in rows if self._concerns(kind, data))
-        return Reading(name, self._stored.get(name, 0), rows[-1][0], tuple(event for event in found if event))
+        events = tuple(event for event in found if event)
+        return Reading(name, self._stored.get(name, 0), rows[-1][0], events, full=len(rows) == BATCH_ROWS)
 
     def _check(self, name: str, database: ReadDatabase) -> None:
         """Bring a position back that lies beyond its file's end, once after each start."""
