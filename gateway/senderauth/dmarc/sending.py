@@ -58,6 +58,7 @@ class ReportRun:
     ) -> None:
         self._resolver, self._reporter, self._limits = resolver, reporter, limits
         self._submit, self._clock, self._pause = submit, clock, pause
+        self._packed: tuple[tuple[str, int], bytes] = (("", 0), b"")
 
     async def day(self, days: Mapping[str, Day], begin: int, record: SentReports) -> DayDone:
         """Send what is due of one day, put it on record, and return how it went."""
@@ -95,11 +96,12 @@ class ReportRun:
         return await destinations(self._resolver, domain, report_addresses(day.record))
 
     async def _one(self, domain: str, day: Day, begin: int, wanted: Destination, *, over: bool) -> SentReport:
+        row = self._judged(domain, day, begin, wanted, b"")
+        if row.state is not State.SENT:
+            return row
         if over:
-            row = self._judged(domain, day, begin, wanted, b"")
             return _with(row, State.WITHHELD, f"more than {self._limits.most} reports a day")
-        xml = await asyncio.to_thread(report_xml, day, domain, begin, self._reporter)
-        gzipped = await asyncio.to_thread(packed, xml)
+        gzipped = await self._gzipped(domain, day, begin)
         mail = report_mail(gzipped, wanted.address, (domain, begin), self._reporter, self._now())
         row = self._judged(domain, day, begin, wanted, mail.octets)
         if row.state is not State.SENT:
@@ -109,6 +111,13 @@ class ReportRun:
         if isinstance(taken, NotTaken):
             return _with(row, State.FAILED, taken.reason)
         return _with(row, State.SENT, "", taken)
+
+    async def _gzipped(self, domain: str, day: Day, begin: int) -> bytes:
+        """Return the report, written once for all of a domain's mailboxes."""
+        if self._packed[0] != (domain, begin):
+            xml = await asyncio.to_thread(report_xml, day, domain, begin, self._reporter)
+            self._packed = (domain, begin), await asyncio.to_thread(packed, xml)
+        return self._packed[1]
 
     def _judged(self, domain: str, day: Day, begin: int, wanted: Destination, octets: bytes) -> SentReport:
         """Return the row of a report as it stands before it is handed over; *sent* when nothing speaks against it."""
