@@ -138,7 +138,9 @@ async def test_what_was_weighed_for_one_client_is_said_to_another_only_if_the_sa
 
         async def examine(self, tx, _):
             address = tx.connection.client_address
-            return self.found("bad" if address.packed[3] < 9 else "fine", f"{address.packed[3] % 2}", client=str(address))
+            return self.found(
+                "bad" if address.packed[3] < 9 else "fine", f"{address.packed[3] % 2}", client=str(address)
+            )
 
     Door.name = "door"
     gate = bench(filters={"door": Door}).gate
