@@ -20,6 +20,7 @@ from gateway.incidents.values import (
     SourceKind,
     State,
     StoredSighting,
+    printable,
 )
 from gateway.incidents.words import search_expression
 from gateway.storage import ReadDatabase, open_readonly
@@ -138,7 +139,7 @@ class IncidentReader:
 
     def search(self, text: str, limit: int = 100) -> list[Found]:
         """Return what a person's words are found in, the newest first."""
-        expression = search_expression(text)
+        expression = search_expression(printable(text))
         if not expression:
             return []
         rows = self._rows(
@@ -246,7 +247,10 @@ class IncidentReader:
         return [evidence_of(row) for row in rows]
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        return [] if self._database is None else self._database.read(sql, values)
+        if self._database is None:
+            return []
+        # As texts are stored: what is asked for may come from mail, too.
+        return self._database.read(sql, [printable(each) if isinstance(each, str) else each for each in values])
 
     def close(self) -> None:
         """Let go of the file."""

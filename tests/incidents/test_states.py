@@ -1,0 +1,109 @@
+"""The table of states: every step that it has can be taken, no other can, and none forgets a block."""
+
+from itertools import pairwise, product
+
+import pytest
+
+from gateway.incidents import IllegalTransition, Resolution, State
+from gateway.incidents.book import NoSuchIncidentError
+from gateway.incidents.states import TRANSITIONS, Block, check, resumption
+from tests.incidents.conftest import Desk, sighting
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(State, State)))
+@pytest.mark.parametrize("blocking", [True, False])
+def test_only_the_tables_steps_are_legal(before, after, blocking):
+    step = TRANSITIONS.get((before, after))
+    legal = step is not None and step.block is not (Block.NONE if blocking else Block.STANDS)
+    if legal:
+        assert check(before, after, blocking=blocking) is step
+    else:
+        with pytest.raises(IllegalTransition):
+            check(before, after, blocking=blocking)
+
+
+def test_the_usual_way_is_legal():
+    usual = (State.OPEN, State.CONFIRMED, State.REPORTED, State.BLOCKED, State.QUIET, State.LIFTED, State.CLOSED)
+    assert list(State) == list(usual)
+    for before, after in pairwise(usual):
+        check(before, after, blocking=before in {State.BLOCKED, State.QUIET})
+
+
+@pytest.mark.parametrize("before", [state for state in State if state not in {State.LIFTED, State.CLOSED}])
+def test_no_case_is_closed_while_its_block_stands(before):
+    with pytest.raises(IllegalTransition):
+        check(before, State.CLOSED, blocking=True)
+
+
+def test_every_state_is_left_and_reached():
+    assert {before for before, _ in TRANSITIONS} == set(State) == {after for _, after in TRANSITIONS}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("blocking", [True, False])
+def test_sending_again_goes_where_the_table_allows(state, blocking):
+    after = resumption(state, blocking=blocking)
+    if state in {State.QUIET, State.LIFTED}:
+        check(state, after, blocking=blocking)
+    else:
+        assert after is None
+
+
+def test_the_steps_leave_times_a_reason_and_a_resolution(desk: Desk):
+    desk.fold([sighting(1)])
+    for state in (State.CONFIRMED, State.REPORTED, State.BLOCKED, State.QUIET, State.LIFTED):
+        desk.clock.advance(60)
+        desk.move(1, state)
+    desk.clock.advance(60)
+    desk.move(1, State.CLOSED, resolution=Resolution.STOPPED)
+    found = desk.reader().incident(1)
+    times = (found.confirmed_at, found.reported_at, found.blocked_at, found.lifted_at, found.closed_at)
+    assert [round(time - found.opened_at) for time in times] == [60, 120, 180, 300, 360]
+    assert (found.resolution, found.blocking) == ("stopped", False)
+    told = [(row.facts["from"], row.facts["to"], row.facts["reason"]) for row in desk.reader().timeline(1)[1:]]
+    assert told[0] == ("open", "confirmed", "because")
+    assert told[-1] == ("lifted", "closed", "because")
+
+
+def test_a_report_moves_a_confirmed_case_and_leaves_a_blocked_one(desk: Desk):
+    desk.fold([sighting(1), sighting(2, "192.0.2.8")])
+    desk.move(1, State.CONFIRMED)
+    desk.move(2, State.CONFIRMED, State.BLOCKED)
+    with desk.book.change("desk", "report") as change:
+        assert change.reported(1, {"to": "association"}).state is State.REPORTED
+        assert change.reported(2, {"to": "association"}).state is State.BLOCKED
+    assert desk.reader().incident(2).reported_at is not None
+    assert desk.wrong() == ""
+
+
+def test_an_illegal_step_leaves_nothing_of_its_change(desk: Desk):
+    desk.fold([sighting(1)])
+    before = desk.reader().head()
+    with pytest.raises(IllegalTransition):
+        _note_and_lift(desk)
+    with pytest.raises(IllegalTransition):
+        desk.move(1, State.CLOSED)
+    with pytest.raises(NoSuchIncidentError), desk.book.change("li", "x") as change:
+        change.move(99, State.CONFIRMED, "no")
+    assert desk.reader().head() == before
+    assert desk.reader().notes(1) == []
+
+
+def _note_and_lift(desk: Desk) -> None:
+    with desk.book.change("li", "x") as change:
+        change.note(1, "a note")
+        change.move(1, State.LIFTED, "no")
+
+
+def test_clocks_run_until_they_are_stopped(desk: Desk):
+    desk.fold([sighting(1)])
+    with desk.book.change("desk", "x") as change:
+        late = change.start_clock("complaint-outcome", "T-1", desk.clock.stamp().utc + 50, incident=1)
+        soon = change.start_clock("complaint-response", "T-1", desk.clock.stamp().utc + 20, ticket=1)
+    assert [clock.id for clock in desk.reader().clocks()] == [soon, late]
+    with desk.book.change("desk", "x") as change:
+        change.stop_clock(soon)
+        change.stop_clock(soon)
+    assert [clock.id for clock in desk.reader().clocks()] == [late]
+    assert desk.reader().clocks(1, running=False)[0].kind == "complaint-outcome"
+    assert desk.wrong() == ""
