@@ -1,0 +1,94 @@
+"""A store that several processes write: one after the other, all or nothing, and readers wait for nobody."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateway.storage import Migration, SharedDatabase, StorageLocked, StorageRefused, open_readonly
+from gateway.storage.lock import FileLock
+
+MIGRATIONS = (Migration(1, "test", lambda schema: schema.execute("CREATE TABLE number (n INTEGER NOT NULL)")),)
+_ADD = "INSERT INTO number SELECT coalesce(max(n), 0) + 1 FROM number"
+WRITER = """
+import sys
+from pathlib import Path
+from gateway.storage import Migration, SharedDatabase
+create = lambda schema: schema.execute("CREATE TABLE number (n INTEGER NOT NULL)")
+database = SharedDatabase(Path(sys.argv[1]), (Migration(1, "test", create),))
+for _ in range(20):
+    with database.transaction() as transaction:
+        transaction.execute("INSERT INTO number SELECT coalesce(max(n), 0) + 1 FROM number")
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SharedDatabase:
+    return SharedDatabase(tmp_path / "new" / "shared.sqlite", MIGRATIONS)
+
+
+def numbers(database: SharedDatabase) -> list[int]:
+    with open_readonly(database.path) as reader:
+        return [row[0] for row in reader.read("SELECT n FROM number ORDER BY rowid")]
+
+
+def add(database: SharedDatabase) -> None:
+    with database.transaction() as transaction:
+        transaction.execute(_ADD)
+
+
+def fail(database: SharedDatabase, error: Exception) -> None:
+    with database.transaction() as transaction:
+        transaction.execute(_ADD)
+        raise error
+
+
+def test_processes_and_threads_write_one_after_the_other(database: SharedDatabase):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(database.path)]) for _ in range(2)]
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(add, database) for _ in range(15)]:
+            done.result(60)
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert numbers(database) == list(range(1, 56))
+
+
+def test_what_raises_leaves_nothing_behind(database: SharedDatabase):
+    add(database)
+    with pytest.raises(KeyError):
+        fail(database, KeyError())
+    add(database)
+    assert numbers(database) == [1, 2]
+
+
+def test_a_statement_that_breaks_the_schema_is_refused(database: SharedDatabase):
+    def refused(sql: str, value: object) -> None:
+        with database.transaction() as transaction:
+            transaction.execute(sql, (value,))
+
+    for value in (None, "\ud800", 2**70, object()):
+        with pytest.raises(StorageRefused):
+            refused("INSERT INTO number VALUES (?)", value)
+    assert numbers(database) == []
+
+
+def test_a_reader_sees_one_moment_while_another_writes(database: SharedDatabase):
+    add(database)
+    with open_readonly(database.path) as reader:
+        reader.read("BEGIN")
+        assert reader.read("SELECT count(*) FROM number") == [(1,)]
+        add(database)
+        assert reader.read("SELECT count(*) FROM number") == [(1,)]
+    assert numbers(database) == [1, 2]
+
+
+def test_who_is_in_the_way_is_named(database: SharedDatabase):
+    add(database)
+    hasty = SharedDatabase(database.path, MIGRATIONS, patience_seconds=0.0)
+    lock = FileLock(database.path)
+    with pytest.raises(StorageLocked, match="in use by process"):
+        add(hasty)
+    lock.release()
+    add(hasty)
+    assert numbers(database) == [1, 2]
