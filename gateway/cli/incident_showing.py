@@ -97,7 +97,7 @@ def _told(row: Row) -> str:
     match row.kind:
         case "opened":
             return "opened" + (f", after incident {facts['previous']}" if facts.get("previous") else "")
-        case "moved" | "resumed" | "reported" if "to" in facts:
+        case "moved" | "resumed" if "to" in facts:
             reason = f": {printable(str(facts['reason']))}" if facts.get("reason") else ""
             return f"{row.kind} {facts.get('from')} → {facts['to']}{reason}"
         case "noted":

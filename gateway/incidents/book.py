@@ -167,8 +167,7 @@ class Change:
             self._set(before, State.REPORTED, "")
         else:
             self.execute("UPDATE incident SET reported_at = ? WHERE id = ?", (self.at, number))
-        moved = {"from": before.state.value, "to": self.incident(number).state.value}
-        self.record("reported", number, {**facts, **moved})
+        self.record("reported", number, {**facts, "state": self.incident(number).state.value})
         return self.incident(number)
 
     def note(self, number: int, text: str) -> int:

@@ -44,7 +44,15 @@ _TOLD = frozenset(
     {
         *("at", "operation", "kind", "incident"),
         *("facts.source_kind", "facts.source_key", "facts.first_seen", "facts.previous", "facts.from", "facts.to"),
-        *("facts.resolution", "facts.evidence", "facts.trace_id", "facts.at", "facts.sha256", "facts.octets"),
+        *(
+            "facts.state",
+            "facts.resolution",
+            "facts.evidence",
+            "facts.trace_id",
+            "facts.at",
+            "facts.sha256",
+            "facts.octets",
+        ),
         *("facts.stored_sha256", "facts.stored_octets", "facts.about.policy", "facts.about.tls"),
         *("facts.about.envelope.reverse_path", "facts.clock", "facts.clock_kind", "facts.due_at", "facts.redacted"),
         *("facts.until", "facts.network"),

@@ -2,8 +2,8 @@
 
 The chain is walked from its first row: each digest is computed anew, each anchor must be found in it, the last rows
 included. What it says is then held against what there is: every incident, its state and its number of sightings, every
-sighting, every note, every kept message octet by octet. What retention removed is on record as removed, by rows of the
-same chain. Totals per period and the search index are made from these and are not sealed.
+sighting, every note, every kept message octet by octet, the abuse desk's rows. What retention removed is on record as
+removed, by rows of the same chain. Totals per period and the search index are made from these and are not sealed.
 
 A change under way does not matter: one moment of the database is read.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links, stored_row
+from gateway.incidents.desk_rows import DeskRows
 from gateway.incidents.evidence import EvidenceStore, flat
 from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
 from gateway.incidents.reader import EVIDENCE_COLUMNS, evidence_of
@@ -66,6 +67,7 @@ class _Expected:
     removed: set[int] = field(default_factory=set)
     # Messages whose facts were erased, to be covered by a later row that says that they were removed.
     hidden: dict[int, int] = field(default_factory=dict)
+    desk: DeskRows = field(default_factory=DeskRows)
     # Erased rows by incident, each to be covered by a later row that says so.
     erased: dict[int, int] = field(default_factory=dict)
 
@@ -85,7 +87,7 @@ class _Walk:
             "opened": self._opened,
             "moved": self._moved,
             "resumed": self._moved,
-            "reported": self._moved,
+            "reported": self._reported,
             "folded": self._folded,
             "sightings-pruned": self._pruned,
             "noted": self._noted,
@@ -123,8 +125,10 @@ class _Walk:
             if row.incident is None or not all(name.startswith("facts.") for name in row.sealed):
                 raise ValueError
             self.expected.erased[row.incident] = row.number
-        elif (taker := self._takers.get(row.kind)) is not None:
-            taker(row)
+        else:
+            self.expected.desk.take(row)
+            if (taker := self._takers.get(row.kind)) is not None:
+                taker(row)
 
     def _end(self) -> None:
         for number, anchors in sorted(self._wanted.items()):
@@ -147,8 +151,11 @@ class _Walk:
         if row.incident in self.expected.incidents:
             known = self.expected.incidents[row.incident]
             known[2] = row.facts["to"]
-            if row.kind != "reported":
-                known[3] = row.facts.get("resolution", "")
+            known[3] = row.facts.get("resolution", "")
+
+    def _reported(self, row: Row) -> None:
+        if row.incident in self.expected.incidents:
+            self.expected.incidents[row.incident][2] = row.facts["state"]
 
     def _folded(self, row: Row) -> None:
         facts = row.facts
@@ -252,6 +259,7 @@ def _compare(database: ReadDatabase, expected: _Expected, store: EvidenceStore, 
     """Hold what there is against what the chain says; return how many sightings and messages were looked at."""
     flaws += _incidents(database, expected)
     flaws += _notes(database, expected)
+    flaws += [Flaw(*found) for found in expected.desk.flaws(database, expected.incidents)]
     sightings = _sightings(database, expected, flaws)
     return sightings, _messages(database, expected, store, flaws)
 

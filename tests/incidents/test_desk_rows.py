@@ -1,0 +1,78 @@
+"""The abuse desk's rows are held against the chain: none is altered, removed or added unseen."""
+
+import pytest
+
+from gateway.incidents import Source, SourceKind, State
+from gateway.incidents.blocks import begin_block, blocks_of, end_block
+from gateway.incidents.guarantees import Guarantee, record_guarantee
+from gateway.incidents.suspensions import begin_suspension, end_suspension, suspensions_of
+from tests.incidents.conftest import NOW, Desk
+
+ANNA = Source(SourceKind.ACCOUNT, "anna@corp.test")
+GIVEN = {
+    "company": "Corp 公司",
+    "manager": "Li",
+    "scope": "mailbox",
+    "subject": ANNA.key,
+    "contact": "Li\x07",
+    "telephone": "1",
+    "signed_on": "2026-09-21",
+    "letter_sha256": "ab",
+    "letter_octets": 1,
+    "licence_sha256": "cd",
+    "licence_octets": 2,
+    "accepted_by": "",
+    "recorded_at": 0.0,
+}
+
+
+@pytest.fixture
+def busy(full: Desk) -> Desk:
+    """Return a record with a block that ended and one that stands, a suspension, and the guarantee that ended it."""
+    with full.book.change("keeper", "block") as change:
+        begin_block(change, 1, "192.0.2.7", how="technique", reason="spam", until=NOW + 60)
+        end_block(change, blocks_of(change.execute, 1)[0], "quiet", "nothing heard since")
+        begin_block(change, 2, "198.51.100.9", how="hand", reason="virus", until=NOW + 60)
+        number = change.open(ANNA, "spam").id
+        begin_suspension(change, number, ANNA, how="hand", reason="spam")
+        given = record_guarantee(change, Guarantee(id=0, incident=number, **GIVEN))
+        end_suspension(change, suspensions_of(change.execute, number)[0], guarantee=given.id, override="")
+        change.reported(number, {"report": 1, "to": "association@isc.example", "format": "arf", "report_kind": "x"})
+        change.execute(
+            "INSERT INTO report (id, at, day, kind, format, recipient, source_kind, source_key, sha256)"
+            " VALUES (1, 1, '', 'x', 'arf', 'association@isc.example', '', '', '')"
+        )
+    return full
+
+
+def test_what_the_desk_did_is_sound(busy: Desk):
+    assert busy.wrong() == ""
+    assert busy.reader().incident(4).state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE block SET until = until + 1 WHERE id = 2", "block 2: it is not what was recorded: until"),
+        ("UPDATE block SET proof = 'none' WHERE id = 1", "block 1: it is not what was recorded: proof"),
+        ("DELETE FROM block WHERE id = 2", "block 2: it is missing"),
+        (
+            "INSERT INTO block SELECT 9, 1, 'x', reason, how, by, 1, 1, 0, 0, 0, '', '', '' FROM block LIMIT 1",
+            "block 9",
+        ),
+        ("UPDATE suspension SET guarantee = 7", "suspension 1: it is not what was recorded: guarantee"),
+        ("DELETE FROM suspension", "suspension 1: it is missing"),
+        ("UPDATE guarantee SET letter_sha256 = 'ef'", "guarantee 1: it is not what was recorded: letter_sha256"),
+        ("DELETE FROM guarantee", "guarantee 1: it is missing"),
+        ("UPDATE report SET recipient = 'nobody@isc.example'", "report 1: it is not what was recorded: recipient"),
+        ("DELETE FROM report", "report 1: it is missing"),
+    ],
+)
+def test_what_was_altered_at_the_desk_is_found(busy: Desk, statement: str, named: str):
+    busy.tamper(statement)
+    assert named in busy.wrong()
+
+
+def test_attempts_are_counted_and_not_sealed(busy: Desk):
+    busy.tamper("UPDATE block SET attempts = 17, last_attempt = 1 WHERE id = 2")
+    assert busy.wrong() == ""
