@@ -48,16 +48,6 @@ def weigh(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
 
     Findings of filters that it does not ask are not its business.
     """
-    asked = [
-        (step, finding)
-        for question, findings in found.items()
-        if (step := plan.steps.get(question))
-        for finding in findings
-    ]
-    # What is done about an attachment with a virus the antivirus's mode says: its name and kind add nothing to that.
-    spoken_for = tuple(place for _, finding in asked if finding.supersedes for place in finding.places)
-    if spoken_for:
-        asked = [(step, said) for step, said in asked if said.supersedes or not said.is_within(spoken_for)]
     judged = _judged(plan, found, ruled)
     action, score, decisive = fold(judged, plan.policy.thresholds)
     return _opinion(plan, judged, score, (action, decisive))
@@ -76,14 +66,17 @@ def weigh_complaint(plan: Plan, found: Found, ruled: Outcome | None = None) -> O
 
 
 def _judged(plan: Plan, found: Found, ruled: Outcome | None) -> tuple[Judgement, ...]:
-    judged = tuple(
-        [
-            judge(step, finding)
-            for question, findings in found.items()
-            if (step := plan.steps.get(question))
-            for finding in findings
-        ]
-    )
+    asked = [
+        (step, finding)
+        for question, findings in found.items()
+        if (step := plan.steps.get(question))
+        for finding in findings
+    ]
+    # What is done about an attachment with a virus the antivirus's mode says: its name and kind add nothing to that.
+    spoken_for = tuple(place for _, finding in asked if finding.supersedes for place in finding.places)
+    if spoken_for:
+        asked = [(step, said) for step, said in asked if said.supersedes or not said.is_within(spoken_for)]
+    judged = tuple([judge(step, finding) for step, finding in asked])
     return judged if ruled is None else (*judged, *judgements(ruled, len(plan.steps)))
 
 
