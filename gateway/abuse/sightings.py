@@ -18,6 +18,7 @@ from gateway.incidents.values import Sighting, Source, SourceKind
 from gateway.journal.events import MessageJudged, RecipientRefused
 from gateway.mail.connection import Role
 from gateway.mail.received import Network, is_within
+from gateway.pipeline.admission import abuse_keys
 from gateway.smtp.domain import DomainError, normalise_domain
 
 # What a sighting keeps of the recipients: enough to know whom to tell.
@@ -30,11 +31,12 @@ _OUTGOING = frozenset({Role.RELAY.value, Role.SUBMISSION.value})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbourhood:
-    """Who is ours: relay networks and domains; and whose word about a mail's way is believed."""
+    """Who is ours: relay networks, domains, abuse addresses; and whose word about a mail's way is believed."""
 
     relay_networks: tuple[Network, ...] = ()
     forwarders: tuple[Network, ...] = ()
     domains: frozenset[str] = frozenset()
+    abuse: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Neighbourhood":
@@ -45,6 +47,7 @@ class Neighbourhood:
             relay_networks=tuple(relays),
             forwarders=config.incidents.forwarders,
             domains=frozenset(snapshot.policies.by_domain),
+            abuse=abuse_keys(config),
         )
 
     def is_local(self, client: str, role: str = "") -> bool:
@@ -79,7 +82,8 @@ def address_key(wire: str) -> str:
 
 def judged_sighting(event: MessageJudged, near: Neighbourhood) -> Sighting | None:
     """Return the sighting in a verdict, None where it is no spam verdict."""
-    recipients = spam_recipients(event)
+    # A complaint carries the spam or the virus that it is about: whoever complains is no source of it.
+    recipients = tuple(each for each in spam_recipients(event) if address_key(each) not in near.abuse)
     if not recipients:
         return None
     return Sighting(

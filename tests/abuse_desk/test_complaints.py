@@ -9,10 +9,11 @@ from gateway.abuse.complaints.closing import Answer, UnanswerableError, give
 from gateway.abuse.complaints.deadlines import TicketClocks
 from gateway.abuse.complaints.ticket import Tickets
 from gateway.abuse.identity import writer_of
+from gateway.abuse.sightings import Neighbourhood, judged_sighting
 from gateway.blocklist.local.declaration import Calendar
 from gateway.blocklist.local.workdays import WorkingCalendar
 from gateway.servicelevel.reading import read_book
-from tests.abuse_desk.conftest import MONDAY, SPAM, Desk, arf
+from tests.abuse_desk.conftest import MONDAY, SPAM, Desk, arf, judged
 
 TRACE = "01KAQ6WQ00000000000000000X"
 HOUR = 3600.0
@@ -172,3 +173,15 @@ async def test_damaged_records_of_the_service_level_keep_no_complaint_waiting(de
     case.receive(arf(SPAM % TRACE.encode()))
     assert case.round() == {"ticket": 1}
     assert case.ticket().response_due == MONDAY + 24 * HOUR
+
+
+def test_whoever_complains_of_a_virus_is_no_spam_source(desk):
+    """The complaint has the virus in it; its sender must not be blocked for that."""
+    near = Neighbourhood.of(desk().snapshot)
+    facts = {"findings": (("antivirus", "infected", "Test.Virus"),)}
+    mail = judged(
+        TRACE, "<1@isp.test>", MONDAY, dispositions=(("Abuse@ours.test", "quarantine", 0.0, "", ""),), **facts
+    )
+    assert judged_sighting(mail, near) is None
+    mail = judged(TRACE, "<1@isp.test>", MONDAY, dispositions=(("anna@ours.test", "quarantine", 0.0, "", ""),), **facts)
+    assert judged_sighting(mail, near) is not None
