@@ -1,5 +1,6 @@
 """What was kept back for a reason goes out only after somebody has looked again, and with a name on it."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -150,7 +151,9 @@ async def test_unknown_is_never_clean_on_the_way_out_either(room, one, cause):
 
 async def test_a_scan_that_takes_too_long_is_no_answer(room, one, monkeypatch):
     trace_id, message = one
-    monkeypatch.setattr(release, "SCAN_SECONDS", 0.0)
+    monkeypatch.setattr(release, "SCAN_SECONDS", 0.05)
+    never = asyncio.Event()
+    monkeypatch.setattr(ScriptedScanners, "scan", lambda _, __: never.wait())
     await room.keep(message)
     answer = await room.ask("release", ids=[trace_id])
     assert "not scanned within" in answer["released"][0]["objection"]
