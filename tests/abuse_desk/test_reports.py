@@ -18,8 +18,10 @@ from gateway.abuse.reporting.table import COLUMNS
 from gateway.incidents import State
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.values import Sighting, Source
+from gateway.incidents.verification import verify
 from gateway.journal.events import OwnListingChanged
-from tests.abuse_desk.conftest import Desk
+from tests.abuse_desk.conftest import SPAM as COMPLAINED
+from tests.abuse_desk.conftest import Desk, arf
 
 SPAM = (
     b"Received: from bulk.spam.test ([203.0.113.9])\r\nFrom: offers@spam.test\r\nTo: Anna <anna@ours.test>\r\n"
@@ -320,3 +322,15 @@ def test_our_own_listing_is_told_at_once_and_once(desk):
     assert "zen.test" in first["Subject"]
     assert "192.0.2.1" in second["Subject"]
     assert first["To"] == "spam@association.test"
+
+
+async def test_what_the_desk_puts_on_record_proves_itself(desk):
+    """Tickets, reports and what came of them stand in the chain as they stand in their tables."""
+    case: Desk = desk(SETTINGS)
+    await case.know("01KAQ6WQ00000000000000000X")
+    spam(case)
+    case.read(arf(COMPLAINED % b"01KAQ6WQ00000000000000000X"))
+    room = reports(case)
+    room.operators(10)
+    room.association()
+    assert verify(case.data).flaws == ()
