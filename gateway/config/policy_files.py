@@ -18,7 +18,7 @@ RULES = frozenset({"rule"})
 MAILBOX = frozenset({"mailbox"}) | RULES
 # What default.toml cannot say for others, and what a policy says once for all its mailboxes.
 PER_FILE = frozenset({"domains", "mailbox"}) | RULES
-PER_POLICY = frozenset({"customer", "domains", "mailbox", "signing"}) | RULES
+PER_POLICY = frozenset({"customer", "domains", "incidents", "mailbox", "next_hop_owner", "signing"}) | RULES
 
 
 @dataclass(frozen=True, slots=True)
