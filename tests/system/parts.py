@@ -29,7 +29,7 @@ from gateway.cli.main import app
 
 HOSTNAME = "mx.gate.test"
 # A loaded machine with two cores starts a gateway in some seconds.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 Found = TypeVar("Found")
