@@ -70,7 +70,8 @@ def with_key(text: str, spot: RuleSpot, key: str, value: bool | float) -> str:  
         table = data[MAILBOX][spot.mailbox] if spot.mailbox else data
         rule = table[RULE][spot.index]
         if key == "score" and "action" in rule:
-            raise EditError(f"""the rule has an action, "{rule['action']}", and so no score; edit the file by hand""")
+            action = rule["action"]
+            raise EditError(f'the rule has an action, "{action}", and so no score; edit the file by hand')
         rule[key] = value
 
     return _changed(text, change)
