@@ -121,7 +121,7 @@ class Redactor:
             decoded = _decoded(value)
             if (cleared := self.text(decoded)) != decoded:
                 words = base64.b64encode(cleared.strip().encode("utf-8", "replace"))
-                return name + colon + b" =?utf-8?B?" + words + b"?=\r\n"
+                return self.octets(name) + colon + b" =?utf-8?B?" + words + b"?=\r\n"
         cleared_octets = self.octets(plain)
         return field if cleared_octets == plain else cleared_octets
 

@@ -118,6 +118,10 @@ def test_whatever_a_mail_looks_like_it_is_redacted_not_raised(redactor, pieces):
     assert b"zhang@corp.test" not in redactor.message(b"".join(pieces))
 
 
+def test_an_address_in_a_fields_name_is_redacted_too(redactor):
+    assert b"zhang@corp.test" not in redactor.message(b"zhang@corp.testX: =?utf-8?B?emhhbmdAY29ycC50ZXN0?=")
+
+
 def test_nesting_without_end_is_cut_off(redactor):
     message = b"Content-Type: message/rfc822\r\n\r\n" * 5000 + b"zhang@corp.test"
     assert b"zhang" not in redactor.message(message)
