@@ -64,16 +64,27 @@ class Slot:
     async def _one_life(self) -> str:
         """Start the worker and wait for its end; return how it ended."""
         try:
-            self.worker = await WorkerProcess.start(self.order, self.sockets, self._answer)
+            worker = await self._begun()
         except OSError as error:
             # No process or no descriptor is to be had now: the next try may find one.
             return f"cannot be started: {error}"
+        self.worker = worker
         if self._stopping.is_set():
             # Asked to stop while it was being started, when there was no process to tell.
             self.worker.process.terminate()
-        self.last_status = await self.worker.wait()
+        self.last_status = await worker.wait()
         self.worker = None
         return f"exit status {self.last_status}"
+
+    async def _begun(self) -> WorkerProcess:
+        """Return a process that has the order which holds now: none could hear of a reload while it was being made."""
+        while True:
+            order = self.order
+            worker = await WorkerProcess.start(order, self.sockets, self._answer)
+            if order is self.order:
+                return worker
+            worker.process.kill()
+            await worker.wait()
 
     def stop(self) -> None:
         """Drain the worker; ``keep`` returns when it has ended."""
