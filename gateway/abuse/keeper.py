@@ -28,7 +28,7 @@ from gateway.incidents import Change, IncidentBook, IncidentReader, Sighting, So
 from gateway.incidents.blocks import note_attempts, note_watch
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.schema import FOLDER, database_path
-from gateway.incidents.suspensions import note_suspended_attempts
+from gateway.incidents.suspensions import note_suspended_attempts, standing
 from gateway.incidents.values import Incident
 from gateway.journal.events import Event, IncidentChanged, MessageJudged, OwnListingChanged, RecipientRefused
 
@@ -208,7 +208,8 @@ class Keeper:
         """Whether an incident may be confirmed now, or is confirmed and may be acted on."""
         if incident.state is State.OPEN:
             return True
-        if incident.state is not State.CONFIRMED:
+        # A report leaves within seconds of the confirmation: what was told may still have to be acted on.
+        if incident.state not in {State.CONFIRMED, State.REPORTED}:
             return False
         if incident.source.kind.is_ours:
             return self._snapshot.config.incidents.local.suspend
@@ -228,7 +229,7 @@ class Keeper:
             self._block(change, incident, found, done)
 
     def _suspend(self, change: Change, incident: Incident, found: Confirmation, done: Round) -> None:
-        if not self._snapshot.config.incidents.local.suspend:
+        if not self._snapshot.config.incidents.local.suspend or standing(change.execute, incident.source):
             return
         suspend(change, incident.source, how=AUTOMATIC, reason=found.reason, incident=incident)
         done.suspended.append(incident.source)
@@ -261,7 +262,7 @@ class Keeper:
     # Time -------------------------------------------------------------------------------------------------------------
 
     def _watch(self, done: Round) -> None:
-        """Note that somebody looks, and end what is over."""
+        """Note that somebody looks, end what is over, and have it said again what is in force."""
         settings = self._snapshot.config.incidents
         moved = self._tail.pending()
         with self._book.change(BY, "watch") as change:
@@ -275,6 +276,8 @@ class Keeper:
                 done.events.append(_told(change, change.incident(ended.incident), f"lifted: {why}"))
         for reading in moved:
             self._tail.stored(reading)
+        # A command that died between the record and the workers' files, or was quicker than our last write of them.
+        self.enforce()
 
 
 def _refused_sources(event: RecipientRefused, near: Neighbourhood) -> list[Source]:

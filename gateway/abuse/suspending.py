@@ -30,7 +30,13 @@ class NotRestoredError(Exception):
 
 
 def suspend(change: Change, source: Source, *, how: str, reason: str, incident: Incident | None = None) -> int:
-    """Suspend a sender within a change, for an incident of its own or the one given; return the suspension's number."""
+    """Suspend a sender within a change, for an incident of its own or the one given; return the suspension's number.
+
+    One that is suspended already stays so, for the incident it was suspended for: no other one waits for its end.
+    """
+    before = standing(change.execute, source)
+    if before is not None:
+        return before.id
     found = incident or change.open(source, reason)
     number = begin_suspension(change, found.id, source, how=how, reason=reason)
     if found.state is not State.BLOCKED:
@@ -46,6 +52,7 @@ def restore(change: Change, source: Source, *, on: int | None = None, override: 
     found = standing(change.execute, source)
     if found is None:
         raise NotRestoredError(f"{source} is not suspended")
+    override = override.strip()
     number = None if override else _guaranteed(change.execute, found, on).id
     end_suspension(change, found, guarantee=number, override=override)
     incident = change.incident(found.incident)

@@ -82,6 +82,8 @@ def restore(
     """Let a suspended sender send again: on a written guarantee that is on record; exit 1 without."""
     from gateway.abuse import suspending
 
+    if override and not override.strip():
+        raise typer.BadParameter("--override: a reason says something")
     if guarantee is not None and override:
         raise typer.BadParameter("--guarantee and --override exclude each other")
     data = data_folder(config)

@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 EXIT_BROKEN = 65
 EXIT_BUSY = 75
 
+
+def _said(text: str) -> str:
+    """Refuse a reason that says nothing: it is what the audit is read for."""
+    if not text.strip():
+        raise typer.BadParameter("a reason says something")
+    return text.strip()
+
+
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a head line.")]
 NumberArgument = Annotated[int, typer.Argument(metavar="NUMBER", help="The incident's number.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the incident's timeline.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", callback=_said, help="Why; it stands in the incident's timeline.")
+]
 
 
 @contextmanager

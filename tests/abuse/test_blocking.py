@@ -40,6 +40,16 @@ def test_a_policys_block_names_its_incident_and_is_lifted_with_the_proof(world):
     assert "no attempt was refused" in block.proof
 
 
+def test_a_source_that_was_reported_is_blocked_when_it_goes_on(world):
+    world.spam(1)
+    with world.book.change("tidegate", "complaint desk") as change:
+        change.move(1, State.CONFIRMED, "complaint, ticket 1")
+        change.reported(1, {"report": 1})
+    assert world.incident().state is State.REPORTED
+    world.spam(2)
+    assert (world.incident().state, world.incident().blocking) == (State.BLOCKED, True)
+
+
 def test_what_is_still_tried_keeps_the_block(world):
     world.set(quiet=2 * HOUR)
     blocked(world)

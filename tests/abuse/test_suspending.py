@@ -63,6 +63,31 @@ def test_a_suspension_opens_and_blocks_an_incident_of_its_own(world):
         assert len(suspensions(reader.rows)) == 1, "a second time changes nothing"
 
 
+def test_whoever_is_suspended_for_one_incident_blocks_no_other_that_nothing_would_lift(world):
+    world.spam(2, "10.0.0.7", role="relay", reverse_path="anna@box.test")
+    with world.book.change("anna", "account suspend") as change:
+        case = change.open(CLIENT, "broken into")
+        suspend(change, ANNA, how="hand", reason="pills", incident=case)
+        suspend(change, ANNA, how="hand", reason="pills again")
+    assert (world.incident(1).state, world.incident(1).blocking) == (State.OPEN, False)
+    assert (world.incident(2).state, world.incident(2).blocking) == (State.BLOCKED, True)
+
+
+def test_blanks_are_no_reason_to_restore_without_a_guarantee(world):
+    suspended(world)
+    with pytest.raises(NotRestoredError, match="no written guarantee"), world.book.change("anna", "restore") as change:
+        restore(change, ANNA, override="  ")
+
+
+def test_the_workers_file_is_made_again_where_a_command_died_before_it_wrote(world):
+    suspended(world)
+    path = world.data / "incidents" / FILE
+    assert not path.exists()
+    world.clock.advance(31)
+    world.rounds()
+    assert "anna@box.test" in path.read_text(encoding="utf-8")
+
+
 def test_without_a_guarantee_a_sender_stays_suspended(world):
     suspended(world)
     with pytest.raises(NotRestoredError, match="no written guarantee is on record for incident 1"):

@@ -210,6 +210,7 @@ def test_what_a_person_decides_is_in_timeline_and_audit_trail(full, run):
         ("note", "99", "x"),
         ("note", "1", "  "),
         ("reopen", "2", "--reason", "is open"),
+        ("close", "2", "--reason", "  "),
     ],
 )
 def test_what_the_states_do_not_allow_changes_nothing(full, run, arguments):
