@@ -17,6 +17,8 @@ from gateway.smtp.reply import Reply
 _NOTHING = Thresholds(tag=None, quarantine=None, reject=None)
 # The grounds of what is done about a complaint all the same.
 _COUNTING = (None, Ground.HARMFUL)
+# Harmful is where the links lead that these find, and it is them that a complaint quotes.
+_OF_LINKS = frozenset({"blocklist-content", "uribl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,13 @@ def weigh(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
 def weigh_complaint(plan: Plan, found: Found, ruled: Outcome | None = None) -> Opinion:
     """Return the same where the mail is a complaint, which carries the spam that it is about.
 
-    What says that it is spam, by a score or by name, stands in the headers and does nothing; what is wrong with the
-    mail itself (a loop, its size) and what is harmful counts.
+    What says that it is spam, by a score, by name or by its links, stands in the headers and does nothing; what is
+    wrong with the mail itself (a loop, its size) and what is harmful counts.
     """
     judged = _judged(plan, found, ruled)
     _, score, _ = fold(judged, _NOTHING)
-    action, _, decisive = fold([replace(j, score=0.0) for j in judged if j.ground in _COUNTING], _NOTHING)
+    counting = [replace(j, score=0.0) for j in judged if j.ground in _COUNTING and j.finding.filter not in _OF_LINKS]
+    action, _, decisive = fold(counting, _NOTHING)
     return _opinion(plan, judged, score, (action, decisive))
 
 
@@ -72,12 +75,24 @@ def _judged(plan: Plan, found: Found, ruled: Outcome | None) -> tuple[Judgement,
         if (step := plan.steps.get(question))
         for finding in findings
     ]
-    # What is done about an attachment with a virus the antivirus's mode says: its name and kind add nothing to that.
-    spoken_for = tuple(place for _, finding in asked if finding.supersedes for place in finding.places)
-    if spoken_for:
-        asked = [(step, said) for step, said in asked if said.supersedes or not said.is_within(spoken_for)]
+    if any(finding.supersedes for _, finding in asked):
+        asked = list(_not_spoken_for(asked))
     judged = tuple([judge(step, finding) for step, finding in asked])
     return judged if ruled is None else (*judged, *judgements(ruled, len(plan.steps)))
+
+
+def _not_spoken_for(asked: Sequence[tuple[Step, Finding]]) -> Iterator[tuple[Step, Finding]]:
+    """Yield what counts beside a virus: what is done about its attachment the antivirus's mode says.
+
+    The attachment's name and kind add no score to that. What the policy does about them by name is left out where the
+    virus is cut out or acted upon, and stands where it is delivered: a virus must not let in what is refused without.
+    """
+    places = tuple(place for _, finding in asked if finding.supersedes for place in finding.places)
+    delivered = any(f.supersedes and not f.edits and step.on.get(f.result) is None for step, f in asked)
+    for step, said in asked:
+        acted_upon = delivered and isinstance(step.on.get(said.result), Action)
+        if said.supersedes or acted_upon or not said.is_within(places):
+            yield step, said
 
 
 def _opinion(

@@ -116,3 +116,15 @@ async def test_an_abuse_mailbox_that_is_not_there_is_still_unknown(bench):
     policy = {"ours": POLICY["ours"].replace("[[rule", 'recipients = "callout"\n[[rule', 1)}
     desk = bench(policy, main=MAIN + ABUSE, known={"anna@ours.test": "exists"})
     assert (await desk.rcpt("abuse@ours.test")).startswith("550 5.1.1")
+
+
+async def test_a_complaint_may_quote_a_link_that_is_refused_in_other_mail(bench):
+    policy = 'domains = ["ours.test"]\nnext_hop = "smtp://192.0.2.25"\n[filters.uribl]\non = { listed = "reject" }\n'
+    policy += 'lists = [{ zone = "links.test", score = 5.0 }]\n'
+    desk = bench({"ours": policy}, main=MAIN + ABUSE, dns="bad.example.links.test A 127.0.0.2")
+    spam = b"From: a@sender.test\r\nSubject: spam from you\r\n\r\nIt says: http://bad.example/buy\r\n"
+    refused, _ = await entry(desk, spam, "anna@ours.test")
+    assert str(refused.reply).startswith("550")
+    taken, message = await entry(desk, spam, "abuse@ours.test")
+    assert taken.reply is None
+    assert message.recipients[0].state is RecipientState.QUEUED

@@ -111,6 +111,16 @@ async def test_the_name_and_kind_of_what_has_a_virus_add_no_score_to_it(judged, 
     assert copies(message)[0][1] == "queued"
 
 
+async def test_a_virus_lets_in_nothing_that_the_policy_refuses_by_kind(judged):
+    """scan-only delivers viruses; a program that is refused without one is refused with one."""
+    program = MAIL.replace(b"bad.com", b"bad.exe")
+    refusing = 'mode = "scan-only"\n[filters.attachments]\non = { executable = "reject" }\n'
+    verdict, _ = await judged(refusing, program)
+    assert str(verdict.reply).startswith("550 5.7.1")
+    verdict, _ = await judged(refusing.replace("scan-only", "clean"), program)
+    assert verdict.reply is None
+
+
 async def test_another_attachment_beside_one_with_a_virus_counts(judged):
     program = BAD.replace(b"bad.com", b"setup.exe").replace(b"VklSVVM=", b"TVpIRUxMTw==")
     verdict, message = await judged("", MAIL.replace(b"\r\n--b--\r\n", b"\r\n--b\r\n" + program + b"\r\n--b--\r\n"))
