@@ -127,6 +127,7 @@ class QuarantineDesk:
         objection = said.objection or _kept_for_a_virus(message)
         if objection and not given.get("force", False):
             return {"id": message.trace_id, "recipients": [], "outcome": said.outcome, "objection": objection}
+        message = await self._still_kept(message)
         if path is None:
             recipients = await self._to_its_recipients(message, content, said, way.hostname)
         else:
@@ -146,6 +147,19 @@ class QuarantineDesk:
         )
         way.wake()
         return {"id": message.trace_id, "recipients": recipients, "outcome": said.outcome, "objection": objection}
+
+    async def _still_kept(self, message: SpoolMessage) -> SpoolMessage:
+        """Return what is still kept after a scan of seconds, in which copies may have been deleted, or grown too old.
+
+        RefusedError when nothing is: nobody is to believe that it went out.
+        """
+        query = QueueQuery(states=_QUARANTINED, trace_ids=frozenset({message.trace_id}), limit=MAX_LIMIT)
+        kept = await self._custody.select(query)
+        chosen = {copy.number for copy in message.recipients}
+        copies = [copy for found in kept for copy in found.recipients if copy.number in chosen]
+        if not copies:
+            raise RefusedError(f"{message.trace_id} has just left quarantine")
+        return replace(kept[0], recipients=tuple(copies))
 
     async def _to_its_recipients(
         self, message: SpoolMessage, content: Content, said: Review, hostname: str

@@ -235,12 +235,8 @@ class Custody:
         """Queue quarantined copies of one message, by number, under a rendition that is added to the message's."""
         index = len(message.renditions)
         now = self._clock.stamp().utc
-        writes: list[Write] = [_rerendering(message, rendition)]
-        for number in sorted(numbers):
-            key = (message.trace_id, number)
-            writes.append((schema.RERENDER_RECIPIENT, (index, *key)))
-            writes.append((schema.RELEASE_RECIPIENT, (due, now, *key)))
-        await self._shards[message.shard].database.commit(writes)
+        copies = [(schema.LET_OUT_RECIPIENT, (index, due, now, message.trace_id, number)) for number in sorted(numbers)]
+        await self._shards[message.shard].database.commit([_rerendering(message, rendition), *copies])
 
     async def add(self, message: SpoolMessage, copy: SpoolRecipient, rendition: Rendition) -> None:
         """Put one more copy of a message in custody beside those it has; ``copy.number`` must be new to it."""

@@ -115,9 +115,13 @@ RELEASE_RECIPIENT = Statement(
     "WHERE trace_id = ? AND number = ? AND state IN ('held', 'quarantined')",
     Phase.UPDATE,
 )
-# What leaves quarantine: as it was, or under another rendition.
-RERENDER_RECIPIENT = Statement(
-    "UPDATE recipient SET rendition = ? WHERE trace_id = ? AND number = ? AND state = 'quarantined'", Phase.UPDATE
+# What leaves quarantine does so under another rendition, in one statement: statements of one group are not in the order
+# in which they were submitted.
+LET_OUT_RECIPIENT = Statement(
+    "UPDATE recipient SET state = 'queued', rendition = ?, due = ?, "
+    "held_seconds = held_seconds + max(0.0, ? - held_since), held_since = 0.0 "
+    "WHERE trace_id = ? AND number = ? AND state = 'quarantined'",
+    Phase.UPDATE,
 )
 # Renditions are only ever added: their numbers stay what copies in hand call them.
 RERENDER_MESSAGE = Statement("UPDATE message SET renditions = ? WHERE trace_id = ?", Phase.UPDATE)

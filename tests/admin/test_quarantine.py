@@ -159,6 +159,23 @@ async def test_a_scan_that_takes_too_long_is_no_answer(room, one, monkeypatch):
     assert "not scanned within" in answer["released"][0]["objection"]
 
 
+@pytest.mark.parametrize("to", ["", "analyst@other.example"])
+async def test_what_is_deleted_during_the_scan_is_not_said_to_be_released(room, one, monkeypatch, to):
+    trace_id, message = one
+    await room.keep(message)
+    scan = ScriptedScanners.scan
+
+    async def and_delete(scanners, pieces):
+        await room.ask("delete", ids=[trace_id])
+        return await scan(scanners, pieces)
+
+    monkeypatch.setattr(ScriptedScanners, "scan", and_delete)
+    with pytest.raises(RefusedError, match="has just left quarantine"):
+        await room.ask("release", ids=[trace_id], to=to)
+    assert await room.states() == [("c@example.com", "queued")]
+    assert room.released() == []
+
+
 async def test_to_another_address_goes_a_copy_and_what_is_kept_stays(room, one):
     trace_id, message = one
     await room.keep(message, renditions=(saying("Unscanned (x)"),))

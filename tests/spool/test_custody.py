@@ -173,6 +173,27 @@ async def test_what_is_let_out_has_another_rendition_and_what_stays_has_its_own(
     assert leaves.held_seconds == 3600.0
 
 
+async def test_what_is_let_out_while_others_are_released_has_its_rendition_all_the_same(custody, make_message, clock):
+    """Else mail would leave with the fields of the scan before, when both stand in one group commit."""
+    now = clock.stamp().utc
+    held = await custody.store(make_message(state=RecipientState.HELD, held_since=now))
+    kept = await custody.store(make_message(state=RecipientState.QUARANTINED, held_since=now))
+    other = Rendition.of([Edit(0, 0, b"X-New: 1\r\n")])
+    shard = custody._shards[kept.shard]
+    writes = []
+    real = shard.database.commit
+
+    def collect(given):
+        writes.extend(given)
+        return real(list(writes))
+
+    shard.database.commit = collect
+    await custody.release(QueueQuery(trace_ids=frozenset({held.trace_id})), now)
+    await custody.let_out(kept, frozenset({0}), other, now)
+    loaded = await custody.load(kept.trace_id)
+    assert loaded.renditions[loaded.recipients[0].rendition] == other
+
+
 async def test_a_copy_more_is_queued_beside_the_others_and_none_of_a_message_that_has_gone(custody, make_message):
     message = await custody.store(make_message(state=RecipientState.QUARANTINED))
     more = replace(message.recipients[0], number=1_700_000_000, state=RecipientState.QUEUED, route="smtp://other")
