@@ -17,6 +17,8 @@ from gateway.mail.header import HeaderSection
 _TCP_INFO = re.compile(
     r"\s*from\s+[^\s()]+\s+\((?:[^\s()\[\]]+\s+)?\[(?:IPv6:)?([0-9A-Fa-f:.]{2,45})\]", re.ASCII | re.IGNORECASE
 )
+# A client's own name may look like TCP-info, where the forwarder takes any: "x (y [192.0.2.1])".
+_LIKE_TCP_INFO = re.compile(r"\((?:[^\s()\[\]]+\s+)?\[(?:IPv6:)?[0-9A-Fa-f:.]{2,45}\]", re.ASCII | re.IGNORECASE)
 # Beyond these a mail is refused as a loop (limits.received_fields); each costs a match of its first words.
 _MOST_FIELDS = 100
 _MOST_CHARACTERS = 1000
@@ -42,7 +44,11 @@ def first_untrusted(header: HeaderSection, trusted: Sequence[Network]) -> str:
 
 def _hops(header: HeaderSection) -> Iterator[Address | None]:
     for field in header.get_all("received")[:_MOST_FIELDS]:
-        match = _TCP_INFO.match(field.text[:_MOST_CHARACTERS])
+        text = field.text[:_MOST_CHARACTERS]
+        match = _TCP_INFO.match(text)
+        if match and _LIKE_TCP_INFO.search(text, match.end()):
+            # Which of the two the forwarder wrote nobody can tell: it names nobody, rather than a stranger.
+            match = None
         try:
             address = ip_address(match[1]) if match else None
         except ValueError:

@@ -32,6 +32,10 @@ def header(*fields: str) -> HeaderSection:
         ("from bad.test (x [999.1.1.1]) by fwd.test", ""),
         ("by fwd.test with LMTP", ""),
         ("from (" * 300, ""),
+        # A HELO name that a forwarder took whole.
+        ("from bad.test (x [203.0.113.9]) (unknown [198.51.100.7]) by fwd.test", ""),
+        ("from bad.test (x [203.0.113.9]) by y (unknown [IPv6:2001:db8:9::7]) by fwd.test", ""),
+        ("from bad.test (x [198.51.100.7]) by fwd.test (Postfix) for <a@[192.0.2.1]>", "198.51.100.7"),
     ],
 )
 def test_the_forwarders_own_field_tells_who_connected(field: str, address: str):
