@@ -16,9 +16,9 @@ from gateway.backup.packs import PackReader
 from gateway.backup.restore import write_file
 from gateway.incidents.bundle import Bundle, BundleError, Export, Exporter
 from gateway.incidents.evidence import EvidenceBrokenError, EvidenceStore
-from gateway.incidents.guarantees import guarantees_of
+from gateway.incidents.guarantees import Letters, guarantees_of
 from gateway.incidents.reader import EvidenceRow, IncidentReader
-from gateway.incidents.schema import database_path, head_path
+from gateway.incidents.schema import FOLDER, database_path, head_path
 from gateway.incidents.suspensions import suspensions
 from gateway.incidents.values import Source, SourceKind
 from gateway.incidents.verification import Flaw, verify
@@ -42,7 +42,8 @@ class SavedIncidents:
             return ()
         try:
             with self._put_together() as data:
-                return verify(data, store=_SavedEvidence(self, data)).flaws
+                letters = _SavedLetters(self, data)
+                return verify(data, store=_SavedEvidence(self, data), letters=letters).flaws
         except (BackupError, OSError) as error:
             return (Flaw(DATABASE, f"cannot be looked into: {error}"),)
 
@@ -123,5 +124,25 @@ class _SavedEvidence(EvidenceStore):
             with suppress(FileNotFoundError):
                 self._incidents.write(path.relative_to(self._root).as_posix())
             yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class _SavedLetters(Letters):
+    """Scans of guarantees out of a backup, one at a time."""
+
+    def __init__(self, incidents: SavedIncidents, data: Path) -> None:
+        super().__init__(data / FOLDER)
+        self._incidents, self._root = incidents, data.parent
+
+    def fault(self, sha256: str) -> str:
+        """Return what is wrong with a scan, "" for nothing."""
+        path = self.path(sha256)
+        try:
+            with suppress(FileNotFoundError):
+                self._incidents.write(path.relative_to(self._root).as_posix())
+            return super().fault(sha256)
+        except BackupError as error:
+            return f"cannot be read: {error}"
         finally:
             path.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 The chain is walked from its first row: each digest is computed anew, each anchor must be found in it, the last rows
 included. What it says is then held against what there is: every incident, its state and its number of sightings, every
-sighting, every note, every kept message octet by octet, the abuse desk's rows. What retention removed is on record as
-removed, by rows of the same chain. Totals per period and the search index are made from these and are not sealed.
+sighting, every note, every kept message and scan octet by octet, the abuse desk's rows. What retention removed is on
+record as removed, by rows of the same chain. Totals per period and the search index are made from these and are not
+sealed.
 
 A change under way does not matter: one moment of the database is read.
 """
@@ -19,8 +20,9 @@ from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links
 from gateway.incidents.desk_rows import DeskRows
 from gateway.incidents.evidence import EvidenceStore, flat
 from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
+from gateway.incidents.guarantees import Letters
 from gateway.incidents.reader import EVIDENCE_COLUMNS, evidence_of
-from gateway.incidents.schema import database_path, head_path
+from gateway.incidents.schema import FOLDER, database_path, head_path
 from gateway.incidents.values import State
 from gateway.storage import ReadDatabase, StorageError, open_readonly
 from gateway.storage.online import integrity
@@ -200,7 +202,13 @@ def _hash(value: Any) -> bytes:
     return hashlib.sha256(canonical(value)).digest()
 
 
-def verify(data: Path, *, anchors: Sequence[Anchor] = (), store: EvidenceStore | None = None) -> Verification:
+def verify(
+    data: Path,
+    *,
+    anchors: Sequence[Anchor] = (),
+    store: EvidenceStore | None = None,
+    letters: Letters | None = None,
+) -> Verification:
     """Verify everything under a data folder; ``anchors`` are heads noted elsewhere, such as in the journal."""
     path = database_path(data)
     known, flaws = _anchored(data)
@@ -218,6 +226,7 @@ def verify(data: Path, *, anchors: Sequence[Anchor] = (), store: EvidenceStore |
             rows = database.rows(f"SELECT {COLUMNS} FROM chain ORDER BY number")  # noqa: S608 - constants
             walk.take(_read(rows, flaws))
             looked = _compare(database, walk.expected, store or EvidenceStore(data), flaws)
+            flaws += _scans(database, letters or Letters(data / FOLDER))
     except StorageError as error:
         flaws.append(Flaw(path.name, str(error)))
         looked = (0, 0)
@@ -342,6 +351,14 @@ def _messages(database: ReadDatabase, expected: _Expected, store: EvidenceStore,
             flaws.append(Flaw(where, wrong.partition(": ")[2]))
     flaws += [Flaw(f"evidence {number}", "it is missing") for number in left]
     return seen
+
+
+def _scans(database: ReadDatabase, letters: Letters) -> Iterator[Flaw]:
+    """Yield what is wrong with the letters and licences of guarantees, whose digests the chain has."""
+    for number, letter, licence in database.rows("SELECT id, letter_sha256, licence_sha256 FROM guarantee ORDER BY id"):
+        for what, sha256 in (("letter", letter), ("licence", licence)):
+            if wrong := letters.fault(sha256):
+                yield Flaw(f"guarantee {number}", f"its {what} {wrong}")
 
 
 def _went(path: Path, evidence: int) -> bool:

@@ -15,6 +15,7 @@ from gateway.backup.verify import Verification, Verified
 from gateway.incidents import Anchor, IncidentBook, Source, SourceKind
 from gateway.incidents.bundle import verify_bundle
 from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.guarantees import Guarantee, Letters, record_guarantee
 from gateway.incidents.schema import database_path, head_path
 from gateway.incidents.suspensions import begin_suspension
 from gateway.incidents.verification import verify
@@ -83,6 +84,22 @@ def test_a_kept_message_that_is_missing_in_the_backup_is_found(recorded: Place):
     file.unlink()
     recorded.backup("full")
     assert [damage.why for damage in verified(recorded).damages] == ["its file is missing"]
+
+
+def test_the_scans_of_a_guarantee_are_in_the_backup_and_one_that_is_missing_is_found(recorded: Place):
+    letters = Letters(recorded.data / "incidents")
+    digests = {"letter_sha256": letters.keep(b"letter"), "licence_sha256": letters.keep(b"licence")}
+    words = dict.fromkeys(("company", "manager", "contact", "telephone", "accepted_by"), "x")
+    promise = {"id": 0, "scope": "domain", "subject": "corp.test", "signed_on": "2026-09-21", "recorded_at": 0.0}
+    octets = {"letter_octets": 6, "licence_octets": 7}
+    with IncidentBook(recorded.data, clock=recorded.clock).change("li", "guarantee record") as change:
+        record_guarantee(change, Guarantee(incident=1, **digests, **words, **promise, **octets))
+    recorded.backup("full")
+    assert verified(recorded).sound
+    letters.path(digests["licence_sha256"]).unlink()
+    recorded.backup("full")
+    [damage] = verified(recorded).damages
+    assert damage.why == "its licence cannot be read: No such file or directory"
 
 
 def test_one_incident_comes_out_of_a_backup_and_proves_itself(recorded: Place):

@@ -1,10 +1,12 @@
 """The abuse desk's rows are held against the chain: none is altered, removed or added unseen."""
 
+import hashlib
+
 import pytest
 
 from gateway.incidents import Source, SourceKind, State
 from gateway.incidents.blocks import begin_block, blocks_of, end_block
-from gateway.incidents.guarantees import Guarantee, record_guarantee
+from gateway.incidents.guarantees import Guarantee, Letters, record_guarantee
 from gateway.incidents.suspensions import begin_suspension, end_suspension, suspensions_of
 from tests.incidents.conftest import NOW, Desk
 
@@ -17,10 +19,10 @@ GIVEN = {
     "contact": "Li\x07",
     "telephone": "1",
     "signed_on": "2026-09-21",
-    "letter_sha256": "ab",
-    "letter_octets": 1,
-    "licence_sha256": "cd",
-    "licence_octets": 2,
+    "letter_sha256": hashlib.sha256(b"letter").hexdigest(),
+    "letter_octets": 6,
+    "licence_sha256": hashlib.sha256(b"licence").hexdigest(),
+    "licence_octets": 7,
     "accepted_by": "",
     "recorded_at": 0.0,
 }
@@ -29,6 +31,8 @@ GIVEN = {
 @pytest.fixture
 def busy(full: Desk) -> Desk:
     """Return a record with a block that ended and one that stands, a suspension, and the guarantee that ended it."""
+    letters = Letters(full.data / "incidents")
+    assert [letters.keep(b"letter"), letters.keep(b"licence")] == [GIVEN["letter_sha256"], GIVEN["licence_sha256"]]
     with full.book.change("keeper", "block") as change:
         begin_block(change, 1, "192.0.2.7", how="technique", reason="spam", until=NOW + 60)
         end_block(change, blocks_of(change.execute, 1)[0], "quiet", "nothing heard since")
@@ -43,6 +47,16 @@ def busy(full: Desk) -> Desk:
             " VALUES (1, 1, '', 'x', 'arf', 'association@isc.example', '', '', '')"
         )
     return full
+
+
+def test_a_scan_that_was_exchanged_or_removed_is_found(busy: Desk):
+    letters = Letters(busy.data / "incidents")
+    letters.path(GIVEN["letter_sha256"]).write_bytes(b"latter")
+    letters.path(GIVEN["licence_sha256"]).unlink()
+    assert busy.wrong() == (
+        "guarantee 1: its letter is not what was recorded\n"
+        "guarantee 1: its licence cannot be read: No such file or directory"
+    )
 
 
 def test_what_the_desk_did_is_sound(busy: Desk):
