@@ -135,6 +135,23 @@ async def test_an_answer_to_ours_joins_its_ticket(desk):
     assert kinds == ["complaint", "acknowledgement", "follow-up", "follow-up"]
 
 
+async def test_who_objects_to_an_outcome_gets_a_new_ticket(desk):
+    """The outcome invites to answer when one does not agree: a closed ticket has no clock, and nobody looks at it."""
+    case: Desk = desk("[complaints]\nacknowledge = false\n")
+    case.receive(arf(SPAM % TRACE.encode()))
+    case.round()
+    given = Answer(ticket=1, kind="outcome", text="Not ours.", by="wang", place="test")
+    give(case.book, given, writer_of(case.snapshot.config), "UTC", TicketClocks(case.data, WorkingCalendar(Calendar())))
+    [(message_id,)] = case.rows("SELECT message_id FROM desk_mail")
+    again = f"From: kim@isp.test\r\nSubject: Re: outcome\r\nIn-Reply-To: {message_id}\r\n\r\nIt is yours!\r\n"
+    assert case.read(again.encode()) == "ticket"
+    assert case.read(b"From: kim@isp.test\r\nSubject: Re: [ticket 1] x\r\n\r\nIt is yours!\r\n") == "ticket"
+    assert [(case.ticket(n).state, case.ticket(n).outcome_at) for n in (2, 3)] == [("open", None)] * 2
+    # A machine's answer to it opens nothing.
+    machine = f"From: kim@isp.test\r\nAuto-Submitted: auto-replied\r\nIn-Reply-To: {message_id}\r\n\r\nAway.\r\n"
+    assert case.read(machine.encode()) == "automatic"
+
+
 async def test_the_outcome_closes_a_ticket_and_stops_its_clocks(desk):
     case: Desk = desk("[complaints]\nacknowledge = false\n")
     case.receive(arf(SPAM % TRACE.encode()))

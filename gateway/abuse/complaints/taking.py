@@ -103,6 +103,8 @@ def _known(change: Change, found: Letter, content: Content) -> str:
         returned = returns.reading(found, content)
         returns.note(change, own, returned)
         if own.ticket is not None and returned.what == "answered":
+            if _is_closed(change, own.ticket):
+                return ""
             note_mail(change, own.ticket, "follow-up", found)
             return _seen(change, found, "follow-up", found.subject, ticket=own.ticket)
         return _seen(change, found, returned.what, returned.reason, ticket=own.ticket, report=own.report)
@@ -111,9 +113,16 @@ def _known(change: Change, found: Letter, content: Content) -> str:
     if found.header.count(MARK):
         return _seen(change, found, "set-aside", "our own mail")
     if found.ticket is not None and not automatic(found.header) and _is_of(change, found):
+        if _is_closed(change, found.ticket):
+            return ""
         note_mail(change, found.ticket, "follow-up", found)
         return _seen(change, found, "follow-up", found.subject, ticket=found.ticket)
     return ""
+
+
+def _is_closed(change: Change, ticket: int) -> bool:
+    """Whether a ticket's outcome was told: whoever objects to it gets a new one, with clocks that run."""
+    return bool(change.execute("SELECT 1 FROM ticket WHERE id = ? AND state = 'closed'", (ticket,)))
 
 
 def _is_of(change: Change, found: Letter) -> bool:
