@@ -19,6 +19,7 @@ from gateway.abuse.complaints.matching import Match, Matcher
 from gateway.abuse.complaints.opening import Manner, Received, note_mail, open_ticket
 from gateway.abuse.identity import writer_of
 from gateway.abuse.post import BY
+from gateway.abuse.returns import OwnMailRow, Returned
 from gateway.abuse.sightings import Neighbourhood
 from gateway.abuse.writing import MARK
 from gateway.config.models import GatewayConfig
@@ -100,29 +101,27 @@ def _known(change: Change, found: Letter, content: Content) -> str:
     """Return what a mail is that belongs to one of ours, "" for any other."""
     own = returns.by_token(change, found.token) if found.token else returns.by_answers(change, found.answers)
     if own is not None:
-        returned = returns.reading(found, content)
-        returns.note(change, own, returned)
-        if own.ticket is not None and returned.what == "answered":
-            if _is_closed(change, own.ticket):
-                return ""
-            note_mail(change, own.ticket, "follow-up", found)
-            return _seen(change, found, "follow-up", found.subject, ticket=own.ticket)
-        return _seen(change, found, returned.what, returned.reason, ticket=own.ticket, report=own.report)
-    if found.token:
-        return _seen(change, found, "set-aside", "to no mail of ours")
-    if found.header.count(MARK):
-        return _seen(change, found, "set-aside", "our own mail")
+        return _came_back(change, found, own, returns.reading(found, content))
+    if found.token or found.header.count(MARK):
+        return _seen(change, found, "set-aside", "to no mail of ours" if found.token else "our own mail")
     if found.ticket is not None and not automatic(found.header) and _is_of(change, found):
-        if _is_closed(change, found.ticket):
-            return ""
-        note_mail(change, found.ticket, "follow-up", found)
-        return _seen(change, found, "follow-up", found.subject, ticket=found.ticket)
+        return _followed_up(change, found, found.ticket)
     return ""
 
 
-def _is_closed(change: Change, ticket: int) -> bool:
-    """Whether a ticket's outcome was told: whoever objects to it gets a new one, with clocks that run."""
-    return bool(change.execute("SELECT 1 FROM ticket WHERE id = ? AND state = 'closed'", (ticket,)))
+def _came_back(change: Change, found: Letter, own: OwnMailRow, returned: Returned) -> str:
+    returns.note(change, own, returned)
+    if own.ticket is not None and returned.what == "answered":
+        return _followed_up(change, found, own.ticket)
+    return _seen(change, found, returned.what, returned.reason, ticket=own.ticket, report=own.report)
+
+
+def _followed_up(change: Change, found: Letter, ticket: int) -> str:
+    """Note what a complainant adds; "" where the outcome was told: an objection is a ticket of its own, with clocks."""
+    if change.execute("SELECT 1 FROM ticket WHERE id = ? AND state = 'closed'", (ticket,)):
+        return ""
+    note_mail(change, ticket, "follow-up", found)
+    return _seen(change, found, "follow-up", found.subject, ticket=ticket)
 
 
 def _is_of(change: Change, found: Letter) -> bool:
