@@ -13,6 +13,7 @@ from pathlib import Path
 import zstandard
 
 from gateway.abuse.writing import Written
+from gateway.config.abuse_desk import TOKEN_OCTETS
 from gateway.incidents import Change, IncidentBook, IncidentReader
 from gateway.mail.own_mail import NOBODY, OwnMail
 
@@ -21,8 +22,6 @@ BY = "tidegate"
 _FAILURE = frozenset({"FAILURE"})
 # One round hands over so many; the next follows within seconds.
 MOST_A_ROUND = 100
-# 80 bits: nobody guesses the address to which a report's bounces come.
-_TOKEN_OCTETS = 10
 # Some times the largest mail that is ever composed.
 _MAX_OCTETS = 64 * 1024**2
 
@@ -50,7 +49,7 @@ class PostRound:
 
 def new_token(random_octets: Callable[[int], bytes] = secrets.token_bytes) -> str:
     """Return a fresh token of a mail."""
-    return random_octets(_TOKEN_OCTETS).hex()
+    return random_octets(TOKEN_OCTETS).hex()
 
 
 def put(change: Change, written: Written) -> int:

@@ -5,6 +5,7 @@ so do the notifications that come back to our reports. Both are mailboxes at ``D
 can write to (RFC 6761 §6.4: ``.invalid`` is no domain), under a policy of their own without filters.
 """
 
+import re
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +22,9 @@ DESK_DOMAIN = "desk.tidegate.invalid"
 DESK_FOLDER = Path("complaints")
 # The mailbox at our host name to which notifications about our reports come back: "report+TOKEN".
 RETURN_MAILBOX = "report"
-_RETURN = f"{RETURN_MAILBOX}+"
+# 80 bits: nobody guesses the address to which a report's bounces come.
+TOKEN_OCTETS = 10
+_RETURN = re.compile(rf"{RETURN_MAILBOX}\+[0-9a-f]{{{2 * TOKEN_OCTETS}}}")
 
 NonEmptyAddress = Annotated[Address, Field(min_length=1)]
 
@@ -105,9 +108,10 @@ class Reporting(Table):
 def desk_mailbox(mailbox: Mailbox, hostname: str) -> Mailbox | None:
     """Return the desk's mailbox for an address to which our reports' notifications come, None for any other.
 
-    The folder is one, whatever the token; the address stays as it was written.
+    The folder is one, whatever the token; the address stays as it was written. ``report+anything`` else is somebody's
+    where the host name is a mail domain too.
     """
-    if mailbox.domain == hostname and mailbox.local_part.startswith(_RETURN):
+    if mailbox.domain == hostname and _RETURN.fullmatch(mailbox.local_part):
         return Mailbox(RETURN_MAILBOX, DESK_DOMAIN, mailbox.wire)
     return None
 

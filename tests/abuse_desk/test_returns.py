@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.abuse.post import NotTakenError, Post, RefusedError
+from gateway.config.abuse_desk import DESK_FOLDER
 from gateway.mail.own_mail import OwnMail
 from tests.abuse_desk.conftest import HOSTNAME, Desk
 from tests.abuse_desk.test_reports import SETTINGS, reports, spam
@@ -65,6 +66,8 @@ def test_a_machines_answer_changes_nothing(room: Desk):
 
 def test_what_comes_to_no_mail_of_ours_is_set_aside(room: Desk):
     assert room.read(DSN.format(action="failed").encode(), sender="", to=f"report+0000@{HOSTNAME}") == "set-aside"
+    # Anybody can send there: what nobody will ask for must not fill the disk.
+    assert [path for path in (room.data / DESK_FOLDER).rglob("*") if path.is_file()] == []
 
 
 # The post -------------------------------------------------------------------------------------------------------------

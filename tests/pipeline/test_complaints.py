@@ -12,6 +12,7 @@ from gateway.spool.message import RecipientState
 from tests.pipeline.conftest import HOSTNAME, MAIN, Bench, from_, transaction
 
 ABUSE = '[contact]\nabuse = "abuse@ours.test"\n'
+RETURN = f"report+0123456789abcdef0123@{HOSTNAME}"
 SPAM = b"From: a@sender.test\r\nSubject: cheap pills\r\nMessage-ID: <1@sender.test>\r\n\r\nBuy.\r\n"
 POLICY = {
     "ours": """
@@ -96,16 +97,23 @@ async def test_the_configured_addresses_take_the_contacts_place(bench):
 
 
 async def test_what_comes_back_to_a_report_is_the_desks_alone(desk):
-    assert (await desk.rcpt(f"report+0123abcd@{HOSTNAME}", envelope=from_("a@sender.test"))).startswith("250")
-    _, message = await entry(desk, b"Subject: failed\r\n\r\nNo.\r\n", f"report+0123abcd@{HOSTNAME}")
+    assert (await desk.rcpt(RETURN, envelope=from_("a@sender.test"))).startswith("250")
+    _, message = await entry(desk, b"Subject: failed\r\n\r\nNo.\r\n", RETURN)
     [copy] = message.recipients
     assert copy.recipient.path.domain == DESK_DOMAIN
-    assert copy.recipient.path.wire == f"report+0123abcd@{HOSTNAME}"
+    assert copy.recipient.path.wire == RETURN
     assert copy.route.endswith("/complaints")
 
 
 @pytest.mark.parametrize(
-    "address", [f"abuse=ours.test@{DESK_DOMAIN}", f"report@{DESK_DOMAIN}", f"anna@{HOSTNAME}", f"report@{HOSTNAME}"]
+    "address",
+    [
+        f"abuse=ours.test@{DESK_DOMAIN}",
+        f"report@{DESK_DOMAIN}",
+        f"anna@{HOSTNAME}",
+        f"report@{HOSTNAME}",
+        f"report+invoices@{HOSTNAME}",
+    ],
 )
 async def test_the_desks_mailboxes_are_nobodys_to_name(desk, address):
     assert (await desk.rcpt(address)).startswith("550 5.7.1")
@@ -128,3 +136,11 @@ async def test_a_complaint_may_quote_a_link_that_is_refused_in_other_mail(bench)
     taken, message = await entry(desk, spam, "abuse@ours.test")
     assert taken.reply is None
     assert message.recipients[0].state is RecipientState.QUEUED
+
+
+async def test_a_detail_of_somebodys_mailbox_is_no_return_address(bench):
+    """Where the host name is a mail domain too, ``report+invoices`` is a customer's."""
+    desk = bench({"ours": POLICY["ours"].replace('"ours.test",', f'"ours.test", "{HOSTNAME}",')}, main=MAIN + ABUSE)
+    _, message = await entry(desk, b"Subject: hello\r\n\r\nHello.\r\n", f"report+invoices@{HOSTNAME}")
+    [copy] = message.recipients
+    assert (copy.recipient.path.domain, copy.route) == (HOSTNAME, "smtp://192.0.2.25:25")

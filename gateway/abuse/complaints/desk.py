@@ -85,7 +85,10 @@ class ComplaintDesk:
         try:
             content = Content(path=path, size=path.stat().st_size)
             what = self._taken(content, trace_id, around)
-            folder.mark_read(path)
+            if what == "set-aside" and folder.is_returned(path):
+                path.unlink()
+            else:
+                folder.mark_read(path)
         except OSError as error:
             self._unreadable.add(path.name)
             self._events.emit(

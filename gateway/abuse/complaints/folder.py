@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.config.abuse_desk import DESK_DOMAIN, DESK_FOLDER
+from gateway.config.abuse_desk import DESK_DOMAIN, DESK_FOLDER, RETURN_MAILBOX
 from gateway.mail.trace_id import LENGTH, trace_id_time
 
 _SEEN = ":2,S"
@@ -40,6 +40,11 @@ def mark_read(path: Path) -> None:
     kept = path.parent.parent / "cur"
     kept.mkdir(exist_ok=True)
     path.replace(kept / f"{path.name}{_SEEN}")
+
+
+def is_returned(path: Path) -> bool:
+    """Whether a file came to the address to which our reports' notifications come."""
+    return path.parent.parent.name == RETURN_MAILBOX
 
 
 def find(data: Path, trace_id: str) -> Path | None:
