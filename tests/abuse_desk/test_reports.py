@@ -280,6 +280,23 @@ def test_a_source_is_in_one_batch_until_it_is_seen_again(desk):
     assert room.association() == 1
 
 
+def test_more_sources_than_a_batch_holds_are_told_the_same_day_each_once(desk, monkeypatch):
+    monkeypatch.setattr("gateway.abuse.reporting.association.MOST_IN_A_BATCH", 2)
+    case: Desk = desk(SETTINGS.replace(', "arf"', "").replace('address = "abuse@hoster.test"', 'address = "a@b.test"'))
+    room = reports(case, **{ZONE: ""})
+    for last in range(1, 6):
+        spam(case, f"198.51.100.{last}")
+    told = [room.round()["association"]]
+    for _ in range(4):
+        case.clock.advance(31.0)
+        # It sends all the time, and is told no second time for it.
+        spam(case, "198.51.100.1")
+        told.append(room.round().get("association", 0))
+    assert told == [1, 1, 1, 0, 0]
+    counts = "SELECT count(*), count(DISTINCT i.incident) FROM report_incident i JOIN report r ON r.id = i.report"
+    assert case.rows(f"{counts} WHERE r.kind = 'association'") == [(5, 5)]
+
+
 def test_a_batch_may_go_into_a_folder(desk):
     case: Desk = desk(SETTINGS.replace('address = "spam@association.test"', 'folder = "batches"'))
     spam(case)
@@ -322,6 +339,17 @@ def test_our_own_listing_is_told_at_once_and_once(desk):
     assert "zen.test" in first["Subject"]
     assert "192.0.2.1" in second["Subject"]
     assert first["To"] == "spam@association.test"
+
+
+async def test_a_listing_that_could_not_be_told_is_told_later(desk):
+    """What the journal told went by while the disk was full, or the gateway was stopped: it is read again."""
+    case: Desk = desk(SETTINGS)
+    facts = {"identity": "192.0.2.1", "zone": "zen.test", "code": "127.0.0.2", "reason": "spam"}
+    await case.journal(OwnListingChanged(at=case.clock.stamp().utc, state="listed", **facts))
+    room = reports(case)
+    assert room.round()["listing"] == 1
+    assert "listing" not in room.round()
+    assert "listing" not in reports(case).round()
 
 
 async def test_what_the_desk_puts_on_record_proves_itself(desk):

@@ -6,6 +6,7 @@ own. Into a folder go the same as files, written before they are put on record: 
 names.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,8 @@ from gateway.incidents import Incident, IncidentReader
 from gateway.incidents.reader import INCIDENT_COLUMNS, incident_of
 from gateway.storage import DurableFiles
 
-# Sources in one batch: with 32 KiB of evidence each in base64 they stay below 8 MiB; the rest follow in the next.
+# Sources in one batch: with 32 KiB of evidence each in base64 they stay below 8 MiB; the rest follow in
+# the next, at once.
 MOST_IN_A_BATCH = 100
 MARK = "association"
 _DAY_SECONDS = 86_400.0
@@ -30,7 +32,8 @@ _DUE = f"""
 SELECT {INCIDENT_COLUMNS} FROM incident
 WHERE confirmed_at IS NOT NULL AND state <> 'closed' AND source_kind IN ('network', 'hop') AND NOT EXISTS (
     SELECT 1 FROM report_incident JOIN report ON report.id = report_incident.report
-    WHERE report_incident.incident = incident.id AND report.kind = 'association' AND report.at >= incident.last_seen
+    WHERE report_incident.incident = incident.id AND report.kind = 'association'
+        AND report.at >= min(incident.last_seen, ?)
 ) ORDER BY last_seen LIMIT ?"""  # noqa: S608 - constants
 
 
@@ -47,9 +50,9 @@ def is_due(settings: Association, last: float | None, now: float) -> bool:
     return last < latest.timestamp() and now - last >= settings.every - _DAY_SECONDS / 2
 
 
-def due(reader: IncidentReader) -> list[Incident]:
-    """Return the incidents of the next batch."""
-    return [incident_of(row) for row in reader.rows(_DUE, (MOST_IN_A_BATCH,))]
+def due(reader: IncidentReader, begun: float) -> list[Incident]:
+    """Return the incidents of the next batch, without those told since ``begun``, even where they were seen again."""
+    return [incident_of(row) for row in reader.rows(_DUE, (begun, MOST_IN_A_BATCH))]
 
 
 class AssociationReports:
@@ -59,10 +62,12 @@ class AssociationReports:
         self._data, self._settings, self._writer = data, settings, writer
         self._association, self._operators = settings.association, operators
 
-    def drafts(self, now: float, token: Callable[[], str]) -> Iterator[tuple[Draft, tuple[Attachment, ...]]]:
-        """Yield the reports of a batch, those into a folder with their files."""
+    def drafts(
+        self, now: float, token: Callable[[], str], begun: float = math.inf
+    ) -> Iterator[tuple[Draft, tuple[Attachment, ...]]]:
+        """Yield the reports of a batch, those into a folder with their files; ``begun`` as ``due`` has it."""
         with IncidentReader(self._data) as reader:
-            incidents = due(reader)
+            incidents = due(reader, begun)
         with Cases(self._data, self._settings) as cases:
             batch = [cases.of(incident) for incident in incidents]
         if not batch:

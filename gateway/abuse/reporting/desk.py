@@ -4,6 +4,7 @@ Nothing is written while ``[reporting] enabled`` is false. ``preview`` shows wha
 says; it asks contacts, and changes nothing.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ class ReportDesk:
         self._snapshot, self._book, self._clock, self._token = snapshot, book, clock, token
         self._lookups = lookups or self._configured
         self._looked_at = float("-inf")
+        # When the first of several batches that follow one another was written.
+        self._batch_begun: float | None = None
+        # Whether something that was told of our own names may not have been put on record.
+        self._behind = True
 
     def round(self, listed: Sequence[OwnListingChanged] = ()) -> Counter[str]:
         """Write what is due by the configuration; return how many reports of each kind.
@@ -70,7 +75,7 @@ class ReportDesk:
         done: Counter[str] = Counter()
         if not settings.enabled:
             return done
-        done[LISTING] += self.listings(listed)
+        done[LISTING] += self._told_of_ourselves(listed)
         now = self._clock.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return +done
@@ -81,21 +86,35 @@ class ReportDesk:
             done[OPERATOR] += self.operators(OPERATORS_A_ROUND)
         return +done
 
+    def _told_of_ourselves(self, listed: Sequence[OwnListingChanged]) -> int:
+        """Write what is due about our own names; after a start or a failure, the journal tells it again."""
+        if self._behind:
+            missed = listings.changes(self._snapshot().config.data, self._now() - listings.LOOK_BACK_SECONDS)
+            listed = [*missed, *listed]
+        self._behind = True
+        written = self.listings(listed)
+        self._behind = False
+        return written
+
     def association(self, by: str = BY) -> int:
-        """Write a batch now; return how many reports it makes."""
+        """Write a batch now; return how many reports it makes. One that is full leaves the next one due."""
         now = self._now()
         folder = self._snapshot().config.reporting.association.folder
-        batch = list(self._parts().associations.drafts(now, self._token))
+        begun = math.inf if self._batch_begun is None else self._batch_begun
+        batch = list(self._parts().associations.drafts(now, self._token, begun))
+        full = len({number for draft, _ in batch for number in draft.incidents}) >= association.MOST_IN_A_BATCH
         for _, files in batch:
             if files and folder is not None:
                 association.store(folder, files, now)
         with self._book.change(by, "report association") as change:
             for draft, _ in batch:
                 keep(change, draft, day_of(now))
-            change.execute(
-                "INSERT INTO desk_mark (name, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
-                (association.MARK, now),
-            )
+            if not full:
+                change.execute(
+                    "INSERT INTO desk_mark (name, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
+                    (association.MARK, now),
+                )
+        self._batch_begun = min(begun, now) if full else None
         return len(batch)
 
     def operators(self, most: int, by: str = BY) -> int:
