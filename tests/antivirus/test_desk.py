@@ -12,7 +12,7 @@ from gateway.clock import SystemClock
 from gateway.mail.content import Content
 from tests.antivirus.conftest import EICAR, Events, eventually, session_answer
 
-MAIL = Content(b"Subject: x\r\n\r\nhello\r\n")
+MAIL = Content(b"From: a@sender.test\r\n\r\nhello\r\n")
 INFECTED = Content(b"Subject: x\r\nContent-Type: application/octet-stream\r\n\r\n" + EICAR)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -115,13 +116,35 @@ async def test_what_a_scanner_does_not_see_in_an_archive_is_scanned_by_itself(sc
 
 
 async def test_a_mail_that_is_one_text_is_scanned_as_a_whole_and_its_part_has_that_result(scanner):
-    head = b"Subject: x\r\nContent-Type: text/plain\r\n\r\n"
+    head = b"From: a@b.test\r\nContent-Type: text/plain\r\n\r\n"
     for body, outcome in ((b"hello\r\n", Outcome.CLEAN), (EICAR + b"\r\n", Outcome.INFECTED)):
         scan = await scanner.scan(Content(head + body))
         assert [part.result.outcome for part in scan.parts] == [outcome]
         assert scan.parts[0].result == scan.whole
     encoded = Content(head.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n") + b"aGVsbG8=\r\n")
     assert (await scanner.scan(encoded)).parts[0].result != scan.whole
+
+
+FOUND_BY_HASH = b"Nothing but its hash tells what this is.\r\n" * 3
+
+
+@pytest.fixture
+def by_hash(clamds, walker) -> MessageScanner:
+    """Return a scanner with a signature of a text's hash, with the line ends that clamd gives it and with its own."""
+    clamd = clamds()
+    clamd.kill()
+    texts = FOUND_BY_HASH, FOUND_BY_HASH.replace(b"\r\n", b"\n")
+    lines = [f"{hashlib.md5(text).hexdigest()}:{len(text)}:Test.Hash\n" for text in texts]  # noqa: S324 - as clamd has it
+    (clamd.folder / "db" / "hash.hdb").write_text("".join(lines))
+    clamd.start()
+    return MessageScanner(Scanners([Scanner(clamd.unix, ScannerLimits())], ResultCache(FakeClock())), walker)
+
+
+async def test_a_text_that_only_its_hash_tells_is_found_whatever_field_the_mail_begins_with(by_hash):
+    """clamd takes for octets what does not begin as the mails it knows: a virus would hide behind any other field."""
+    for first in (b"Received: from x", b"From: a@b.test", b"X-Odd: 1", b"Subject: x", b"from: a@b.test"):
+        scan = await by_hash.scan(Content(first + b"\r\nContent-Type: text/plain\r\n\r\n" + FOUND_BY_HASH))
+        assert scan.result.outcome is Outcome.INFECTED, first
 
 
 async def test_a_bomb_is_unscannable_and_not_clean(scanner):
