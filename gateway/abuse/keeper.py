@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.abuse.ageing import age
 from gateway.abuse.blocking import AUTOMATIC, block, end_over, enforce
 from gateway.abuse.local_senders import Excess, LocalWatch
 from gateway.abuse.protection import Protection
@@ -274,6 +275,8 @@ class Keeper:
             for ended, why in end_over(change, settings.quiet, by_quiet=settings.lift == "quiet"):
                 done.blocks_changed = True
                 done.events.append(_told(change, change.incident(ended.incident), f"lifted: {why}"))
+            for incident, why in age(change, quiet_seconds=settings.quiet, close_seconds=settings.close):
+                done.events.append(_told(change, incident, why))
         for reading in moved:
             self._tail.stored(reading)
         # A command that died between the record and the workers' files, or was quicker than our last write of them.

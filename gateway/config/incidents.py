@@ -53,6 +53,8 @@ class Incidents(_Table):
     quiet: Duration = Field(default=3 * 86_400.0, ge=1.0)
     # "quiet": a block is lifted when its source has stopped; "hand": only by `tidegate incident lift`.
     lift: Literal["quiet", "hand"] = "quiet"
+    # A case that is open unconfirmed, quiet or lifted is closed when nothing came from its source for so long.
+    close: Duration = Field(default=30 * 86_400.0, ge=60.0)
     # How long verdicts are kept one by one, messages of closed incidents, and closed incidents; totals stay.
     keep_sightings: Duration = Field(default=90 * 86_400.0, ge=86_400.0)
     keep_evidence: Duration = Field(default=180 * 86_400.0, ge=86_400.0)

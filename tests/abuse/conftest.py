@@ -16,7 +16,7 @@ from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.config.snapshot import Snapshot
 from gateway.filters import catalogue
-from gateway.incidents import Incident, IncidentBook, IncidentReader
+from gateway.incidents import Incident, IncidentBook, IncidentReader, State
 from gateway.incidents.reader import IncidentQuery
 from gateway.journal.events import Event, MessageJudged, RecipientRefused
 from gateway.journal.sinks import Recorded
@@ -176,6 +176,11 @@ class World:
         """Have a client send spam, and the keeper take note."""
         self.journal([self.mail(client, **facts) for _ in range(count)])
         self.rounds()
+
+    def confirm(self, number: int = 1) -> None:
+        """Confirm an incident by hand."""
+        with self.book.change("anna", "incident confirm") as change:
+            change.move(number, State.CONFIRMED, "three customers complained")
 
     def reader(self) -> IncidentReader:
         return IncidentReader(self.data)
