@@ -124,7 +124,7 @@ def answer(
     except StorageError as error:
         fail(str(error), _EXIT_BUSY)
     told = f"{kind} {'noted' if no_mail else f'to {ticket.reporter}'}"
-    put_on_record(data, "complaint answer", f"ticket {number}", [told])
+    put_on_record(data, "complaint answer", f"ticket {number}", [told, f"from {place()}"])
     if as_json:
         print_json({"ticket": number, "kind": kind, "to": "" if no_mail else ticket.reporter})
     else:

@@ -13,6 +13,7 @@ from gateway.incidents.values import GROUNDS
 
 # What concerns the record's keeping, not the case.
 _LONG_FACTS = ("salt", "about.")
+_TIMES = ("until", "due_at")
 _MAX_FACT = 100
 _MAX_TIMELINE = 40
 
@@ -102,7 +103,11 @@ def _told(row: Row) -> str:
             return f"{row.kind} {facts.get('from')} → {facts['to']}{reason}"
         case "noted":
             return f"note: {printable(str(facts.get('text', '')))}"
-    told = " ".join(f"{name}={_short(value)}" for name, value in facts.items() if not name.startswith(_LONG_FACTS))
+    told = " ".join(
+        f"{name}={_short(moment(value) if name in _TIMES else value)}"
+        for name, value in facts.items()
+        if not name.startswith(_LONG_FACTS)
+    )
     return f"{row.kind} {told}".rstrip()
 
 

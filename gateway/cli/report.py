@@ -53,7 +53,9 @@ def listing(*, mails: MailsOption = False, config: ConfigOption = None, as_json:
 def list_(
     *,
     kind: Annotated[str, typer.Option("--kind", help="association, operator or listing.")] = "",
-    state: Annotated[str, typer.Option("--state", help="composed, queued, refused, bounced, answered, written.")] = "",
+    state: Annotated[
+        str, typer.Option("--state", help="composed, queued, refused, bounced, answered, written, nobody.")
+    ] = "",
     incident: Annotated[int | None, typer.Option("--incident", metavar="N", help="Those that tell of it.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The most lines.")] = 100,
     config: ConfigOption = None,
@@ -81,7 +83,7 @@ def _report(kind: str, dry_run: bool, mails: bool, config: Any, as_json: bool) -
     from gateway.abuse.reporting.desk import ReportDesk
     from gateway.cli.auditing import put_on_record
     from gateway.cli.incident_record import operator as who
-    from gateway.cli.incident_record import the_book
+    from gateway.cli.incident_record import place, the_book
     from gateway.clock import SystemClock
     from gateway.storage import StorageError
 
@@ -100,7 +102,7 @@ def _report(kind: str, dry_run: bool, mails: bool, config: Any, as_json: bool) -
     except StorageError as error:
         fail(str(error), _EXIT_BUSY)
     if done:
-        put_on_record(data, f"report {kind}", "reports", [f"{done} written"])
+        put_on_record(data, f"report {kind}", "reports", [f"{done} written", f"from {place()}"])
     if as_json:
         print_json({"kind": kind, "reports": done})
     else:

@@ -102,4 +102,14 @@ def test_reports_written_by_hand_are_on_record_and_audited(now):
     [report] = json.loads(ask(case, "report", "list", "--kind", "operator", "--json").stdout)
     assert (report["recipient"], report["state"], report["incident"]) == ("abuse@hoster.test", "composed", 1)
     assert json.loads(ask(case, "report", "list", "--incident", "1", "--json").stdout) == [report]
-    assert "report operator" in ask(case, "audit").stdout
+    assert "1 written; from no terminal" in ask(case, "audit").stdout
+
+
+def test_a_source_that_has_nobody_to_tell_is_listed_as_that_and_not_as_a_report_that_was_written(desk):
+    case: Desk = desk("[reporting]\nenabled = true\n")
+    spam(case)
+    assert ask(case, "report", "operator").exit_code == 1
+    [report] = json.loads(ask(case, "report", "list", "--json").stdout)
+    assert (report["recipient"], report["state"]) == ("", "nobody")
+    assert json.loads(ask(case, "report", "list", "--state", "nobody", "--json").stdout) == [report]
+    assert ask(case, "report", "list", "--state", "written").exit_code == 1

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gateway.abuse.reporting.contacts import NOBODY
 from gateway.incidents import IncidentReader
 
 COLUMNS = (
@@ -29,7 +30,11 @@ def reports(data: Path, *, kind: str, state: str, incident: int | None, limit: i
     """Return reports, the latest first; "" and None stand for any; StorageError."""
     where: list[str] = ["1"]
     values: list[object] = []
-    for condition, value in (("kind = ?", kind), ("state = ?", state)):
+    if state == NOBODY:
+        where.append("recipient = ''")
+    elif state:
+        where.append("recipient <> ''")
+    for condition, value in (("kind = ?", kind), ("state = ?", "" if state == NOBODY else state)):
         if value:
             where.append(condition)
             values.append(value)
@@ -42,4 +47,6 @@ def reports(data: Path, *, kind: str, state: str, incident: int | None, limit: i
             " ORDER BY report DESC LIMIT ?",
             (*values, limit),
         )
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    # It was looked for, and there was nobody to tell: nothing was written.
+    return [each if each["recipient"] else each | {"state": NOBODY} for each in found]
