@@ -56,7 +56,10 @@ def template(
             fail(f"there is no incident {incident}", 2)
         suspension = next(iter(suspensions_of(reader.rows, incident)), None)
     provider = Provider(
-        name=node.hostname, abuse=node.contact.abuse, telephone=node.contact.telephone, zone=node.service.zone
+        name=node.reporting.organisation or node.hostname,
+        abuse=node.contact.abuse,
+        telephone=node.contact.telephone,
+        zone=node.service.zone,
     )
     customer = Customer(company=company, manager=manager, contact=contact, telephone=telephone)
     typer.echo(letter(case, suspension, lang, provider=provider, customer=customer), nl=False)
