@@ -1,4 +1,4 @@
-"""The conformance suites' numbers, at the end of every run that had any of them.
+"""Which tests begin first; and the conformance suites' numbers, at the end of every run that had any of them.
 
 One line a suite: how many cases there are, how many are as the suite has them, and how many are otherwise for a reason,
 which follows. Here and not beside the suites, because the process that prints is not the one that runs them.
@@ -19,6 +19,15 @@ SUITES = {
 }
 # The property by which a test says why it expects something else than its suite.
 DEPARTURE = "departure"
+
+
+# They wait on processes for minutes: none of them may be what one of two processes is left with at the end.
+LONGEST_FIRST = ("tests/crash/", "tests/system/", "tests/house/", "tests/backup/", "tests/app/", "tests/antivirus/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {prefix: place for place, prefix in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: next((places[p] for p in LONGEST_FIRST if item.nodeid.startswith(p)), len(places)))
 
 
 @dataclass
