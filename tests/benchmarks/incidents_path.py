@@ -10,7 +10,6 @@ throughput; ends with 1 when the median of the pairs is above it. Needs Postfix'
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,9 @@ from pathlib import Path
 
 from gateway.incidents import IncidentReader
 from gateway.incidents.schema import database_path
-from gateway.ledger.finished import shards
-from gateway.storage import StorageError, open_readonly
-from tests.system.parts import Gateway, Sink, processes_of, settings, smtp_source, to_server, until
+from gateway.storage import StorageError
+from tests.benchmarks.mail_path import Cost, delivered, folder_in, judged, pair, spent
+from tests.system.parts import Gateway, Sink, settings, smtp_source, to_server, until
 
 # Of throughput, in per cent, at most.
 MOST_SHARE = 3.0
@@ -60,71 +59,39 @@ def mail_path(messages: int, spam: int, pairs: int) -> int:
     """Print what incidents cost of relaying, pair by pair; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         sink = Sink(("-c",)).start()
-        kept, plain = Gateway(_folder(folder, "kept")), Without(_folder(folder, "plain"))
+        kept, plain = Gateway(folder_in(folder, "kept")), Without(folder_in(folder, "plain"))
         try:
             for gateway, more in ((kept, ""), (plain, "[filters.suspended]\nenabled = false\n")):
                 policy = to_server("example.test", url=sink.url(), more=more + _RULE)
                 gateway.configure(settings(workers=2, more="[queue]\n"), {"example.test": policy})
                 gateway.start()
                 _spent(gateway, max(100, messages // 4), spam, counted=gateway is kept)
-            costs = [_pair(kept, plain, messages, spam, number) for number in range(pairs)]
+
+            def cost(gateway: Gateway) -> Cost:
+                return _spent(gateway, messages, spam, counted=gateway is kept)
+
+            costs = [pair(kept, plain, number, cost) for number in range(pairs)]
         finally:
             kept.destroy()
             plain.destroy()
             sink.destroy()
-    shares = []
-    for (cost, keeping), (without, idling) in costs:
-        shares.append(100 * (cost - without) / without)
-        print(
-            f"{cost:.4f} ms a message with incidents, {without:.4f} without: {shares[-1]:+.2f} %; "
-            f"in the supervisor alone {keeping - idling:+.4f} ms, {100 * (keeping - idling) / without:+.2f} %"
-        )
-    middle = statistics.median(shares)
-    print(f"{pairs} pairs of {messages:,} messages, {spam} % spam: {middle:+.2f} %")
-    print(f"of {MOST_SHARE:g} % promised: {'kept' if middle < MOST_SHARE else 'NOT kept'}")
-    return 0 if middle < MOST_SHARE else 1
-
-
-def _folder(parent: str, name: str) -> Path:
-    folder = Path(parent) / name
-    folder.mkdir()
-    return folder
-
-
-Cost = tuple[float, float]
-"""Milliseconds of processor time a message: of all processes of a gateway, of its supervisor."""
-
-
-def _pair(kept: Gateway, plain: Gateway, messages: int, spam: int, number: int) -> tuple[Cost, Cost]:
-    """Return the cost with incidents and without; who is first changes."""
-    order = (kept, plain) if number % 2 else (plain, kept)
-    found = {gateway: _spent(gateway, messages, spam, counted=gateway is kept) for gateway in order}
-    return found[kept], found[plain]
+    return judged(costs, "incidents", f"{messages:,} messages, {spam} % spam", MOST_SHARE)
 
 
 def _spent(gateway: Gateway, messages: int, spam: int, *, counted: bool) -> Cost:
-    before, done = _processor(gateway), _delivered(gateway.data)
-    seen = _sightings(gateway.data)
+    done, seen = delivered(gateway.data), _sightings(gateway.data)
     bad = messages * spam // 100
-    for count, subject in ((messages - bad, "minutes"), (bad, "cheap pills")):
-        if count:
-            load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject)
-            smtp_source(gateway.port(), *load, "-f", "anna@senders.test", "-t", "bob@example.test")
-    until(lambda: _delivered(gateway.data) >= done + messages, seconds=120, what="the last message delivered")
-    if counted:
-        until(lambda: _sightings(gateway.data) >= seen + bad, seconds=120, what="the last verdict folded")
-    after = _processor(gateway)
-    spent = {pid: 1e3 * (after[pid] - before.get(pid, 0.0)) / messages for pid in after}
-    assert gateway.process is not None
-    return sum(spent.values()), spent[gateway.process.pid]
 
+    def relay() -> None:
+        for count, subject in ((messages - bad, "minutes"), (bad, "cheap pills")):
+            if count:
+                load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject)
+                smtp_source(gateway.port(), *load, "-f", "anna@senders.test", "-t", "bob@example.test")
+        until(lambda: delivered(gateway.data) >= done + messages, seconds=120, what="the last message delivered")
+        if counted:
+            until(lambda: _sightings(gateway.data) >= seen + bad, seconds=120, what="the last verdict folded")
 
-def _delivered(data: Path) -> int:
-    found = 0
-    for shard in shards(data):
-        with open_readonly(shard) as database:
-            found += int(database.read("SELECT coalesce(max(id), 0) FROM ledger")[0][0])
-    return found
+    return spent(gateway, messages, relay)
 
 
 def _sightings(data: Path) -> int:
@@ -136,15 +103,6 @@ def _sightings(data: Path) -> int:
     except StorageError:
         # Its tables are being made.
         return 0
-
-
-def _processor(gateway: Gateway) -> dict[int, float]:
-    ticks = os.sysconf("SC_CLK_TCK")
-    found = {}
-    for pid in processes_of(gateway.folder):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        found[pid] = (int(fields[11]) + int(fields[12])) / ticks
-    return found
 
 
 def main() -> None:

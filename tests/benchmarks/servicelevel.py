@@ -21,7 +21,6 @@ import random
 import resource
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,6 @@ from pathlib import Path
 
 from gateway.config.service_level import ServiceTerms
 from gateway.ledger import MIGRATIONS
-from gateway.ledger.finished import shards
 from gateway.ledger.writing import COLUMNS
 from gateway.reports.document import document
 from gateway.reports.page import page
@@ -42,8 +40,9 @@ from gateway.servicelevel.reading import judge, read_book
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.rollup import roll
 from gateway.servicelevel.store import StoreReader, open_store
-from gateway.storage import Database, open_readonly
-from tests.system.parts import Gateway, Sink, processes_of, settings, smtp_source, to_server, until
+from gateway.storage import Database
+from tests.benchmarks.mail_path import Cost, delivered, folder_in, judged, pair, spent
+from tests.system.parts import Gateway, Sink, settings, smtp_source, to_server, until
 
 MONTH = Month(2026, 11, "Asia/Shanghai")
 # One in so many waits for a next hop, and has attempts to be read.
@@ -170,7 +169,7 @@ def mail_path(messages: int, pairs: int) -> int:
     """Print what the watch costs of relaying, pair by pair; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
         sink = Sink(("-c",)).start()
-        watched, plain = Gateway(_folder(folder, "watched")), Unwatched(_folder(folder, "plain"))
+        watched, plain = Gateway(folder_in(folder, "watched")), Unwatched(folder_in(folder, "plain"))
         try:
             for gateway in (watched, plain):
                 policy = to_server("example.test", url=sink.url(), more='customer = "example"\n')
@@ -179,70 +178,30 @@ def mail_path(messages: int, pairs: int) -> int:
             until((watched.data / "servicelevel/heartbeat").exists, what="the watch")
             for gateway in (watched, plain):
                 _spent(gateway, max(100, messages // 4), counted=gateway is watched)
-            costs = [_pair(watched, plain, messages, number) for number in range(pairs)]
+
+            def cost(gateway: Gateway) -> Cost:
+                return _spent(gateway, messages, counted=gateway is watched)
+
+            costs = [pair(watched, plain, number, cost) for number in range(pairs)]
         finally:
             watched.destroy()
             plain.destroy()
             sink.destroy()
-    shares = []
-    for (watch, watching), (without, idling) in costs:
-        shares.append(100 * (watch - without) / without)
-        print(
-            f"{watch:.4f} ms a message with the watch, {without:.4f} without: {shares[-1]:+.2f} %; "
-            f"in the supervisor alone {watching - idling:+.4f} ms, {100 * (watching - idling) / without:+.2f} %"
-        )
-    middle = statistics.median(shares)
-    print(f"{pairs} pairs of {messages:,} messages: {middle:+.2f} %, {min(shares):+.2f} to {max(shares):+.2f}")
-    print(f"of {MOST_SHARE:g} % promised: {'kept' if middle < MOST_SHARE else 'NOT kept'}")
-    return 0 if middle < MOST_SHARE else 1
-
-
-def _folder(parent: str, name: str) -> Path:
-    folder = Path(parent) / name
-    folder.mkdir()
-    return folder
-
-
-Cost = tuple[float, float]
-"""Milliseconds of processor time a message: of all processes of a gateway, of its supervisor."""
-
-
-def _pair(watched: Gateway, plain: Gateway, messages: int, number: int) -> tuple[Cost, Cost]:
-    """Return the cost with the watch and without; who is first changes."""
-    order = (watched, plain) if number % 2 else (plain, watched)
-    found = {gateway: _spent(gateway, messages, counted=gateway is watched) for gateway in order}
-    return found[watched], found[plain]
+    return judged(costs, "the watch", f"{messages:,} messages", MOST_SHARE)
 
 
 def _spent(gateway: Gateway, messages: int, *, counted: bool) -> Cost:
-    before, done = _processor(gateway), _rows(gateway.data)
+    done = delivered(gateway.data)
     summed = _counted(gateway.data) if counted else 0
     load = ("-s", "20", "-m", str(messages), "-l", "8192", "-f", "anna@senders.test", "-t", "bob@example.test")
-    smtp_source(gateway.port(), *load)
-    until(lambda: _rows(gateway.data) >= done + messages, seconds=120, what="the last message delivered")
-    if counted:
-        until(lambda: _counted(gateway.data) >= summed + messages, seconds=120, what="the last message counted")
-    after = _processor(gateway)
-    spent = {pid: 1e3 * (after[pid] - before.get(pid, 0.0)) / messages for pid in after}
-    assert gateway.process is not None
-    return sum(spent.values()), spent[gateway.process.pid]
 
+    def relay() -> None:
+        smtp_source(gateway.port(), *load)
+        until(lambda: delivered(gateway.data) >= done + messages, seconds=120, what="the last message delivered")
+        if counted:
+            until(lambda: _counted(gateway.data) >= summed + messages, seconds=120, what="the last message counted")
 
-def _rows(data: Path) -> int:
-    found = 0
-    for shard in shards(data):
-        with open_readonly(shard) as database:
-            found += int(database.read("SELECT coalesce(max(id), 0) FROM ledger")[0][0])
-    return found
-
-
-def _processor(gateway: Gateway) -> dict[int, float]:
-    ticks = os.sysconf("SC_CLK_TCK")
-    found = {}
-    for pid in processes_of(gateway.folder):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        found[pid] = (int(fields[11]) + int(fields[12])) / ticks
-    return found
+    return spent(gateway, messages, relay)
 
 
 def _counted(data: Path) -> int:
