@@ -31,7 +31,9 @@ from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.schema import FOLDER, database_path
 from gateway.incidents.suspensions import note_suspended_attempts, standing
 from gateway.incidents.values import Incident
-from gateway.journal.events import Event, IncidentChanged, MessageJudged, OwnListingChanged, RecipientRefused
+from gateway.journal.duty_events import IncidentChanged
+from gateway.journal.events import Event, MessageJudged, RecipientRefused
+from gateway.journal.guard_events import OwnListingChanged
 
 BY = "keeper"
 # How often positions of mail that was nothing are put on record, with the word that somebody was looking.

@@ -12,7 +12,8 @@ from gateway.incidents.chain import Anchor
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.retention import Keeping, Pruner
 from gateway.incidents.schema import database_path
-from gateway.journal.events import Event, RecordAnchored
+from gateway.journal.duty_events import RecordAnchored
+from gateway.journal.events import Event
 
 # A day's worth is a few minutes' work at most.
 PRUNE_SECONDS = 3600.0

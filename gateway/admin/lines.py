@@ -15,43 +15,47 @@ from time import gmtime, strftime
 from typing import Any
 
 from gateway.journal.codec import as_dict
-from gateway.journal.events import (
+from gateway.journal.duty_events import (
     BackupDrilled,
     BackupFailed,
     BackupFinished,
     ClockJumped,
-    ConfigurationChanged,
     DeadlineNeared,
-    DeliveryAttempted,
     DmarcReported,
-    DnsListChanged,
-    Event,
     FaultChanged,
     IncidentChanged,
+    RecordAnchored,
+    ServiceDoubted,
+    ServiceNeared,
+)
+from gateway.journal.events import (
+    ConfigurationChanged,
+    DeliveryAttempted,
+    Event,
     InternalError,
-    ListApplied,
-    ListOverdue,
-    ListWithheld,
     MessageJudged,
     NoticeQueued,
     OperatorActed,
-    OwnListingChanged,
     QuarantineReleased,
     QueueChanged,
     RecipientRefused,
-    RecordAnchored,
-    ScannerChanged,
-    ScannerTested,
-    ServiceDoubted,
-    ServiceNeared,
     SessionClosed,
     SessionRefused,
     ShardAdopted,
-    SignaturesAged,
-    SignaturesChanged,
     StorageFailed,
     TransactionAborted,
     WorkerChanged,
+)
+from gateway.journal.guard_events import (
+    DnsListChanged,
+    ListApplied,
+    ListOverdue,
+    ListWithheld,
+    OwnListingChanged,
+    ScannerChanged,
+    ScannerTested,
+    SignaturesAged,
+    SignaturesChanged,
 )
 
 # RFC 5321 §4.5.3.1.5: a reply line has 512 octets, the longest a well-behaved peer sends.

@@ -25,23 +25,14 @@ from prometheus_client.utils import floatToGoString
 from gateway import __version__
 from gateway.admin.lines import status_of
 from gateway.admin.protocol import QueueStatus
+from gateway.journal.duty_events import BackupDrilled, BackupFailed, BackupFinished, DmarcReported, IncidentChanged
 from gateway.journal.events import (
-    BackupDrilled,
-    BackupFailed,
-    BackupFinished,
     ConfigurationChanged,
     DeliveryAttempted,
-    DmarcReported,
-    DnsListChanged,
     Event,
-    IncidentChanged,
     InternalError,
-    ListApplied,
-    ListOverdue,
-    ListWithheld,
     MessageJudged,
     NoticeQueued,
-    OwnListingChanged,
     QuarantineReleased,
     QueueChanged,
     RecipientRefused,
@@ -51,6 +42,7 @@ from gateway.journal.events import (
     StorageFailed,
     TransactionAborted,
 )
+from gateway.journal.guard_events import DnsListChanged, ListApplied, ListOverdue, ListWithheld, OwnListingChanged
 from gateway.policy.finding import PERMERROR, RULE, TEMPERROR
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -24,16 +24,8 @@ from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.selftest import SelfTest, run_self_test
 from gateway.antivirus.signatures import AgeLimits, Freshness, SignatureVersion
 from gateway.clock import Clock
-from gateway.journal.events import (
-    Event,
-    EventSink,
-    InternalError,
-    ScannerChanged,
-    ScannerTested,
-    SignaturesAged,
-    SignaturesChanged,
-    StorageFailed,
-)
+from gateway.journal.events import Event, EventSink, InternalError, StorageFailed
+from gateway.journal.guard_events import ScannerChanged, ScannerTested, SignaturesAged, SignaturesChanged
 from gateway.storage import StorageError
 
 # Signatures are loaded in minutes: a change is seen soon enough, and a scanner that hangs is noticed.

@@ -19,7 +19,8 @@ from gateway.admin.protocol import RefusedError
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.incidents import IncidentBook
-from gateway.journal.events import EventSink, InternalError, OwnListingChanged, StorageFailed
+from gateway.journal.events import EventSink, InternalError, StorageFailed
+from gateway.journal.guard_events import OwnListingChanged
 from gateway.journal.sinks import Recorded
 from gateway.mail.own_mail import OwnMail
 from gateway.storage import StorageError

@@ -20,7 +20,8 @@ from gateway.backup.schedule import History, due_at, overdue_at
 from gateway.clock import Clock
 from gateway.config.models import Backup
 from gateway.config.snapshot import Snapshot
-from gateway.journal.events import BackupFailed, EventSink, InternalError
+from gateway.journal.duty_events import BackupFailed
+from gateway.journal.events import EventSink, InternalError
 
 # Backups are counted in hours; a look costs a listing of one folder.
 LOOK_SECONDS = 30.0

@@ -22,7 +22,8 @@ from gateway.config.models import GatewayConfig
 from gateway.config.snapshot import Snapshot
 from gateway.dns.cache import CachingResolver
 from gateway.dns.resolver import DnspythonResolver
-from gateway.journal.events import DmarcReported, EventSink, InternalError, MessageJudged
+from gateway.journal.duty_events import DmarcReported
+from gateway.journal.events import EventSink, InternalError, MessageJudged
 from gateway.journal.reader import JournalReader
 from gateway.mail.own_mail import COMMAND, OwnMail
 from gateway.senderauth.dmarc.aggregate import Day, aggregate

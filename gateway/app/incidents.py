@@ -30,7 +30,9 @@ from gateway.config.snapshot import Snapshot
 from gateway.incidents import IncidentBook, Source
 from gateway.incidents.networks import Networks
 from gateway.incidents.retention import Keeping
-from gateway.journal.events import BackupFailed, Event, EventSink, InternalError, OwnListingChanged, StorageFailed
+from gateway.journal.duty_events import BackupFailed
+from gateway.journal.events import Event, EventSink, InternalError, StorageFailed
+from gateway.journal.guard_events import OwnListingChanged
 from gateway.state.table import LateTable, SharedTable
 from gateway.storage import StorageError
 

@@ -12,7 +12,8 @@ from gateway.blocklist.listing import Listing
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import Resolver
-from gateway.journal.events import DnsListChanged, EventSink, InternalError, OwnListingChanged
+from gateway.journal.events import EventSink, InternalError
+from gateway.journal.guard_events import DnsListChanged, OwnListingChanged
 
 # After a bug in one of the loops; the bug is told each time.
 _AFTER_A_BUG_SECONDS = 300.0

@@ -20,7 +20,8 @@ from gateway.app.resolving import CurrentResolver
 from gateway.clock import Clock
 from gateway.config.models import Listen
 from gateway.config.snapshot import Snapshot
-from gateway.journal.events import EventSink, ServiceDoubted
+from gateway.journal.duty_events import ServiceDoubted
+from gateway.journal.events import EventSink
 from gateway.mail.connection import Role
 from gateway.policy.domain_policy import DomainPolicy
 from gateway.servicelevel.minutes import IDLE

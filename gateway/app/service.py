@@ -15,16 +15,8 @@ from gateway.app.probe_mailbox import ProbeMailbox
 from gateway.app.probes import Addresses, Findings, Probes
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
-from gateway.journal.events import (
-    ClockJumped,
-    DeadlineNeared,
-    EventSink,
-    FaultChanged,
-    InternalError,
-    ServiceDoubted,
-    ServiceNeared,
-    StorageFailed,
-)
+from gateway.journal.duty_events import ClockJumped, DeadlineNeared, FaultChanged, ServiceDoubted, ServiceNeared
+from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.ledger.finished import any_received, shards
 from gateway.policy.domain_policy import DomainPolicy
 from gateway.servicelevel.alarm import MISSED, NEAR, standing

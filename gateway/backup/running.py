@@ -22,7 +22,8 @@ from gateway.backup.sources import sources_of
 from gateway.clock import Clock
 from gateway.config.models import Backup
 from gateway.config.snapshot import Snapshot
-from gateway.journal.events import BackupDrilled, BackupFailed, BackupFinished, Event, OperatorActed
+from gateway.journal.duty_events import BackupDrilled, BackupFailed, BackupFinished
+from gateway.journal.events import Event, OperatorActed
 
 # What a program that carries the folder elsewhere says last.
 _SAID_CHARACTERS = 300

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.journal import telling
-from gateway.journal.events import BackupDrilled, BackupFailed, BackupFinished, Event, OperatorActed
+from gateway.journal.duty_events import BackupDrilled, BackupFailed, BackupFinished
+from gateway.journal.events import Event, OperatorActed
 
 COMMAND = "backup.told"
 _TOLD = (BackupFinished, BackupFailed, BackupDrilled, OperatorActed)

@@ -238,7 +238,7 @@ def rollback(
 def update(config: ConfigOption = None) -> None:
     """Bring every list up to date now, asking every source; exit 65 when one could not be."""
     from gateway.blocklist.local.keeping import Asking
-    from gateway.journal.events import ListOverdue, ListWithheld
+    from gateway.journal.guard_events import ListOverdue, ListWithheld
 
     keeper = _keeper(config)
     events = _done(lambda: keeper.update(Asking.ALL))

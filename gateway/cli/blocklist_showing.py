@@ -28,7 +28,7 @@ def deadline_text(edition: "Edition", now: float, calendar: "WorkingCalendar") -
 
 def say_alarms(events: Sequence["Event"]) -> None:
     """Print alarms and bad lines to standard error."""
-    from gateway.journal.events import ListApplied, ListOverdue, ListWithheld
+    from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 
     for event in events:
         if isinstance(event, ListWithheld):

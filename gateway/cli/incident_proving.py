@@ -116,7 +116,8 @@ def _verify_record(data: Path, noted: "list[Anchor]", *, as_json: bool) -> None:
 def _journalled(data: Path) -> "list[Anchor]":
     """Return the heads that commands and the keeper put into the journal."""
     from gateway.incidents import Anchor
-    from gateway.journal.events import OperatorActed, RecordAnchored
+    from gateway.journal.duty_events import RecordAnchored
+    from gateway.journal.events import OperatorActed
     from gateway.journal.reader import JournalReader
     from gateway.storage import StorageError
 

@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+from gateway.journal import duty_events, events, guard_events
 from gateway.journal.events import Event
 
 _encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
@@ -34,7 +35,9 @@ class _Shape:
 
 def event_classes() -> dict[str, type[Event]]:
     """Return every event class by its ``kind``."""
-    return {cls.kind: cls for cls in Event.__subclasses__() if "__slots__" in vars(cls)}
+    modules = (events, guard_events, duty_events)
+    classes = (cls for module in modules for cls in vars(module).values() if isinstance(cls, type))
+    return {cls.kind: cls for cls in classes if issubclass(cls, Event) and cls is not Event}
 
 
 def _shape(event_class: type[Event]) -> _Shape:

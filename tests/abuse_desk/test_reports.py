@@ -19,7 +19,7 @@ from gateway.incidents import State
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.values import Sighting, Source
 from gateway.incidents.verification import verify
-from gateway.journal.events import OwnListingChanged
+from gateway.journal.guard_events import OwnListingChanged
 from tests.abuse_desk.conftest import SPAM as COMPLAINED
 from tests.abuse_desk.conftest import Desk, arf
 

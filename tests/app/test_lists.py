@@ -9,7 +9,7 @@ from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.dns.zone import ZoneResolver
 from gateway.filters import catalogue
-from gateway.journal.events import DnsListChanged, OwnListingChanged
+from gateway.journal.guard_events import DnsListChanged, OwnListingChanged
 
 POLICY = """
 domains = ["ours.test"]

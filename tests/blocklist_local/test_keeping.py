@@ -7,7 +7,7 @@ import pytest
 from gateway.blocklist.local.editions import Addition, State
 from gateway.blocklist.local.fetching import Failed, Fetched
 from gateway.blocklist.local.keeping import KEPT_EDITIONS, Asking, RefusedError
-from gateway.journal.events import ListApplied, ListOverdue, ListWithheld
+from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 
 ASSOCIATION = '[[list]]\nname = "association"\nsource = "association"\n'
 FEED = '[[list]]\nname = "feed"\nurl = "https://lists.example/feed"\nevery = "1h"\n'

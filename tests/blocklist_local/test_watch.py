@@ -13,7 +13,8 @@ import pytest
 from gateway.blocklist.local import watch
 from gateway.blocklist.local.watch import ListWatch
 from gateway.clock import FakeClock
-from gateway.journal.events import ListApplied, ListOverdue, ListWithheld, StorageFailed
+from gateway.journal.events import StorageFailed
+from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 from gateway.journal.sinks import Recorded
 
 

@@ -29,7 +29,7 @@ from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import DnspythonResolver
 from gateway.incidents import IncidentBook, IncidentReader
-from gateway.journal.events import OwnListingChanged
+from gateway.journal.guard_events import OwnListingChanged
 
 # Contacts are asked one after the other: the mail and the rest of the keeper's work go on between rounds.
 OPERATORS_A_ROUND = 20

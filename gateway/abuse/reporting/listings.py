@@ -15,7 +15,7 @@ from gateway.abuse.writing import Letter, Writer, template, write
 from gateway.config.abuse_desk import Reporting
 from gateway.config.models import GatewayConfig
 from gateway.incidents import IncidentReader
-from gateway.journal.events import OwnListingChanged
+from gateway.journal.guard_events import OwnListingChanged
 from gateway.journal.reader import JournalReader
 
 LISTED, CLEARED = "listed", "cleared"

@@ -46,7 +46,8 @@ from gateway.blocklist.local.manifest import ManifestError, Served, read_manifes
 from gateway.blocklist.local.workdays import WorkingCalendar
 from gateway.clock import Clock
 from gateway.config.problem import ConfigError
-from gateway.journal.events import Event, ListApplied, ListOverdue, ListWithheld
+from gateway.journal.events import Event
+from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 from gateway.storage import DurableFiles, StorageLocked
 
 SCHEDULE = "schedule"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.journal import telling
-from gateway.journal.events import Event, ListApplied, ListOverdue, ListWithheld
+from gateway.journal.events import Event
+from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 
 COMMAND = "blocklist.told"
 _TOLD = (ListApplied, ListWithheld, ListOverdue)
