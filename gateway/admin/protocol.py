@@ -121,7 +121,7 @@ class ReloadResult(TypedDict):
 
 
 class MetricsResult(TypedDict):
-    """The answer of one worker to ``metrics``: ``gateway.admin.metrics.Family`` objects."""
+    """The answer of one worker to ``metrics``: ``gateway.admin.registry.Family`` objects."""
 
     families: list[Any]
 

@@ -16,8 +16,9 @@ from gateway.admin.audit import acted
 from gateway.admin.control import ControlServer
 from gateway.admin.http import TEXT, AdminHttp, Answer
 from gateway.admin.log import LineWriter, Log
-from gateway.admin.metrics import CONTENT_TYPE, Metrics, merge
+from gateway.admin.metrics import CONTENT_TYPE, Metrics
 from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandError, WorkerStatus
+from gateway.admin.registry import merge
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, sockets, systemd
@@ -375,8 +376,8 @@ class Supervisor:
 
     async def _metrics(self) -> bytes:
         answers = await self.workers.ask_all("metrics")
-        self.metrics.observe_queue(await asyncio.to_thread(self._queue_status))
-        self.metrics.observe_lists(*await asyncio.to_thread(self.lists.standing))
+        self.metrics.mail.observe_queue(await asyncio.to_thread(self._queue_status))
+        self.metrics.duties.observe_lists(*await asyncio.to_thread(self.lists.standing))
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
 
 

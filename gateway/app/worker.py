@@ -330,11 +330,11 @@ class Worker:
 
     async def families(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return this worker's metrics."""
-        self.stores.metrics.observe_sessions(sum(server.sessions for server in self.servers))
+        self.stores.metrics.mail.observe_sessions(sum(server.sessions for server in self.servers))
         self.stores.metrics.observe_dropped(journal=self.stores.journal.dropped, log=self.stores.log.dropped)
         sampler = self.sampler
-        self.stores.metrics.observe_evidence(kept=sampler.kept, over=sampler.over, failed=sampler.failed)
-        self.stores.metrics.observe_antivirus(
+        self.stores.metrics.duties.observe_evidence(kept=sampler.kept, over=sampler.over, failed=sampler.failed)
+        self.stores.metrics.mail.observe_antivirus(
             under_way=self.antivirus.under_way,
             scanners=Counter(scanner.health.name.lower() for scanner in self.antivirus.scanners),
             signatures_age_seconds=self.antivirus.signatures_age_seconds,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.admin.metrics import MAX_CHILDREN, Metrics, merge
+from gateway.admin.metrics import Metrics
+from gateway.admin.registry import MAX_CHILDREN, merge
 from gateway.journal.events import ConfigurationChanged, RecipientRefused, SessionClosed, StorageFailed
 
 README = (Path(__file__).parents[2] / "gateway" / "admin" / "README.md").read_text(encoding="utf-8")
@@ -62,8 +63,8 @@ def test_the_delay_of_a_failed_attempt_is_no_delivery_delay(attempted):
 
 def test_the_oldest_message_and_the_start_are_not_added_up():
     one, two = Metrics("0"), Metrics("1")
-    one.observe_queue({"recipients": {"queued": 2, "held": 1}, "messages": 2, "oldest_seconds": 10.0})
-    two.observe_queue({"recipients": {"queued": 3}, "messages": 3, "oldest_seconds": 99.0})
+    one.mail.observe_queue({"recipients": {"queued": 2, "held": 1}, "messages": 2, "oldest_seconds": 10.0})
+    two.mail.observe_queue({"recipients": {"queued": 3}, "messages": 3, "oldest_seconds": 99.0})
     values = read(one, two)
     assert values["tidegate_queue_oldest_seconds",] == 99.0
     assert values["tidegate_queue_recipients", ("state", "queued")] == 5
@@ -73,8 +74,8 @@ def test_the_oldest_message_and_the_start_are_not_added_up():
 
 def test_a_state_that_became_empty_is_zero_and_not_its_last_value():
     metrics = Metrics("0")
-    metrics.observe_queue({"recipients": {"quarantined": 4}, "messages": 4, "oldest_seconds": 1.0})
-    metrics.observe_queue({"recipients": {}, "messages": 0, "oldest_seconds": 0.0})
+    metrics.mail.observe_queue({"recipients": {"quarantined": 4}, "messages": 4, "oldest_seconds": 1.0})
+    metrics.mail.observe_queue({"recipients": {}, "messages": 0, "oldest_seconds": 0.0})
     assert read(metrics)["tidegate_queue_recipients", ("state", "quarantined")] == 0
 
 
@@ -100,7 +101,7 @@ def test_failures_and_reloads_are_counted():
             at=1.0, client="c", role="mx", helo="", tls="", end="timeout", messages=0, commands=0, errors=0, seconds=1.0
         )
     )
-    metrics.observe_sessions(7)
+    metrics.mail.observe_sessions(7)
     metrics.observe_dropped(journal=3, log=4)
     values = read(metrics)
     assert values["tidegate_storage_failures_total", ("store", "spool")] == 1
