@@ -1,6 +1,6 @@
 """Writes daily summaries from the ledger, beside the mail: what ended since the last time is added to its days.
 
-A step reads at most STEP_ROWS of one shard behind its cursor; summaries and cursor are one transaction, so that a kill
+A step reads at most STEP_ROWS behind the shards' cursors; summaries and cursors are one transaction, so that a kill
 repeats a step and never counts a copy twice. A day whose conditions have changed (an exclusion recorded later, a fault
 found at the next start) is made anew from the ledger, as long as its mail is still there. What a reader finds behind
 the cursors it adds for itself (``unsummed``): a report is never behind.
@@ -35,7 +35,7 @@ from gateway.storage import Database, StorageError, Write
 
 # A fifth of a second of work, a few megabytes.
 STEP_ROWS = 20_000
-# Rows of the one group that a writer had under way when it was killed, with room to spare.
+# Copies of the one group that a writer had under way when it was killed, with room to spare.
 REPEATED_WITHIN = 2_000
 
 Days = dict[tuple[DayKey, str], DaySummary]
@@ -96,38 +96,67 @@ class _Adder:
 
 
 class Roller:
-    """Counts a data folder's ledger into its store; a new book wants a new one. ``step`` blocks: use a thread."""
+    """Counts a data folder's ledger into its store; a new book wants a new one. ``step`` blocks: use a thread.
+
+    Steps follow one another until one says that there is no more: first what is behind the cursors, then the days to be
+    made anew, each in a step of its own. What ends meanwhile waits for the next such round, so that a busy gateway is
+    counted in a few large steps and not in many small ones.
+    """
 
     def __init__(self, data: Path, bearing: Bearing) -> None:
         self._data, self._bearing = data, bearing
         self._stale_days: list[tuple[DayKey, str]] | None = None
+        self._caught_up = False
+        self._recent: dict[str, _Recent] = {}
 
     def step(self) -> tuple[list[Write], Rolled]:
         """Return the writes of one step and what it did; StorageError when the store itself cannot be read."""
-        unreadable: list[tuple[str, str]] = []
         with StoreReader(self._data) as store:
             cursors = store.cursors()
-            for shard in shards(self._data):
-                try:
-                    copies, replaced = _behind(shard, cursors.get(shard.name), STEP_ROWS)
-                    once = _once(shard, copies)
-                except StorageError as error:
-                    unreadable.append((shard.name, str(error)))
-                    continue
-                if copies:
-                    writes = self._added(store, summed(once, self._bearing), cursors)
-                    writes.append(_cursor(shard, copies[-1]).write())
-                    found = shard.name if replaced else ""
-                    return writes, Rolled(rows=len(copies), more=True, replaced=found, unreadable=tuple(unreadable))
-            if unreadable:
-                # A day made anew without one of the shards would lack its mail.
-                return [], Rolled(rows=0, more=False, unreadable=tuple(unreadable))
+            writes, done = ([], Rolled(rows=0, more=False)) if self._caught_up else self._counted(store, cursors)
+            # A day made anew without one of the shards would lack its mail.
+            if done.more or done.unreadable:
+                return writes, done
             if self._stale_days is None:
                 self._stale_days = self._stale(store)
-            if self._stale_days:
+            if not done.rows and self._stale_days:
                 writes = self._anew(store, cursors, self._stale_days.pop())
-                return writes, Rolled(rows=0, more=bool(self._stale_days))
-        return [], Rolled(rows=0, more=False)
+        self._caught_up = bool(self._stale_days)
+        return writes, replace(done, more=self._caught_up)
+
+    def _counted(self, store: StoreReader, cursors: dict[str, Cursor]) -> tuple[list[Write], Rolled]:
+        """Return the writes that add what is behind the cursors, and whether a whole step was not enough for it."""
+        days: Days = {}
+        add = _Adder(days, self._bearing)
+        writes, rows, replaced, unreadable = list[Write](), 0, "", list[tuple[str, str]]()
+        for shard in shards(self._data):
+            if rows >= STEP_ROWS:
+                break
+            try:
+                copies, found = _behind(shard, cursors.get(shard.name), STEP_ROWS - rows)
+                once = self._once(shard, cursors.get(shard.name), copies)
+            except StorageError as error:
+                unreadable.append((shard.name, str(error)))
+                continue
+            for copy in once:
+                add.copy(copy)
+            if copies:
+                writes.append(_cursor(shard, copies[-1]).write())
+                rows += len(copies)
+                replaced = shard.name if found else replaced
+        writes += self._added(store, days, cursors)
+        return writes, Rolled(rows=rows, more=rows >= STEP_ROWS, replaced=replaced, unreadable=tuple(unreadable))
+
+    def _once(self, shard: Path, cursor: Cursor | None, copies: Sequence[FinishedCopy]) -> list[FinishedCopy]:
+        """Return copies without repeated rows; the keys of those before them are remembered from the last step."""
+        if not copies:
+            return []
+        recent = self._recent.get(shard.name)
+        if recent is None or cursor is None or recent.id != cursor.id:
+            recent = _Recent.read(shard, copies[0].id)
+        found = recent.fresh(copies)
+        self._recent[shard.name] = recent
+        return found
 
     def _added(self, store: StoreReader, days: Days, cursors: dict[str, Cursor]) -> list[Write]:
         writes = []
@@ -226,18 +255,30 @@ def _each_once(copies: Iterable[FinishedCopy]) -> Iterator[FinishedCopy]:
             yield copy
 
 
-def _once(shard: Path, copies: Sequence[FinishedCopy]) -> list[FinishedCopy]:
-    """Return copies in the order written without repeated rows."""
-    if not copies:
-        return []
-    known = {_key(*pair) for pair in written_before(shard, copies[0].id, REPEATED_WITHIN)}
-    found = []
-    for copy in copies:
-        key = _key(copy.trace_id, copy.number)
-        if key not in known:
-            known.add(key)
-            found.append(copy)
-    return found
+class _Recent:
+    """The keys of the last copies of a shard up to row ``id``, in the order written."""
+
+    def __init__(self, last_id: int, keys: Iterable[str]) -> None:
+        self.id = last_id
+        self._keys = dict.fromkeys(keys)
+
+    @classmethod
+    def read(cls, shard: Path, before_id: int) -> "_Recent":
+        """Return what the ledger has before a row; StorageError."""
+        written = written_before(shard, before_id, REPEATED_WITHIN)
+        return cls(before_id - 1, (_key(*pair) for pair in reversed(written)))
+
+    def fresh(self, copies: Sequence[FinishedCopy]) -> list[FinishedCopy]:
+        """Return the copies behind those known that are no repetition, and know them too."""
+        found = []
+        for copy in copies:
+            key = _key(copy.trace_id, copy.number)
+            if key not in self._keys:
+                self._keys[key] = None
+                found.append(copy)
+        self._keys = dict.fromkeys(list(self._keys)[-REPEATED_WITHIN:])
+        self.id = copies[-1].id
+        return found
 
 
 def _key(trace_id: str, number: int) -> str:
@@ -250,13 +291,14 @@ def unsummed(data: Path, bearing: Bearing, cursors: dict[str, Cursor]) -> Days:
     days: Days = {}
     add = _Adder(days, bearing)
     for shard in shards(data):
-        cursor = cursors.get(shard.name)
+        cursor, recent = cursors.get(shard.name), None
         while True:
             copies, _ = _behind(shard, cursor, STEP_ROWS)
-            for copy in _once(shard, copies):
-                add.copy(copy)
             if not copies:
                 break
+            recent = recent or _Recent.read(shard, copies[0].id)
+            for copy in recent.fresh(copies):
+                add.copy(copy)
             cursor = _cursor(shard, copies[-1])
     return days
 

@@ -209,6 +209,41 @@ async def test_a_copy_that_stands_in_the_ledger_twice_is_counted_once(data, shar
     assert judge(data, "example", MONTH, NOW).stale_days == ()
 
 
+async def test_what_ended_since_the_last_time_is_one_step_over_all_shards(data, shard, store):
+    """Else a gateway that is never idle would count a handful at a time, five times a second, and sync each."""
+    other = Database(data / "spool" / "shard-1.sqlite", MIGRATIONS, synchronous="NORMAL")
+    await shard.commit(rows(record(1, "2026-11-05T10:00", 2.0)))
+    await other.commit(rows(record(2, "2026-11-05T11:00", 4.0)))
+    await other.close()
+    roller = Roller(data, Bearing(read_book(data), NOW))
+    writes, done = roller.step()
+    await store.commit(writes)
+    assert (done.rows, done.more) == (2, False)
+    # The next round knows what it counted without reading it again, repeated rows and new ones alike.
+    await shard.commit([*rows(record(1, "2026-11-05T10:00", 2.0)), *rows(record(3, "2026-11-05T12:00", 9.0))])
+    writes, done = roller.step()
+    await store.commit(writes)
+    assert (done.rows, done.more) == (2, False)
+    assert received(data).after.count == 3
+    assert received(data).after.max_seconds == 9.0
+
+
+async def test_a_busy_gateway_still_makes_changed_days_anew(data, shard, store):
+    await shard.commit(rows(record(1, "2026-11-05T23:00", 7200.0)))
+    await counted(data, store)
+    span = (at("2026-11-06T00:00"), at("2026-11-06T00:30"))
+    Writer(Records(data), NOW, "anna").exclude(Clause.DELAY, ExclusionClass.FORCE_MAJEURE, span, reason="flood")
+    roller = Roller(data, Bearing(read_book(data), NOW))
+    for number in (2, 3):
+        await shard.commit(rows(record(number, "2026-11-20T10:00", 2.0)))
+        writes, done = roller.step()
+        await store.commit(writes)
+    assert not done.more
+    with StoreReader(data) as reader:
+        [day] = reader.days("example", ["2026-11-05"])
+    assert day.summary.after.max_seconds == 5400.0
+
+
 async def test_a_shard_that_cannot_be_read_keeps_no_other_from_being_counted(data, store):
     (data / "spool").mkdir()
     (data / "spool/shard-0.sqlite").write_bytes(b"no database" * 1000)
