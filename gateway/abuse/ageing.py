@@ -17,10 +17,10 @@ from gateway.incidents.values import Incident, Resolution, State
 MOST_A_LOOK = 100
 _STOPPED = """
 SELECT id, last_seen FROM incident WHERE state IN ('confirmed', 'reported') AND last_seen <= ? AND state_since <= ?
-    AND NOT blocking ORDER BY last_seen LIMIT ?"""
+    AND NOT blocking AND NOT suspending ORDER BY last_seen LIMIT ?"""
 _OVER = """
 SELECT id, state FROM incident WHERE state IN ('open', 'quiet', 'lifted') AND last_seen <= ? AND state_since <= ?
-    AND NOT blocking AND NOT EXISTS (
+    AND NOT blocking AND NOT suspending AND NOT EXISTS (
         SELECT 1 FROM ticket WHERE ticket.incident = incident.id AND ticket.state <> 'closed'
     ) ORDER BY last_seen LIMIT ?"""
 

@@ -19,6 +19,7 @@ from gateway.incidents.blocks import (
     begin_block,
     end_block,
     refuse_block,
+    standing_block,
     standing_blocks,
     was_refused,
     watched_seconds,
@@ -29,7 +30,8 @@ from gateway.incidents.values import Incident, State
 AUTOMATIC, BY_HAND = "automatic", "hand"
 OWNER = "abuse desk"
 _PREFIX = "incident "
-_RECENT_CLIENTS = "SELECT DISTINCT client FROM sighting WHERE incident = ? ORDER BY id DESC LIMIT 100"
+_RECENT_CLIENTS = """
+SELECT DISTINCT client FROM (SELECT client FROM sighting WHERE incident = ? ORDER BY id DESC LIMIT 1000) LIMIT 100"""
 
 
 def block(change: Change, incident: Incident, protection: Protection, *, how: str, reason: str, until: float) -> str:
@@ -53,7 +55,11 @@ def _objection(change: Change, incident: Incident, protection: Protection) -> st
     if incident.source.kind.is_ours:
         return f"{incident.source} is a sender of ours: it is suspended, not blocked"
     if incident.state is State.CLOSED:
-        return f"incident {incident.id} is closed"
+        return f"incident {incident.id} is closed: reopen it first"
+    other = standing_block(change.execute, incident.source.key)
+    if other is not None and other.incident != incident.id:
+        # Two sources may have one address: a client, and what a forwarder says was before it.
+        return f"{other.entry} is blocked already, for incident {other.incident}"
     clients = [str(row[0]) for row in change.execute(_RECENT_CLIENTS, (incident.id,)) if row[0]]
     return protection.objection(incident.source.key, clients, change.at)
 
@@ -63,9 +69,16 @@ def lift(change: Change, incident: Incident, reason: str) -> int:
     standing = [each for each in standing_blocks(change.execute) if each.incident == incident.id]
     for each in standing:
         end_block(change, each, reason)
-    if standing and incident.state in {State.BLOCKED, State.QUIET}:
-        change.move(incident.id, State.LIFTED, reason)
+    if standing:
+        call_lifted(change, incident.id, reason)
     return len(standing)
+
+
+def call_lifted(change: Change, number: int, reason: str) -> None:
+    """Call an incident lifted within a change, once neither a block nor a suspension of it stands any more."""
+    incident = change.incident(number)
+    if not incident.is_held and incident.state in {State.BLOCKED, State.QUIET}:
+        change.move(number, State.LIFTED, reason)
 
 
 def end_over(change: Change, quiet_seconds: float, *, by_quiet: bool) -> list[tuple[Block, str]]:
@@ -79,19 +92,18 @@ def end_over(change: Change, quiet_seconds: float, *, by_quiet: bool) -> list[tu
         incident = change.incident(each.incident)
         proof = quiet_proof(change.execute, each, incident, quiet_seconds, change.at)
         if proof and incident.state is State.BLOCKED:
-            incident = change.move(incident.id, State.QUIET, proof)
+            change.move(incident.id, State.QUIET, proof)
         if each.until <= change.at:
-            ended.append((each, _end(change, each, incident, "its time is over", proof)))
+            ended.append((each, _end(change, each, "its time is over", proof)))
         elif proof and by_quiet:
-            ended.append((each, _end(change, each, incident, "the source has stopped", proof)))
+            ended.append((each, _end(change, each, "the source has stopped", proof)))
     return ended
 
 
-def _end(change: Change, block: Block, incident: Incident, reason: str, proof: str) -> str:
+def _end(change: Change, block: Block, reason: str, proof: str) -> str:
     end_block(change, block, reason, proof)
     told = f"{reason}: {proof}" if proof else reason
-    if incident.state in {State.BLOCKED, State.QUIET}:
-        change.move(incident.id, State.LIFTED, told)
+    call_lifted(change, block.incident, told)
     return told
 
 

@@ -10,6 +10,7 @@ not restore it, only an override does.
 
 from pathlib import Path
 
+from gateway.abuse.blocking import call_lifted
 from gateway.incidents.book import Change
 from gateway.incidents.guarantees import DOMAIN, Guarantee, guarantee, guarantees_of
 from gateway.incidents.suspended import write_suspended
@@ -55,11 +56,8 @@ def restore(change: Change, source: Source, *, on: int | None = None, override: 
     override = override.strip()
     number = None if override else _guaranteed(change.execute, found, on).id
     end_suspension(change, found, guarantee=number, override=override)
-    incident = change.incident(found.incident)
-    others = [each for each in suspensions(change.execute) if each.incident == found.incident]
-    if not others and incident.state in {State.BLOCKED, State.QUIET}:
-        told = f"restored without a guarantee: {override}" if override else f"restored on guarantee {number}"
-        change.move(incident.id, State.LIFTED, told)
+    told = f"restored without a guarantee: {override}" if override else f"restored on guarantee {number}"
+    call_lifted(change, found.incident, told)
     return found
 
 

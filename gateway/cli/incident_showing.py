@@ -8,7 +8,9 @@ from typing import Any
 from gateway.admin.lines import printable
 from gateway.cli.incident_record import as_value, moment
 from gateway.incidents import Incident, IncidentReader
+from gateway.incidents.blocks import blocks_of
 from gateway.incidents.chain import Row
+from gateway.incidents.suspensions import suspensions_of
 from gateway.incidents.values import GROUNDS
 
 # What concerns the record's keeping, not the case.
@@ -62,13 +64,26 @@ def _about(reader: IncidentReader, incident: Incident) -> Iterator[str]:
         "grounds": ", ".join(f"{g} {n}" for g, n in zip(GROUNDS, incident.counts, strict=True) if n),
         "recipients": ", ".join(f"{printable(d)} {n}" for d, n in reader.domains(incident.id, "recipient")),
         "senders": ", ".join(f"{printable(d)} {n}" for d, n in reader.domains(incident.id, "sender")),
-        "block": "in force" if incident.blocking else "",
         "before": f"incident {incident.previous}" if incident.previous else "",
         "again": f"sent again {incident.resumed} times after it was quiet or lifted" if incident.resumed else "",
     }
     for name, value in told.items():
         if value:
             yield f"  {name:<11}{value}"
+    for held in _held(reader, incident):
+        yield f"  {'in force':<11}{held}"
+
+
+def _held(reader: IncidentReader, incident: Incident) -> Iterator[str]:
+    """Yield what stands: it has to be lifted or restored before the case is closed."""
+    for block in blocks_of(reader.rows, incident.id):
+        if block.ended_at is None:
+            kept_out = f", {block.attempts} attempts refused" if block.attempts else ""
+            yield f"block of {block.entry} until {moment(block.until)}{kept_out}"
+    for each in suspensions_of(reader.rows, incident.id):
+        if each.ended_at is None:
+            kept_back = f", {each.attempts} attempts refused" if each.attempts else ""
+            yield printable(f"suspension of {each.sender} since {moment(each.began_at)}{kept_back}")
 
 
 def _clocks(reader: IncidentReader, incident: Incident) -> Iterator[str]:

@@ -92,6 +92,12 @@ def blocks_of(ask: Ask, incident: int) -> list[Block]:
     return _blocks(ask(f"SELECT {_COLUMNS} FROM block WHERE incident = ? ORDER BY id DESC", (incident,)))  # noqa: S608 - constants
 
 
+def standing_block(ask: Ask, entry: str) -> Block | None:
+    """Return the block of an entry that was not ended."""
+    rows = ask(f"SELECT {_COLUMNS} FROM block WHERE entry = ? AND ended_at IS NULL", (entry,))  # noqa: S608 - constants
+    return next(iter(_blocks(rows)), None)
+
+
 def begin_block(change: "Change", incident: int, entry: str, *, how: str, reason: str, until: float) -> int:
     """Put a block on record and return its number; one that stood for the same entry ends."""
     by = change.author.by
@@ -103,6 +109,7 @@ def begin_block(change: "Change", incident: int, entry: str, *, how: str, reason
         "INSERT INTO block (incident, entry, reason, how, by, began_at, until) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (incident, entry, reason, how, by, change.at, until),
     )
+    _note_whether(change, incident)
     change.record(
         "block-began", incident, {"block": number, "entry": entry, "how": how, "reason": reason, "until": until}
     )
@@ -115,7 +122,17 @@ def end_block(change: "Change", block: Block, reason: str, proof: str = "") -> N
         "UPDATE block SET ended_at = ?, ended_by = ?, end_reason = ?, proof = ? WHERE id = ?",
         (change.at, change.author.by, reason, proof, block.id),
     )
+    _note_whether(change, block.incident)
     change.record("block-ended", block.incident, {"block": block.id, "reason": reason, "proof": proof})
+
+
+def _note_whether(change: "Change", incident: int) -> None:
+    """Set an incident's ``blocking`` to whether a block of it stands."""
+    change.execute(
+        "UPDATE incident SET blocking = EXISTS"
+        " (SELECT 1 FROM block WHERE block.incident = incident.id AND ended_at IS NULL) WHERE id = ?",
+        (incident,),
+    )
 
 
 def refuse_block(change: "Change", incident: int, entry: str, *, how: str, why: str) -> None:

@@ -135,9 +135,9 @@ class Change:
         ``resolution`` is wanted where it is closed, and only there.
         """
         before = self.incident(number)
-        states.check(before.state, state, blocking=before.blocking)
+        _check(before, state)
         if (state is State.CLOSED) != (resolution is not None):
-            raise states.IllegalTransition("a case is closed with a resolution, and only then")
+            raise states.IllegalTransition(f"incident {number}: a case is closed with a resolution, and only then")
         self._set(before, state, resolution.value if resolution else "")
         facts = {"from": before.state.value, "to": state.value, "reason": reason}
         self.record("moved", number, facts | ({"resolution": resolution.value} if resolution else {}))
@@ -146,18 +146,17 @@ class Change:
     def resume(self, number: int, state: State) -> None:
         """Note that a source that was quiet or lifted sends again."""
         before = self.incident(number)
-        states.check(before.state, state, blocking=before.blocking)
+        _check(before, state)
         self._set(before, state, "")
         self.execute("UPDATE incident SET resumed = resumed + 1 WHERE id = ?", (number,))
         self.record("resumed", number, {"from": before.state.value, "to": state.value})
 
     def _set(self, before: Incident, state: State, resolution: str) -> None:
-        blocking = {State.BLOCKED: True, State.LIFTED: False}.get(state, before.blocking)
         stamp = _STAMPED.get(state)
         stamped = f", {stamp} = ?" if stamp else ""
         self.execute(
-            f"UPDATE incident SET state = ?, state_since = ?, blocking = ?, resolution = ?{stamped} WHERE id = ?",  # noqa: S608 - constants
-            (state.value, self.at, blocking, resolution, *((self.at,) if stamp else ()), before.id),
+            f"UPDATE incident SET state = ?, state_since = ?, resolution = ?{stamped} WHERE id = ?",  # noqa: S608 - constants
+            (state.value, self.at, resolution, *((self.at,) if stamp else ()), before.id),
         )
 
     def reported(self, number: int, facts: Mapping[str, object]) -> Incident:
@@ -220,6 +219,13 @@ class Change:
         """Do what was to be done afterwards."""
         for action in self._afterwards:
             action()
+
+
+def _check(before: Incident, after: State) -> None:
+    try:
+        states.check(before.state, after, held=before.is_held)
+    except states.IllegalTransition as error:
+        raise states.IllegalTransition(f"incident {before.id}: {error}") from None
 
 
 class IncidentBook:

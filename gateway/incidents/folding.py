@@ -39,7 +39,10 @@ _SIGHTING_COLUMNS = (
 )
 _INSERT_SIGHTING = f"INSERT INTO sighting ({_SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 17)})"  # noqa: S608 - constants
 SELECT_SIGHTINGS = f"SELECT {_SIGHTING_COLUMNS} FROM sighting"  # noqa: S608 - constants
-_FIND = "SELECT id, state, blocking FROM incident WHERE source_kind = ? AND source_key = ? AND state <> 'closed'"
+_FIND = (
+    "SELECT id, state, blocking OR suspending FROM incident"
+    " WHERE source_kind = ? AND source_key = ? AND state <> 'closed'"
+)
 _ADD = (
     "UPDATE incident SET first_seen = min(first_seen, ?), last_seen = max(last_seen, ?), sightings = sightings + ?,"
     " viruses = viruses + ?, octets = octets + ?, advertising = advertising + ?, no_opt_out = no_opt_out + ?,"
@@ -168,7 +171,7 @@ class Folder:
         found = self._change.execute(_FIND, (source.kind.value, source.key))
         if found:
             number = int(found[0][0])
-            after = resumption(State(found[0][1]), blocking=bool(found[0][2]))
+            after = resumption(State(found[0][1]), held=bool(found[0][2]))
             if after is not None:
                 self._change.resume(number, after)
                 self._resumed.append(number)

@@ -28,7 +28,7 @@ from gateway.storage import ReadDatabase, open_readonly
 INCIDENT_COLUMNS = (
     "id, source_kind, source_key, state, state_since, resolution, opened_at, first_seen, last_seen, sightings, viruses,"
     " octets, advertising, no_opt_out, hidden_sender, false_source, harmful, asn, network, blocking, resumed, previous,"
-    " confirmed_at, reported_at, blocked_at, lifted_at, closed_at"
+    " confirmed_at, reported_at, blocked_at, lifted_at, closed_at, suspending"
 )
 RANKINGS = {
     "sources": "source",
@@ -325,6 +325,7 @@ def stored_sighting(row: Sequence[Any], kind: str, key: str) -> StoredSighting:
         subject=row[11],
         grounds=tuple(row[12].split()),
         findings=tuple(filter(None, row[13].split("\n"))),
+        suspending=bool(row[27]),
         action=row[14],
         octets=row[15],
         virus=row[16],

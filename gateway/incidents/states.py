@@ -1,9 +1,9 @@
 """The states of an incident: which may follow which, and why (contract.md §4 a to c).
 
-The usual way is open → confirmed → reported → blocked → quiet → lifted → closed. A row says what has to be true of the
-block: a case is not closed, and a source not called quiet for good, while a block stands, since nobody would ever lift
-it. A source that sends again while quiet goes back to where it was; one that was lifted is open anew. A closed case
-stays as it was closed: mail from its source later opens another, which names it; only a person opens it again.
+The usual way is open → confirmed → reported → blocked → quiet → lifted → closed. A row says what has to be true of
+blocks and suspensions: a case is neither lifted nor closed while one stands, since nobody would ever end it. A source
+that sends again while quiet goes back to where it was; one that was lifted is open anew. A closed case stays as it was
+closed: mail from its source later opens another, which names it; only a person opens it again.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,22 @@ from gateway.incidents.values import State
 
 
 class Block(StrEnum):
-    """What a transition asks of the block or suspension."""
+    """What a transition asks of blocks and suspensions."""
 
     ANY = "any"
-    STANDS = "stands"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One legal step: what it means, and what it asks of the block before it is taken."""
+    """One legal step: what it means, and what it asks of blocks and suspensions."""
 
     meaning: str
     block: Block = Block.ANY
 
 
 class IllegalTransition(Exception):  # noqa: N818 - the word of the design
-    """A step that the table does not have, or not while the block is as it is."""
+    """A step that the table does not have, or not while a block or suspension stands; says where one may go."""
 
 
 _S = State
@@ -46,10 +45,10 @@ TRANSITIONS: dict[tuple[State, State], Transition] = {
     (_S.REPORTED, _S.QUIET): Transition("sent nothing for the quiet time"),
     (_S.REPORTED, _S.CLOSED): Transition("false positive, or handled", Block.NONE),
     (_S.BLOCKED, _S.QUIET): Transition("tried nothing for the quiet time"),
-    (_S.BLOCKED, _S.LIFTED): Transition("lifted by hand, expired, or restored on a guarantee"),
+    (_S.BLOCKED, _S.LIFTED): Transition("lifted by hand, expired, or restored on a guarantee", Block.NONE),
     (_S.QUIET, _S.CONFIRMED): Transition("sends again, and no block stands", Block.NONE),
     (_S.QUIET, _S.BLOCKED): Transition("sends again, and the block stands; or blocked by hand"),
-    (_S.QUIET, _S.LIFTED): Transition("the block is lifted, with the proof of quiet", Block.STANDS),
+    (_S.QUIET, _S.LIFTED): Transition("the block is lifted, with the proof of quiet", Block.NONE),
     (_S.QUIET, _S.CLOSED): Transition("stopped, never blocked", Block.NONE),
     (_S.LIFTED, _S.OPEN): Transition("sends again"),
     (_S.LIFTED, _S.BLOCKED): Transition("blocked again at once"),
@@ -58,21 +57,31 @@ TRANSITIONS: dict[tuple[State, State], Transition] = {
 }
 
 
-def check(before: State, after: State, *, blocking: bool) -> Transition:
-    """Return the transition; IllegalTransition says what is in the way."""
+def legal(before: State, *, held: bool) -> tuple[State, ...]:
+    """Return the states that may follow; ``held``: a block or suspension stands."""
+    return tuple(after for (start, after), step in TRANSITIONS.items() if start is before and _is_open(step, held=held))
+
+
+def check(before: State, after: State, *, held: bool) -> Transition:
+    """Return the transition; IllegalTransition says what is in the way, and what is legal."""
     found = TRANSITIONS.get((before, after))
+    if found is not None and _is_open(found, held=held):
+        return found
+    allowed = ", ".join(legal(before, held=held))
     if found is None:
-        allowed = ", ".join(to for (start, to) in TRANSITIONS if start is before)
-        raise IllegalTransition(f"{before} → {after} is no step; from {before} one goes to {allowed}")
-    if found.block is Block.NONE and blocking:
-        raise IllegalTransition(f"{before} → {after} while a block stands: lift it first")
-    if found.block is Block.STANDS and not blocking:
-        raise IllegalTransition(f"{before} → {after}, but nothing is blocked")
-    return found
+        same = f"it is {before} already" if before is after else f"{before} → {after} is no step"
+        raise IllegalTransition(f"{same}; from {before} it may go to {allowed}")
+    raise IllegalTransition(
+        f"{before} → {after} waits until its block is lifted and its sender restored; until then it may go to {allowed}"
+    )
 
 
-def resumption(state: State, *, blocking: bool) -> State | None:
+def _is_open(step: Transition, *, held: bool) -> bool:
+    return step.block is Block.ANY or not held
+
+
+def resumption(state: State, *, held: bool) -> State | None:
     """Return where an incident goes when its source sends again, None when it stays."""
     if state is State.QUIET:
-        return State.BLOCKED if blocking else State.CONFIRMED
+        return State.BLOCKED if held else State.CONFIRMED
     return State.OPEN if state is State.LIFTED else None

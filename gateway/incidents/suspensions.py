@@ -32,13 +32,42 @@ SELECT id AS suspension, incident, kind, sender, how, by, reason, datetime(began
     guarantee, override
 FROM suspension"""
 
+_INCIDENT_VIEWS = (
+    "DROP VIEW spam_sources",
+    """
+CREATE VIEW spam_sources AS
+SELECT id AS incident, source_kind, source_key AS source, asn, network, state, sightings, viruses, advertising,
+    no_opt_out, hidden_sender, false_source, harmful, blocking, suspending, resumed,
+    datetime(first_seen, 'unixepoch') AS first_seen, datetime(last_seen, 'unixepoch') AS last_seen
+FROM incident""",
+    "DROP VIEW open_incidents",
+    """
+CREATE VIEW open_incidents AS
+SELECT id AS incident, source_kind, source_key AS source, asn, network, state,
+    datetime(state_since, 'unixepoch') AS state_since, sightings, viruses, blocking, suspending, resumed, previous,
+    datetime(first_seen, 'unixepoch') AS first_seen, datetime(last_seen, 'unixepoch') AS last_seen
+FROM incident WHERE state <> 'closed'""",
+)
+
 
 def _create(schema: Schema) -> None:
     for sql in (_SUSPENSION, *_INDEXES, _VIEW):
         schema.execute(sql)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, "suspensions", _create),)
+def _apart(schema: Schema) -> None:
+    """Keep blocks and suspensions apart in the incident's row; before, ``blocking`` was either."""
+    schema.execute("ALTER TABLE incident ADD COLUMN suspending INTEGER NOT NULL DEFAULT 0")
+    for name, table in (("blocking", "block"), ("suspending", "suspension")):
+        schema.execute(
+            f"UPDATE incident SET {name} = 1 - {name} WHERE {name} <> EXISTS"  # noqa: S608 - constants
+            f" (SELECT 1 FROM {table} WHERE {table}.incident = incident.id AND ended_at IS NULL)"
+        )
+    for sql in _INCIDENT_VIEWS:
+        schema.execute(sql)
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, "suspensions", _create), Migration(2, "suspensions", _apart))
 
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 
@@ -106,6 +135,7 @@ def begin_suspension(change: "Change", incident: int, source: Source, *, how: st
         (incident, source.kind.value, source.key, reason, how, change.author.by, change.at),
     )
     facts = {"suspension": number, "sender_kind": source.kind.value, "sender": source.key, "how": how, "reason": reason}
+    _note_whether(change, incident)
     change.record("suspended", incident, facts)
     return number
 
@@ -116,7 +146,17 @@ def end_suspension(change: "Change", found: Suspension, *, guarantee: int | None
         "UPDATE suspension SET ended_at = ?, ended_by = ?, guarantee = ?, override = ? WHERE id = ?",
         (change.at, change.author.by, guarantee, override, found.id),
     )
+    _note_whether(change, found.incident)
     change.record("restored", found.incident, {"suspension": found.id, "guarantee": guarantee, "override": override})
+
+
+def _note_whether(change: "Change", incident: int) -> None:
+    """Set an incident's ``suspending`` to whether a sender is suspended for it."""
+    change.execute(
+        "UPDATE incident SET suspending = EXISTS"
+        " (SELECT 1 FROM suspension WHERE suspension.incident = incident.id AND ended_at IS NULL) WHERE id = ?",
+        (incident,),
+    )
 
 
 def note_suspended_attempts(change: "Change", source: Source, attempts: int, last: float) -> None:

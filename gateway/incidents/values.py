@@ -114,9 +114,9 @@ class StoredSighting:
 class Incident:
     """One source's case.
 
-    ``counts`` are sightings per ground, in the order of ``GROUNDS``. ``blocking``: a block or suspension is in force.
-    ``resumed``: how often it sent again after it was quiet or lifted. ``previous`` is the closed incident of the same
-    source before this one. A time that has not come is None.
+    ``counts`` are sightings per ground, in the order of ``GROUNDS``. ``blocking``: a block stands; ``suspending``: a
+    sender of ours is suspended for it. ``resumed``: how often it sent again after it was quiet or lifted. ``previous``
+    is the closed incident of the same source before this one. A time that has not come is None.
     """
 
     id: int
@@ -141,6 +141,7 @@ class Incident:
     blocked_at: float | None
     lifted_at: float | None
     closed_at: float | None
+    suspending: bool
 
     @property
     def grounds(self) -> tuple[str, ...]:
@@ -149,6 +150,11 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+    @property
+    def is_held(self) -> bool:
+        """Whether something stands that has to be ended before the case is."""
+        return self.blocking or self.suspending
+
 class FoldOutcome:
     """What folding a batch did: incidents by number, in the order of the sightings."""
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from gateway.abuse import blocking
-from gateway.incidents import State
+from gateway.abuse.suspending import restore, suspend
+from gateway.incidents import Source, SourceKind, State
 from gateway.incidents.blocks import blocks_of, standing_blocks
 
 HOUR, DAY = 3600.0, 86_400.0
 SOURCE = "198.51.100.7"
+ANNA = Source(SourceKind.ACCOUNT, "anna@box.test")
 
 
 def let_pass(world, seconds: float, step: float = 250.0) -> None:
@@ -142,6 +144,42 @@ def test_a_sender_of_ours_is_not_blocked_but_suspended(world):
             change, change.incident(1), world.protection(), how="hand", reason="", until=world.now + HOUR
         )
     assert "it is suspended, not blocked" in why
+
+
+def test_a_block_that_ends_lets_nobody_off_who_is_suspended_for_the_same_incident(world):
+    """An incident that were called lifted then would be closed, with its sender suspended for ever."""
+    blocked(world)
+    with world.book.change("anna", "account suspend") as change:
+        suspend(change, ANNA, how="hand", reason="her machine", incident=change.incident(1))
+    assert (world.incident().blocking, world.incident().suspending) == (True, True)
+    with world.book.change("anna", "incident lift") as change:
+        assert blocking.lift(change, change.incident(1), "they called") == 1
+    assert (world.incident().blocking, world.incident().suspending) == (False, True)
+    assert world.incident().state is State.BLOCKED
+    with world.book.change("anna", "account restore") as change:
+        restore(change, ANNA, override="it was repaired")
+    assert (world.incident().suspending, world.incident().state) == (False, State.LIFTED)
+
+
+def test_who_is_restored_lifts_no_block_of_the_same_incident(world):
+    blocked(world)
+    with world.book.change("anna", "account suspend") as change:
+        suspend(change, ANNA, how="hand", reason="her machine", incident=change.incident(1))
+    with world.book.change("anna", "account restore") as change:
+        restore(change, ANNA, override="it was repaired")
+    assert (world.incident().blocking, world.incident().state) == (True, State.BLOCKED)
+    world.keeper.enforce()
+    assert world.listed(SOURCE)
+
+
+def test_one_address_of_two_incidents_is_blocked_for_one_and_the_other_says_for_which(world):
+    """Its entry would be taken over, and the first incident be held by a block that is no longer there."""
+    blocked(world)
+    with world.book.change("anna", "incident block") as change:
+        hop = change.open(Source(SourceKind.HOP, f"{SOURCE}/32"), "behind a forwarder")
+        why = blocking.block(change, hop, world.protection(), how="hand", reason="", until=world.now + HOUR)
+    assert why == f"{SOURCE}/32 is blocked already, for incident 1"
+    assert (world.incident(1).blocking, world.incident(2).blocking) == (True, False)
 
 
 def test_the_list_is_made_again_from_the_record(world):

@@ -69,8 +69,8 @@ def test_whoever_is_suspended_for_one_incident_blocks_no_other_that_nothing_woul
         case = change.open(CLIENT, "broken into")
         suspend(change, ANNA, how="hand", reason="pills", incident=case)
         suspend(change, ANNA, how="hand", reason="pills again")
-    assert (world.incident(1).state, world.incident(1).blocking) == (State.OPEN, False)
-    assert (world.incident(2).state, world.incident(2).blocking) == (State.BLOCKED, True)
+    assert (world.incident(1).state, world.incident(1).suspending) == (State.OPEN, False)
+    assert (world.incident(2).state, world.incident(2).suspending) == (State.BLOCKED, True)
 
 
 def test_blanks_are_no_reason_to_restore_without_a_guarantee(world):

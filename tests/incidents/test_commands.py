@@ -11,6 +11,7 @@ from gateway.cli.main import app
 from gateway.cli.reach import data_folder
 from gateway.clock import SystemClock
 from gateway.incidents import IncidentBook, State
+from gateway.incidents.blocks import begin_block
 from gateway.incidents.schema import head_path
 from tests.house.conftest import CONFIGURATION
 from tests.incidents.conftest import DAY, NOW, Desk, desk_at, sighting
@@ -142,6 +143,7 @@ def test_a_search_finds_nothing_else_and_knows_no_syntax(full, run, words):
 def test_one_screen_has_what_an_analyst_needs(full, run):
     with full.book.change("li", "x") as change:
         change.start_clock("complaint-outcome", "T-4711", NOW + DAY, incident=1)
+        begin_block(change, 1, "192.0.2.7/32", how="hand", reason="spam", until=NOW + DAY)
     text = run("incident", "show", "1").stdout
     for told in (
         "incident 1  BLOCKED  network 192.0.2.7/32",
@@ -149,7 +151,7 @@ def test_one_screen_has_what_an_analyst_needs(full, run):
         "advertising 5, no-opt-out 5",
         "corp.test 5",
         "bulk.example 5",
-        "in force",
+        "in force   block of 192.0.2.7/32 until 2026-09-22 14:13:20Z",
         "complaint-outcome     due 2026-09-22 14:13:20Z  T-4711",
         "moved confirmed → reported: because",
         "note: called the operator, 已电话联系",

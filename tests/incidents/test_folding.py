@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.incidents import Resolution, Source, SourceKind, State
+from gateway.incidents.blocks import begin_block
 from gateway.incidents.folding import MAX_RECIPIENTS, MAX_TEXT, MAX_TEXTS, periods
 from gateway.incidents.values import GROUNDS, printable
 from gateway.storage import StorageError
@@ -72,6 +73,8 @@ def test_a_batch_and_its_cursor_are_one(desk: Desk):
 def test_a_quiet_source_that_sends_again_is_where_it_was(desk: Desk):
     desk.fold([sighting(1), sighting(2, "192.0.2.8")])
     desk.move(1, State.CONFIRMED, State.BLOCKED, State.QUIET)
+    with desk.book.change("li", "incident block") as change:
+        begin_block(change, 1, "192.0.2.7/32", how="hand", reason="spam", until=NOW + 60)
     desk.move(2, State.CONFIRMED, State.QUIET)
     assert desk.fold([sighting(3), sighting(4, "192.0.2.8")]).resumed == (1, 2)
     found = [desk.reader().incident(number) for number in (1, 2)]
