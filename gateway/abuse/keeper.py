@@ -1,26 +1,28 @@
 """The incident keeper: what the workers' journals tell becomes incidents, and what follows from them is done.
 
-One round reads what is new, folds it in one transaction with the position it was read to, confirms by the thresholds of
-the policies, blocks and suspends where they say so, files the evidence that waits, and ends what is over. Killed at any
-point it goes on where the record stands: nothing is counted twice, nothing lost. What has effect on mail (the local
-list, the file of suspended senders) is made from the record after the transaction, and again at the start.
+One round reads what is new. What it gathers (``gateway.abuse.gathering``) is folded in one transaction with the
+position it was read to; that confirms by the thresholds of the policies, blocks and suspends where they say so. The
+round also files the evidence that waits, and ends what is over. Killed at any point it goes on where the record stands:
+nothing is counted twice, nothing lost. A transaction that fails is tried again before anything more is read. What has
+effect on mail (the local list, the file of suspended senders) is made from the record after each transaction, and again
+at the start.
 
 Everything here blocks: ``gateway.app`` calls it in a thread of its own. Events are returned, never emitted within.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.abuse.ageing import age
 from gateway.abuse.blocking import AUTOMATIC, block, end_over, enforce
+from gateway.abuse.gathering import GATHER_SECONDS, Gathered
 from gateway.abuse.local_senders import Excess, LocalWatch
 from gateway.abuse.protection import Protection
 from gateway.abuse.sightings import BY_LIST, BY_SUSPENSION, KEPT_OUT, Neighbourhood, judged_sighting, refused_sighting
 from gateway.abuse.suspending import publish, suspend
-from gateway.abuse.tail import JournalTail, Reading, StaleReadingError
+from gateway.abuse.tail import JournalTail, StaleReadingError, Telling
 from gateway.abuse.thresholds import Confirmation, Thresholds
 from gateway.blocklist.local.keeping import ListKeeper
 from gateway.clock import Clock
@@ -32,7 +34,7 @@ from gateway.incidents.schema import FOLDER, database_path
 from gateway.incidents.suspensions import note_suspended_attempts, standing
 from gateway.incidents.values import Incident
 from gateway.journal.duty_events import IncidentChanged
-from gateway.journal.events import Event, MessageJudged, RecipientRefused
+from gateway.journal.events import DeliveryAttempted, Event, MessageJudged, RecipientRefused, StorageFailed
 from gateway.journal.guard_events import OwnListingChanged
 
 BY = "keeper"
@@ -40,22 +42,19 @@ BY = "keeper"
 WATCH_SECONDS = 30.0
 # A sample whose verdict the journal does not tell in this time has none: a kill lost the last rows.
 ORPHAN_SECONDS = 600.0
-ADOPTED_A_ROUND = 50
-# How a journalled verdict that may be spam reads as JSON; nearly all mail has none of these words.
-_TELLING = ('"tag"', '"quarantine"', '"reject"', '"discard"', '"infected"', '"cleaned"', '"relay"', '"submission"')
-
-
-def concerns(kind: str, data: str) -> bool:
-    """Whether a journal row is worth decoding: a look for words, a microsecond."""
-    if kind == MessageJudged.kind:
-        return any(word in data for word in _TELLING)
-    return kind in (RecipientRefused.kind, OwnListingChanged.kind) or (
-        kind == "delivery_attempted" and '"bounced"' in data
-    )
-
-
-Attempts = dict[tuple[Source, str], tuple[int, float]]
+# Filed in one transaction: some tenths of a second, two syncs each.
+ADOPTED_AT_ONCE = 50
+# Nearly all mail has none of these words, and is passed over by a look for them, a microsecond.
+TELLING: Telling = {
+    MessageJudged.kind: ("tag", "quarantine", "reject", "discard", "infected", "cleaned", "relay", "submission"),
+    RecipientRefused.kind: (),
+    OwnListingChanged.kind: (),
+    DeliveryAttempted.kind: ("bounced",),
+}
 _IS_BLOCKED = "SELECT 1 FROM block WHERE entry = ? AND ended_at IS NULL"
+_STANDS = """
+SELECT state, sightings, viruses, EXISTS (SELECT 1 FROM block_refusal WHERE block_refusal.incident = incident.id)
+FROM incident WHERE source_kind = ? AND source_key = ? AND state <> 'closed'"""
 
 
 @dataclass(slots=True)
@@ -67,31 +66,40 @@ class Round:
     events: list[Event] = field(default_factory=list)
     listed: list[OwnListingChanged] = field(default_factory=list)
     suspended: list[Source] = field(default_factory=list)
-    blocks_changed: bool = False
     more: bool = False
 
 
 class Keeper:
     """Keeps the incidents of one data folder; ``use`` first, with the configuration and what protects it."""
 
-    def __init__(self, data: Path, *, clock: Clock, book: IncidentBook, local: LocalWatch) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        clock: Clock,
+        book: IncidentBook,
+        local: LocalWatch,
+        gather_seconds: float = GATHER_SECONDS,
+    ) -> None:
         self._data, self._clock, self._book, self._local = data, clock, book, local
-        self._opened: IncidentReader | None = None
+        self._gather_seconds = gather_seconds
         if database_path(data).exists():
             # A kill may have left a file without tables, a version before this one a file with fewer.
             with book.change(BY, "begin"):
                 pass
-        self._evidence = EvidenceStore(data)
-        self._tail = JournalTail(data / "journal", self._reader.cursors(), concerns, clock)
+        self._reader, self._evidence = IncidentReader(data), EvidenceStore(data)
+        self._tail = JournalTail(data / "journal", self._reader.cursors(), TELLING, clock)
         # Not at once: a gateway that was only tried out leaves no record behind.
         self._watched_at = clock.monotonic()
-
-    @property
-    def _reader(self) -> IncidentReader:
-        """The record; one that is empty until something was written to it."""
-        if self._opened is None and database_path(self._data).exists():
-            self._opened = IncidentReader(self._data)
-        return self._opened or IncidentReader(self._data)
+        self._stored_at = self._adopted_at = clock.monotonic() - gather_seconds
+        self._gathered = Gathered()
+        self._is_urgent = self._failed = False
+        # What the record says and the workers may not have heard.
+        self._unlisted = self._unpublished = False
+        self._adopted_to = ""
+        self._damaged: dict[str, bool] = {}
+        # Kept over a round that fails: what it had done by then is told by the next.
+        self._done = Round()
 
     def use(self, snapshot: Snapshot, protection: Protection) -> None:
         """Judge by a configuration from now on."""
@@ -101,103 +109,143 @@ class Keeper:
 
     def enforce(self) -> None:
         """Make the local list and the file of suspended senders say what the record says."""
-        enforce(self._reader.rows, self._lists, self._clock)
-        publish(self._reader.rows, self._data / FOLDER)
+        self._unlisted = self._unpublished = True
+        self._put_in_force()
 
     def round(self) -> Round:
         """Do what there is to do now; raise StorageError."""
-        done = Round()
-        self._take(list(self._tail.readings()), done)
-        self._adopt(done)
+        if self._failed:
+            self._store()
+        self._put_in_force()
+        self._done.more = False
+        for reading in self._tail.readings():
+            self._take(reading.events)
+            self._done.more |= reading.full
+            if self._gathered.is_full:
+                self._store()
+        if not self._gathered.is_empty and self._is_time():
+            self._store()
+        self._adopt()
         if self._clock.monotonic() - self._watched_at >= WATCH_SECONDS:
-            self._watch(done)
-            self._watched_at = self._clock.monotonic()
-        if done.blocks_changed:
-            enforce(self._reader.rows, self._lists, self._clock)
-        if done.suspended:
-            publish(self._reader.rows, self._data / FOLDER)
+            self._watch()
+        done, self._done = self._done, Round()
         return done
+
+    def finish(self) -> Round:
+        """Do a last round, after which nothing waits for company; raise StorageError."""
+        self._is_urgent = True
+        self._adopted_at -= self._gather_seconds
+        return self.round()
 
     def close(self) -> None:
         """Let go of every file."""
         self._tail.close()
-        if self._opened is not None:
-            self._opened.close()
+        self._reader.close()
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _take(self, readings: Sequence[Reading], done: Round) -> None:
-        """Store what was read of all journals in one transaction: opening one costs as much as twenty sightings."""
-        events = [event for reading in readings for event in reading.events]
-        done.more = any(reading.full for reading in readings)
-        done.listed += [event for event in events if isinstance(event, OwnListingChanged)]
-        sightings, excesses = self._sightings(events)
-        attempts = self._attempts(events)
-        if not sightings and not attempts:
-            return
-        noted = len(done.events)
-        try:
-            with self._book.change(BY, "fold") as change:
-                for reading in readings:
-                    self._tail.store(change, reading)
-                self._fold(change, sightings, excesses, done)
-                for (source, by), (count, last) in attempts.items():
-                    _note_attempts(change, source, by, count, last)
-        except StaleReadingError:
-            # Another keeper of the same folder was quicker; there should be none.
-            del done.events[noted:]
-            self._retract(readings)
-            return
-        except BaseException:
-            self._retract(readings)
-            raise
-        for reading in readings:
-            self._tail.stored(reading)
-        done.sightings += len(sightings)
-
-    def _retract(self, readings: Sequence[Reading]) -> None:
-        for reading in readings:
-            self._tail.retract(reading)
-
-    def _sightings(self, events: Sequence[Event]) -> tuple[list[Sighting], dict[Source, Excess]]:
+    def _take(self, events: Iterable[Event]) -> None:
+        """Gather what events say; whoever could be acted upon makes it urgent."""
         found: list[Sighting] = []
-        excesses: dict[Source, Excess] = {}
         for event in events:
-            sighting = None
-            if isinstance(event, MessageJudged):
-                sighting = judged_sighting(event, self._near)
-            elif isinstance(event, RecipientRefused):
-                sighting = refused_sighting(event, self._near)
+            if isinstance(event, OwnListingChanged):
+                self._done.listed.append(event)
+                continue
+            sighting = self._sighting(event)
             if sighting is not None:
                 found.append(sighting)
             for excess, of in self._local.look(event, self._near, self._snapshot.config.incidents.local):
                 found.append(excess.sighting(of))
-                excesses[excess.source] = excess
-        return found, excesses
+                self._gathered.excesses[excess.source] = excess
+        self._gathered.add(found)
+        self._note_kept_out(events)
+        self._is_urgent = self._is_urgent or any(map(self._may_act, _by_source(found).items()))
 
-    def _attempts(self, events: Iterable[Event]) -> Attempts:
-        """Return what blocks and suspensions kept out: who, by which, how often, when last."""
-        counts: Counter[tuple[Source, str]] = Counter()
-        last: dict[tuple[Source, str], float] = {}
+    def _sighting(self, event: Event) -> Sighting | None:
+        if isinstance(event, MessageJudged):
+            return judged_sighting(event, self._near)
+        return refused_sighting(event, self._near) if isinstance(event, RecipientRefused) else None
+
+    def _note_kept_out(self, events: Iterable[Event]) -> None:
+        """Gather what blocks and suspensions kept out."""
+        blocked: dict[str, bool] = {}
         for event in events:
-            if isinstance(event, RecipientRefused) and event.filter in KEPT_OUT:
-                for source in _refused_sources(event, self._near):
-                    counts[source, event.filter] += 1
-                    last[source, event.filter] = event.at
-        # Other lists refuse many more than incidents do.
-        return {
-            (source, by): (count, last[source, by])
-            for (source, by), count in counts.items()
-            if by == BY_SUSPENSION or self._reader.rows(_IS_BLOCKED, (source.key,))
-        }
+            if not (isinstance(event, RecipientRefused) and event.filter in KEPT_OUT):
+                continue
+            for source in _refused_sources(event, self._near):
+                if event.filter == BY_LIST and source.key not in blocked:
+                    # Other lists refuse many more than incidents do.
+                    blocked[source.key] = bool(self._reader.rows(_IS_BLOCKED, (source.key,)))
+                if event.filter == BY_SUSPENSION or blocked[source.key]:
+                    self._gathered.attempt(source, event.filter, event.at)
+
+    def _may_act(self, of: tuple[Source, set[str]]) -> bool:
+        """Whether something that has an effect on mail may follow from the sightings of a source."""
+        source, domains = of
+        if source.kind.is_ours:
+            return self._snapshot.config.incidents.local.suspend
+        if not self._thresholds.may_block(domains):
+            return False
+        rows = self._reader.rows(_STANDS, (source.kind.value, source.key))
+        state, sightings, viruses, refused = rows[0] if rows else (State.OPEN, 0, 0, False)
+        if state == State.BLOCKED or refused:
+            return False
+        if state in {State.CONFIRMED, State.REPORTED}:
+            return True
+        spam, infected = self._gathered.counted(source)
+        return self._thresholds.may_confirm(domains, sightings + spam, viruses + infected)
+
+    # Storing ----------------------------------------------------------------------------------------------------------
+
+    def _is_time(self) -> bool:
+        return self._is_urgent or self._clock.monotonic() - self._stored_at >= self._gather_seconds
+
+    @contextmanager
+    def _following(self, operation: str) -> Iterator[Change]:
+        """Make a change that also puts on record how far the journals were read."""
+        read = self._tail.pending()
+        with self._book.change(BY, operation) as change:
+            for reading in read:
+                self._tail.store(change, reading)
+            yield change
+        for reading in read:
+            self._tail.stored(reading)
+
+    def _store(self) -> None:
+        """Put on record what was gathered; it stays so until that succeeds."""
+        done, gathered, self._failed = Round(), self._gathered, True
+        try:
+            with self._following("fold") as change:
+                if gathered.sightings:
+                    self._fold(change, gathered, done)
+                for source, by, count, last in gathered.attempts():
+                    _note_attempts(change, source, by, count, last)
+        except StaleReadingError:
+            # Another keeper of the same folder was quicker, such as one that was being stopped: go on behind it.
+            self._tail.resume(self._reader.cursors())
+            done = Round()
+        else:
+            self._done.sightings += len(gathered.sightings)
+        self._gathered, self._failed, self._is_urgent = Gathered(), False, False
+        self._stored_at = self._clock.monotonic()
+        self._done.events += done.events
+        self._done.suspended += done.suspended
+        self._unpublished |= bool(done.suspended)
+        self._put_in_force()
+
+    def _put_in_force(self) -> None:
+        """Have the workers hear of what the record says; what fails is tried again."""
+        if self._unlisted:
+            enforce(self._reader.rows, self._lists, self._clock)
+            self._unlisted = False
+        if self._unpublished:
+            publish(self._reader.rows, self._data / FOLDER)
+            self._unpublished = False
 
     # Deciding ---------------------------------------------------------------------------------------------------------
 
-    def _fold(self, change: Change, sightings: Sequence[Sighting], excesses: dict[Source, Excess], done: Round) -> None:
-        outcome = change.fold(sightings)
-        domains: dict[Source, set[str]] = {}
-        for sighting in sightings:
-            domains.setdefault(sighting.source, set()).add(sighting.recipient_domain)
+    def _fold(self, change: Change, gathered: Gathered, done: Round) -> None:
+        outcome, domains = change.fold(gathered.sightings), _by_source(gathered.sightings)
         for number in outcome.incidents:
             incident = change.incident(number)
             if number in outcome.opened:
@@ -205,7 +253,7 @@ class Keeper:
             elif number in outcome.resumed:
                 done.events.append(_told(change, incident, "sends again"))
             if self._is_to_be_decided(incident, domains.get(incident.source, set())):
-                self._decide(change, incident, excesses.get(incident.source), done)
+                self._decide(change, incident, gathered.excesses.get(incident.source), done)
 
     def _is_to_be_decided(self, incident: Incident, domains: Iterable[str]) -> bool:
         """Whether an incident may be confirmed now, or is confirmed and may be acted on."""
@@ -242,47 +290,71 @@ class Keeper:
         until = change.at + self._snapshot.config.incidents.block
         why = block(change, incident, self._protection, how=AUTOMATIC, reason=found.reason, until=until)
         if not why:
-            done.blocks_changed = True
+            self._unlisted = True
             done.events.append(_told(change, change.incident(incident.id), f"blocked: {found.reason}"))
 
     # Evidence ---------------------------------------------------------------------------------------------------------
 
-    def _adopt(self, done: Round) -> None:
-        """File the samples whose sightings are on record."""
-        waiting = self._evidence.inbox.waiting()[:ADOPTED_A_ROUND]
-        known = [(each, self._reader.by_trace(each.trace_id)) for each in waiting]
-        ready = [(each.trace_id, found[0].incident) for each, found in known if found]
-        if ready:
+    def _adopt(self) -> None:
+        """File samples whose sightings are on record, some at a time, the oldest first; pass over the others."""
+        now = self._clock.monotonic()
+        if not self._adopted_to and now - self._adopted_at < self._gather_seconds:
+            return
+        self._adopted_at = now
+        waiting = self._evidence.inbox.waiting(after=self._adopted_to, most=ADOPTED_AT_ONCE)
+        self._adopted_to = waiting[-1].trace_id if len(waiting) == ADOPTED_AT_ONCE else ""
+        self._done.more |= bool(self._adopted_to)
+        known = self._reader.incidents_by_trace([each.trace_id for each in waiting])
+        if known:
             with self._book.change(BY, "evidence") as change:
-                for trace_id, incident in ready:
+                for trace_id, incident in known.items():
                     self._evidence.adopt(change, incident, trace_id)
-            done.adopted += len(ready)
-        now = self._clock.stamp().utc
-        for each, found in known:
-            if not found and now - each.at > ORPHAN_SECONDS:
+            self._done.adopted += len(known)
+        utc = self._clock.stamp().utc
+        for each in waiting:
+            if each.trace_id not in known and utc - each.at > ORPHAN_SECONDS:
                 self._evidence.inbox.discard(each.trace_id)
 
     # Time -------------------------------------------------------------------------------------------------------------
 
-    def _watch(self, done: Round) -> None:
+    def _watch(self) -> None:
         """Note that somebody looks, end what is over, and have it said again what is in force."""
-        settings = self._snapshot.config.incidents
-        moved = self._tail.pending()
-        with self._book.change(BY, "watch") as change:
-            for reading in moved:
-                with suppress(StaleReadingError):
-                    self._tail.store(change, reading)
-            self._tail.forget(change)
-            note_watch(change)
-            for ended, why in end_over(change, settings.quiet, by_quiet=settings.lift == "quiet"):
-                done.blocks_changed = True
-                done.events.append(_told(change, change.incident(ended.incident), f"lifted: {why}"))
-            for incident, why in age(change, quiet_seconds=settings.quiet, close_seconds=settings.close):
-                done.events.append(_told(change, incident, why))
-        for reading in moved:
-            self._tail.stored(reading)
+        if not self._gathered.is_empty:
+            self._store()
+        settings, told = self._snapshot.config.incidents, list[Event]()
+        try:
+            with self._following("watch") as change:
+                self._tail.forget(change)
+                note_watch(change)
+                for ended, why in end_over(change, settings.quiet, by_quiet=settings.lift == "quiet"):
+                    told.append(_told(change, change.incident(ended.incident), f"lifted: {why}"))
+                for incident, why in age(change, quiet_seconds=settings.quiet, close_seconds=settings.close):
+                    told.append(_told(change, incident, why))
+        except StaleReadingError:
+            self._tail.resume(self._reader.cursors())
+            return
+        self._watched_at = self._clock.monotonic()
+        self._done.events += [*told, *self._unreadable()]
         # A command that died between the record and the workers' files, or was quicker than our last write of them.
         self.enforce()
+
+    def _unreadable(self) -> Iterator[Event]:
+        """Tell, once, of a journal that could not be read for a while: its verdicts are missing."""
+        before, self._damaged = self._damaged, {}
+        for name, error in self._tail.unreadable.items():
+            self._damaged[name] = name in before
+            # Not at the first look: it may just be being made.
+            if before.get(name) is False:
+                at = self._clock.stamp().utc
+                yield StorageFailed(at=at, store="journal", operation="read", error=f"{name}: {error}")
+
+
+def _by_source(sightings: Iterable[Sighting]) -> dict[Source, set[str]]:
+    """Return the recipients' domains that each source wrote to."""
+    found: dict[Source, set[str]] = {}
+    for each in sightings:
+        found.setdefault(each.source, set()).add(each.recipient_domain)
+    return found
 
 
 def _refused_sources(event: RecipientRefused, near: Neighbourhood) -> list[Source]:

@@ -10,6 +10,7 @@ and those that say "try again", are not.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.abuse.verdicts import action_of, grounds_of, spam_recipients, virus_of
@@ -26,6 +27,8 @@ MAX_RECIPIENTS = 50
 # The filters that refuse whoever is blocked or suspended.
 BY_LIST, BY_SUSPENSION = "blocklist", "suspended"
 KEPT_OUT = frozenset({BY_LIST, BY_SUSPENSION})
+# Clients of a busy minute.
+_address = lru_cache(maxsize=4096)(ip_address)
 _OUTGOING = frozenset({Role.RELAY.value, Role.SUBMISSION.value})
 
 
@@ -52,7 +55,7 @@ class Neighbourhood:
 
     def is_local(self, client: str, role: str = "") -> bool:
         """Whether a client is one of ours."""
-        return role in _OUTGOING or (bool(self.relay_networks) and is_within(ip_address(client), self.relay_networks))
+        return role in _OUTGOING or (bool(self.relay_networks) and is_within(_address(client), self.relay_networks))
 
     def source(self, client: str, reverse_path: str, *, role: str = "", origin: str = "") -> Source:
         """Return who sent a mail."""

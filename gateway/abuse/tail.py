@@ -7,10 +7,11 @@ only, so that mail which is nothing to the desk costs no write; those rows may b
 A file is done with a day after its own day, when a reading found nothing. A file that retention removed takes its
 position with it. The first time of all the reading begins with the files of that day: what happened before the desk
 was there has no evidence any more. After a power failure a journal may lack its last rows, and give their numbers to
-others: a position beyond a file's end is brought back to it.
+others: a position beyond a file's end is brought back to it. A clock that was set back takes the first day with it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,14 @@ from gateway.storage import ReadDatabase, StorageError, open_readonly
 BATCH_ROWS = 2000
 # The day the desk began; a cursor like any other.
 BEGIN = "begin"
-_READ = "SELECT id, kind, at, trace_id, data FROM event WHERE id > ? ORDER BY id LIMIT ?"
 _LAST = "SELECT coalesce(max(id), 0) FROM event"
+_WORDS = re.compile(r"[a-z_]+")
+
+Telling = Mapping[str, Sequence[str]]
+"""The kinds of events that concern a reader, each with words of which its JSON has one; none where all do.
+
+A kind of one word is looked through by SQLite, so that nothing of the others is fetched.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,37 @@ class StaleReadingError(Exception):
     """Somebody else has stored what was read."""
 
 
-class JournalTail:
-    """Reads what is new below ``folder``; ``concerns(kind, data)`` says which rows are worth decoding."""
+class _Selection:
+    """The rows that concern us: ``sql`` takes two ids, and gives those between; ``is_wanted`` judges a row."""
 
-    def __init__(
-        self, folder: Path, cursors: dict[str, int], concerns: Callable[[str, str], bool], clock: Clock
-    ) -> None:
+    def __init__(self, telling: Telling) -> None:
+        self._looks = {
+            kind: re.compile("|".join(f'"{word}"' for word in words)).search
+            for kind, words in telling.items()
+            if len(words) > 1
+        }
+        where = " OR ".join(_condition(kind, words) for kind, words in telling.items())
+        self.sql = f"SELECT kind, at, trace_id, data FROM event WHERE id > ? AND id <= ? AND ({where}) ORDER BY id"  # noqa: S608 - checked words
+
+    def is_wanted(self, kind: str, data: str) -> bool:
+        """Whether a row of the selection has one of its kind's words."""
+        look = self._looks.get(kind)
+        return look is None or look(data) is not None
+
+
+def _condition(kind: str, words: Sequence[str]) -> str:
+    if not all(_WORDS.fullmatch(word) for word in (kind, *words)):
+        raise ValueError(f"{kind} and its words stand in a statement: letters only")
+    one = f" AND instr(data, '\"{words[0]}\"')" if len(words) == 1 else ""
+    return f"kind = '{kind}'{one}"
+
+
+class JournalTail:
+    """Reads what is new below ``folder``, as far as it is ``telling``."""
+
+    def __init__(self, folder: Path, cursors: dict[str, int], telling: Telling, clock: Clock) -> None:
         """Go on from ``cursors``, as the incidents' database has them."""
-        self._folder, self._concerns, self._clock = folder, concerns, clock
+        self._folder, self._selection, self._clock = folder, _Selection(telling), clock
         self._stored = dict(cursors)
         self._position = dict(cursors)
         self._checked: set[str] = set()
@@ -74,18 +104,19 @@ class JournalTail:
         """Move the position on record within a change; raise ``StaleReadingError`` when it is not where it was."""
         if change.cursor(reading.journal) != reading.before:
             raise StaleReadingError(reading.journal)
-        if BEGIN not in self._stored:
+        if self._stored.get(BEGIN) != self._begin:
             change.advance(BEGIN, self._begin)
         change.advance(reading.journal, reading.position)
 
     def stored(self, reading: Reading) -> None:
         """Note that a change with ``store`` is durable."""
-        self._stored.setdefault(BEGIN, self._begin)
+        self._stored[BEGIN] = self._begin
         self._stored[reading.journal] = reading.position
 
-    def retract(self, reading: Reading) -> None:
-        """Read again from where the record stands: what was read could not be stored."""
-        self._position[reading.journal] = self._stored.get(reading.journal, 0)
+    def resume(self, cursors: dict[str, int]) -> None:
+        """Read again from where the record stands."""
+        self._stored, self._position = dict(cursors), dict(cursors)
+        self._checked.clear()
 
     def forget(self, change: Change) -> None:
         """Remove the positions of files that are gone, within a change."""
@@ -107,8 +138,10 @@ class JournalTail:
         self._open.clear()
 
     def _files(self) -> Sequence[JournalFile]:
+        # A first start with a clock far ahead would else pass over everything until that day comes.
+        self._begin = min(self._begin, int(self._clock.stamp().utc // DAY_SECONDS))
         found = journal_files(self._folder, self._begin * DAY_SECONDS)
-        return [file for file in found if file.path.name not in self._done]
+        return [file for file in found if not (file.path.name in self._done and self._is_over(file))]
 
     def _read(self, file: JournalFile) -> Reading | None:
         name = file.path.name
@@ -116,20 +149,22 @@ class JournalTail:
             database = self._database(file)
             self._check(name, database)
             before = self._position.get(name, 0)
-            rows = database.read(_READ, (before, BATCH_ROWS))
+            last = int(database.read(_LAST)[0][0])
+            position = min(last, before + BATCH_ROWS)
+            rows = database.read(self._selection.sql, (before, position)) if position > before else []
         except StorageError as error:
             # Being made at this moment, or damaged; the others go on.
             self.unreadable[name] = str(error)
             self._let_go(name)
             return None
         self.unreadable.pop(name, None)
-        if not rows:
+        if position <= before:
             self._maybe_done(file)
             return None
-        self._position[name] = rows[-1][0]
-        found = (decode(kind, at, trace, data) for _, kind, at, trace, data in rows if self._concerns(kind, data))
+        self._position[name] = position
+        found = (decode(*row) for row in rows if self._selection.is_wanted(row[0], row[3]))
         events = tuple(event for event in found if event)
-        return Reading(name, self._stored.get(name, 0), rows[-1][0], events, full=len(rows) == BATCH_ROWS)
+        return Reading(name, self._stored.get(name, 0), position, events, full=position < last)
 
     def _check(self, name: str, database: ReadDatabase) -> None:
         """Bring a position back that lies beyond its file's end, once after each start."""
@@ -140,10 +175,13 @@ class JournalTail:
         self._checked.add(name)
 
     def _maybe_done(self, file: JournalFile) -> None:
-        # Whatever a slow worker wrote late is within a day of midnight.
-        if (file.day + 2) * DAY_SECONDS < self._clock.stamp().utc:
+        if self._is_over(file):
             self._done.add(file.path.name)
             self._let_go(file.path.name)
+
+    def _is_over(self, file: JournalFile) -> bool:
+        # Whatever a slow worker wrote late is within a day of midnight.
+        return (file.day + 2) * DAY_SECONDS < self._clock.stamp().utc
 
     def _database(self, file: JournalFile) -> ReadDatabase:
         name = file.path.name

@@ -14,9 +14,14 @@ from gateway.incidents.book import Change
 from gateway.incidents.values import Incident
 from gateway.policy.incident_terms import IncidentTerms
 
+# Of one source looked through, 20 ms: more than any threshold, and a bound for one that sends a thousand a second.
+MOST_LOOKED_AT = 20_000
 _COUNTS = """
-SELECT recipient_domain, count(*), sum(virus <> '') FROM sighting
-WHERE incident = ? AND at >= ? GROUP BY recipient_domain"""
+SELECT recipient_domain, count(*), sum(virus <> '')
+FROM (SELECT recipient_domain, virus, at FROM sighting WHERE incident = ? ORDER BY id DESC LIMIT ?)
+WHERE at >= ? GROUP BY recipient_domain"""
+_COUNT = """
+SELECT count(*) FROM (SELECT at FROM sighting WHERE incident = ? ORDER BY id DESC LIMIT ?) WHERE at >= ?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,17 @@ class Thresholds:
         self._local = snapshot.config.incidents.local
         windows = {terms.window_seconds for _, terms in (*self._terms.values(), self._default)}
         self._windows = sorted(windows)
+        highest = max(terms.confirm for _, terms in (*self._terms.values(), self._default))
+        self._most = max(MOST_LOOKED_AT, 2 * highest)
 
     def may_block(self, domains: Iterable[str]) -> bool:
         """Whether a policy of one of these recipients' domains blocks what it confirms."""
         return any(self._terms.get(domain, self._default)[1].block for domain in domains)
+
+    def may_confirm(self, domains: Iterable[str], spam: int, viruses: int) -> bool:
+        """Whether so many verdicts about one source could have it blocked by a policy of one of these domains."""
+        found = (self._terms.get(domain, self._default)[1] for domain in domains)
+        return any(terms.block and (spam >= terms.confirm or viruses >= terms.confirm_virus) for terms in found)
 
     def judge(self, change: Change, incident: Incident) -> Confirmation | None:
         """Return what confirms an incident, within the change that folded into it; one that blocks goes first."""
@@ -54,8 +66,7 @@ class Thresholds:
     def _judge_local(self, change: Change, incident: Incident) -> Confirmation | None:
         limit = self._local.spam
         rows = change.execute(
-            "SELECT count(*) FROM sighting WHERE incident = ? AND at >= ?",
-            (incident.id, _since(incident, change.at - limit.seconds)),
+            _COUNT, (incident.id, max(MOST_LOOKED_AT, limit.count), _since(incident, change.at - limit.seconds))
         )
         if not limit.count or rows[0][0] < limit.count:
             return None
@@ -64,7 +75,7 @@ class Thresholds:
 
     def _confirming(self, change: Change, incident: Incident) -> Iterator[Confirmation]:
         for window in self._windows:
-            rows = change.execute(_COUNTS, (incident.id, _since(incident, change.at - window)))
+            rows = change.execute(_COUNTS, (incident.id, self._most, _since(incident, change.at - window)))
             for name, (terms, spam, viruses) in self._by_policy(rows, window).items():
                 if spam >= terms.confirm:
                     yield _confirmed(name, terms, f"{spam} spam verdicts", terms.confirm)

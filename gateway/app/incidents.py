@@ -36,10 +36,8 @@ from gateway.journal.guard_events import OwnListingChanged
 from gateway.state.table import LateTable, SharedTable
 from gateway.storage import StorageError
 
-# A look at the journals costs 50 µs. A spammer's verdict is an incident, and may be a block, so soon; while spam comes
-# in, more of it shares a transaction.
+# A look at the journals costs 50 µs. A spammer's verdict may be a block so soon.
 LOOK_SECONDS = 0.25
-BUSY_SECONDS = 0.5
 # Addresses of next hops change by the day.
 RESOLVE_SECONDS = 3600.0
 AFTER_A_FAILURE_SECONDS = 5.0
@@ -98,7 +96,7 @@ class IncidentDesk:
         resolving = asyncio.create_task(self._resolve())
         try:
             while True:
-                done = await self._survive()
+                done = await self._survive(Keeper.round)
                 await asyncio.sleep(_pause(done))
         finally:
             resolving.cancel()
@@ -106,13 +104,13 @@ class IncidentDesk:
 
     async def _end(self) -> None:
         """Take up what the workers said last, and let go."""
-        await self._survive()
+        await self._survive(Keeper.finish)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _survive(self) -> Round | None:
+    async def _survive(self, turn: Callable[[Keeper], Round]) -> Round | None:
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._round)
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._take, turn)
         except (StorageError, ConfigError, OSError) as error:
             self._failed(str(error))
             return None
@@ -132,10 +130,9 @@ class IncidentDesk:
         self._listed(done.listed)
         return done
 
-    def _round(self) -> Round:
-        """One round, in the keeper's thread."""
-        keeper = self._ready()
-        done = keeper.round()
+    def _take(self, turn: Callable[[Keeper], Round]) -> Round:
+        """Take one turn, in the keeper's thread."""
+        done = turn(self._ready())
         done.events += self._looked_after()
         self._keep_data_of(done.suspended)
         return done
@@ -202,9 +199,7 @@ class IncidentDesk:
 def _pause(done: Round | None) -> float:
     if done is None:
         return AFTER_A_FAILURE_SECONDS
-    if done.more:
-        return 0.0
-    return BUSY_SECONDS if done.sightings else LOOK_SECONDS
+    return 0.0 if done.more else LOOK_SECONDS
 
 
 def _be_nice() -> None:

@@ -119,9 +119,12 @@ def link(previous: bytes, number: int, payload: bytes) -> bytes:
     return hashlib.sha256(previous + number.to_bytes(8, "big") + payload).digest()
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def canonical(value: Any) -> bytes:
     """Return a value as the one JSON text that is hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def _field_digest(salt: bytes, name: str, value: Any) -> bytes:

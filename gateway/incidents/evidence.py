@@ -13,9 +13,10 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,25 @@ class Inbox:
         self._files.write(self.folder / f"{trace_id}.json", [json.dumps(head).encode("ascii")])
         return len(packed.octets)
 
-    def waiting(self) -> list[Waiting]:
-        """Return what waits to be adopted, the oldest first."""
+    def waiting(self, *, after: str = "", most: int = 1_000_000) -> list[Waiting]:
+        """Return what waits to be adopted, the oldest first, behind a trace id; at most so many."""
         found = []
-        for path in self.folder.glob("*.json"):
+        for trace_id in nsmallest(most, (each for each in self._names() if each > after)):
+            path = self.folder / f"{trace_id}.json"
             try:
                 octets = path.stat().st_size + path.with_suffix(".zst").stat().st_size
                 at = path.stat().st_mtime
             except FileNotFoundError:
                 continue
-            found.append(Waiting(trace_id=path.stem, at=at, octets=octets))
-        return sorted(found, key=lambda each: each.trace_id)
+            found.append(Waiting(trace_id=trace_id, at=at, octets=octets))
+        return found
+
+    def _names(self) -> Iterator[str]:
+        try:
+            with os.scandir(self.folder) as entries:
+                yield from (entry.name[:-5] for entry in entries if entry.name.endswith(".json"))
+        except FileNotFoundError:
+            return
 
     def octets(self) -> int:
         """Return how much waits, half-written samples too."""

@@ -281,6 +281,8 @@ def _cleaned(sighting: Sighting) -> Sighting:
 
 
 def _text(text: str) -> str:
+    if text.isprintable() and len(text) <= MAX_TEXT:
+        return text
     return printable(text)[:MAX_TEXT].replace("\n", " ")
 
 

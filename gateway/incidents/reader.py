@@ -23,7 +23,7 @@ from gateway.incidents.values import (
     printable,
 )
 from gateway.incidents.words import search_expression
-from gateway.storage import ReadDatabase, open_readonly
+from gateway.storage import ReadDatabase, StorageError, open_readonly
 
 INCIDENT_COLUMNS = (
     "id, source_kind, source_key, state, state_since, resolution, opened_at, first_seen, last_seen, sightings, viruses,"
@@ -96,11 +96,27 @@ class EvidenceRow:
 
 
 class IncidentReader:
-    """One connection that cannot write; a context manager; raises StorageError."""
+    """One connection that cannot write; a context manager; raises StorageError.
+
+    A record that is being made at this moment, a file without tables, is none yet; it is looked for again.
+    """
 
     def __init__(self, data: Path) -> None:
-        path = database_path(data)
-        self._database: ReadDatabase | None = open_readonly(path) if path.exists() else None
+        self._path = database_path(data)
+        self._database = self._opened()
+
+    def _opened(self) -> ReadDatabase | None:
+        if not self._path.exists():
+            return None
+        database = open_readonly(self._path)
+        try:
+            if database.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'incident'"):
+                return database
+        except StorageError:
+            database.close()
+            raise
+        database.close()
+        return None
 
     # Incidents --------------------------------------------------------------------------------------------------------
 
@@ -158,6 +174,12 @@ class IncidentReader:
     def by_trace(self, trace_id: str) -> list[StoredSighting]:
         """Return the sightings of a message."""
         return self._sightings("WHERE trace_id = ? ORDER BY id", (trace_id,))
+
+    def incidents_by_trace(self, trace_ids: Sequence[str]) -> dict[str, int]:
+        """Return the incident of each message that is a sighting."""
+        marks = ", ".join("?" * len(trace_ids))
+        asked = f"SELECT trace_id, min(incident) FROM sighting WHERE trace_id IN ({marks}) GROUP BY 1"  # noqa: S608 - marks
+        return dict(self._rows(asked, tuple(trace_ids)))
 
     def by_message_id(self, message_id: str) -> list[StoredSighting]:
         """Return the sightings of a Message-ID, given with its angle brackets as the mail had it, the newest first."""
@@ -248,6 +270,8 @@ class IncidentReader:
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         if self._database is None:
+            self._database = self._opened()
+        if self._database is None:
             return []
         # As texts are stored: what is asked for may come from mail, too.
         return self._database.read(sql, [printable(each) if isinstance(each, str) else each for each in values])
@@ -298,6 +322,7 @@ def incident_of(row: Sequence[Any]) -> Incident:
         blocked_at=row[24],
         lifted_at=row[25],
         closed_at=row[26],
+        suspending=bool(row[27]),
     )
 
 
@@ -325,7 +350,6 @@ def stored_sighting(row: Sequence[Any], kind: str, key: str) -> StoredSighting:
         subject=row[11],
         grounds=tuple(row[12].split()),
         findings=tuple(filter(None, row[13].split("\n"))),
-        suspending=bool(row[27]),
         action=row[14],
         octets=row[15],
         virus=row[16],

@@ -6,6 +6,7 @@ be stored, searched and printed.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 # contract.md §4, in its order; gateway.policy.Ground has the same words.
@@ -43,15 +44,21 @@ class Source:
 
         An IPv6 client holds a /64 at least (RFC 6177 §2) and chooses freely within it.
         """
-        ip = ip_address(address)
-        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-        ip = mapped or ip
-        if isinstance(ip, IPv4Address):
-            return cls(kind, f"{ip}/32")
-        return cls(kind, f"{IPv6Address(int(ip) >> 64 << 64)}/64")
+        return cls(kind, _key_at(address))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+
+# Clients of a busy minute, a dozen µs each.
+@lru_cache(maxsize=4096)
+def _key_at(address: str) -> str:
+    ip = ip_address(address)
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    ip = mapped or ip
+    if isinstance(ip, IPv4Address):
+        return f"{ip}/32"
+    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
 
 
 class State(StrEnum):
@@ -134,6 +141,7 @@ class Incident:
     asn: int | None
     network: str
     blocking: bool
+    suspending: bool
     resumed: int
     previous: int | None
     confirmed_at: float | None
@@ -141,7 +149,11 @@ class Incident:
     blocked_at: float | None
     lifted_at: float | None
     closed_at: float | None
-    suspending: bool
+
+    @property
+    def is_held(self) -> bool:
+        """Whether something stands that has to be ended before the case is."""
+        return self.blocking or self.suspending
 
     @property
     def grounds(self) -> tuple[str, ...]:
@@ -150,11 +162,6 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-    @property
-    def is_held(self) -> bool:
-        """Whether something stands that has to be ended before the case is."""
-        return self.blocking or self.suspending
-
 class FoldOutcome:
     """What folding a batch did: incidents by number, in the order of the sightings."""
 
@@ -191,6 +198,8 @@ class Running:
 
 def printable(text: str) -> str:
     """Return text that every store and screen takes: lone surrogates, NUL and other controls as backslash escapes."""
+    if text.isprintable():
+        return text
     clean = text.encode("utf-8", "backslashreplace").decode()
     if clean.isprintable():
         return clean

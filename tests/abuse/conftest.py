@@ -89,8 +89,14 @@ class World:
     def book(self) -> IncidentBook:
         return IncidentBook(self.data, clock=self.clock)
 
-    def new_keeper(self) -> Keeper:
-        keeper = Keeper(self.data, clock=self.clock, book=self.book, local=LocalWatch(self._table))
+    def new_keeper(self, gather_seconds: float = 0.0) -> Keeper:
+        keeper = Keeper(
+            self.data,
+            clock=self.clock,
+            book=self.book,
+            local=LocalWatch(self._table),
+            gather_seconds=gather_seconds,
+        )
         keeper.use(self.snapshot, self.protection())
         self.keepers.append(keeper)
         self.keeper = keeper

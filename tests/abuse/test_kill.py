@@ -48,7 +48,8 @@ KEEPER = textwrap.dedent(
     clock = FakeClock(utc=now)
     snapshot = load(folder / "tidegate.toml", catalogue())
     data = snapshot.config.data
-    keeper = keeping.Keeper(data, clock=clock, book=IncidentBook(data, clock=clock), local=LocalWatch({}))
+    book = IncidentBook(data, clock=clock)
+    keeper = keeping.Keeper(data, clock=clock, book=book, local=LocalWatch({}), gather_seconds=0.0)
     keeper.use(snapshot, Protection(snapshot, LocalLists(data), {}))
     while keeper.round().sightings:
         pass
