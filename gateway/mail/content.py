@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.mail.header import MAX_HEADER_OCTETS, HeaderSection, has_end
 from gateway.mail.mime import MimeTree, parse
+from gateway.mail.mime.plain import one_text
 
 # One read from a spilled content: large enough that the file system reads ahead, small beside the memory budget.
 CHUNK_OCTETS = 256 * 1024
@@ -68,7 +69,12 @@ class Content:
     @cached_property
     def mime(self) -> MimeTree:
         """The parts by octet offset, with the default limits, found once on first use."""
-        return parse(self)
+        return self.one_text or parse(self)
+
+    @cached_property
+    def one_text(self) -> MimeTree | None:
+        """The parts of a content that is one text to every reader, told by a short way; None when it has to be read."""
+        return one_text(self)
 
     @cached_property
     def sha256(self) -> str:

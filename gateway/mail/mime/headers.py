@@ -4,6 +4,7 @@ The next empty line is remembered, so that a thousand parts without one do not s
 """
 
 import re
+from collections.abc import Iterator
 
 from gateway.mail.header import HeaderSection
 from gateway.mail.mime.delimiters import Notes
@@ -52,19 +53,9 @@ class HeaderFinder:
             section = HeaderSection(self._octets[start : min(end, start + self._limits.max_header_octets)], start)
         if section.end < end:
             self._notes.limit("header")
-        self._note(section)
+        for oddity in oddities(section):
+            self._notes.ambiguous(oddity)
         return section
-
-    def _note(self, section: HeaderSection) -> None:
-        octets = section.octets
-        if section.defect == "not-a-field":
-            self._notes.ambiguous("not-a-field")
-        if octets.count(b"\r") != octets.count(b"\r\n"):
-            self._notes.ambiguous("bare-cr")
-        if b"\0" in octets:
-            self._notes.ambiguous("nul")
-        if (b"\n " in octets or b"\n\t" in octets) and _WHITE_LINE.search(octets):
-            self._notes.ambiguous("white-line")
 
     def _next_crlf(self, start: int) -> int:
         if self._crlf < start:
@@ -94,3 +85,16 @@ class HeaderFinder:
         if found is None:
             return end, body
         return start + found.end(), start + found.end()
+
+
+def oddities(section: HeaderSection) -> Iterator[str]:
+    """Yield what readers take differently in the octets of a header section, whatever its fields say."""
+    octets = section.octets
+    if section.defect == "not-a-field":
+        yield "not-a-field"
+    if octets.count(b"\r") != octets.count(b"\r\n"):
+        yield "bare-cr"
+    if b"\0" in octets:
+        yield "nul"
+    if (b"\n " in octets or b"\n\t" in octets) and _WHITE_LINE.search(octets):
+        yield "white-line"

@@ -115,6 +115,9 @@ def readings(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Iterat
 
     The last one yielded has ``truncated`` set when there are more readings than ``limits.max_readings``.
     """
+    if limits is DEFAULT_LIMITS and (text := content.one_text) is not None:
+        yield Reading(habits=USUAL, content=content, tree=text, leaves=(Leaf(part=text.parts[0], content=content),))
+        return
     seen: set[tuple[object, ...]] = set()
     known: set[str] = set()
     waiting = deque([USUAL, _NOT_MIME])
