@@ -21,7 +21,7 @@ from gateway.antivirus.mail_text import passwords_in
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
-from gateway.mail.mime.readings import Leaf, Place, Reading, readings
+from gateway.mail.mime.readings import Leaf, Place, readings
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
 _INLINE_OCTETS = 256 * 1024
@@ -209,26 +209,22 @@ def _prepare(content: Content) -> _Prepared:
     )
 
 
-def _only_text(reading: Reading) -> _Part | None:
+def _only_text(content: Content) -> _Part | None:
     """Return a mail's one text without encoding as a part without pieces: clamd takes it out of the whole and scans it.
 
     It does where it takes the whole for a mail; else that is octets to it, in which signatures of a file's beginning,
     hash or kind find nothing.
     Scanning it once more by itself would cost half as much again (measured with clamd 1.4) and find the same.
     """
-    if len(reading.leaves) != 1:
+    tree = content.one_text
+    if tree is None or not content.header.octets.startswith(_SURELY_MAIL):
         return None
-    leaf = reading.leaves[0]
-    part = leaf.part
-    text = part.media_type.startswith("text/") and not part.is_encoded and not part.is_attachment
-    if part.parent >= 0 or not leaf.is_separable or not text:
-        return None
-    if not leaf.content.header.octets.startswith(_SURELY_MAIL):
-        return None
-    octets = part.raw(leaf.content)
+    part = tree.parts[0]
+    octets = part.raw(content)
     # What begins as S/MIME does is looked into first.
     if octets.startswith(_DER):
         return None
+    leaf = Leaf(part=part, content=content)
     return _Part(leaf=leaf, usual=True, pieces=(), cut_short=False, encrypted=False, first=octets, facts=None)
 
 
@@ -242,13 +238,13 @@ class _Gathered:
 
     def read(self, content: Content, origin: tuple[Place, ...], *, usual: bool) -> None:
         """Take every reading of a content that was unwrapped from ``origin``."""
+        if not origin and (text := _only_text(content)):
+            self.parts.append(text)
+            return
         found = tuple(readings(content))
         for reading in found:
             self.ambiguities.update(reading.ambiguities)
             self.truncated = self.truncated or reading.truncated
-        if not origin and len(found) == 1 and not self.ambiguities and (text := _only_text(found[0])):
-            self.parts.append(text)
-            return
         for reading in found:
             for leaf in reading.leaves:
                 inner = replace(leaf, origin=(*origin, *leaf.origin)) if origin else leaf
