@@ -1,8 +1,8 @@
 """What was read of the journals and is not on record yet, so that many sightings share a transaction.
 
 A transaction takes as long as fifty sightings, and syncs the disk that the mail waits for. So while spam comes in one
-is made every ``GATHER_SECONDS``, or of ``MOST_GATHERED``. After a while of nothing the first sighting does not wait, and
-neither does what may have an effect on mail, as the keeper says. Nothing can be lost meanwhile: how far the journals
+is made every ``GATHER_SECONDS``, or of ``MOST_GATHERED``. After a while of nothing the first sighting does not wait;
+what may have an effect on mail, as the keeper says, never does. Nothing can be lost meanwhile: how far the journals
 were read is put on record by the same transaction.
 """
 

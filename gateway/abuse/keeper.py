@@ -334,6 +334,7 @@ class Keeper:
             self._tail.resume(self._reader.cursors())
             return
         self._watched_at = self._clock.monotonic()
+        self._evidence.inbox.sweep(self._clock.stamp().utc - ORPHAN_SECONDS)
         self._done.events += [*told, *self._unreadable()]
         # A command that died between the record and the workers' files, or was quicker than our last write of them.
         self.enforce()

@@ -28,6 +28,9 @@ COUNTED_SECONDS = 86_400.0
 # Octets in hand, twenty full contents in memory; spilled ones are read piece by piece and count as nothing here.
 MOST_IN_HAND = 8 * 1024**2
 MOST_WAITING = 64
+# What waits to be filed is looked at so seldom, and for a hundredth of the time: there may be ten thousands of files.
+LOOK_SECONDS = 2.0
+LOOK_SHARE = 100.0
 
 Settings = Callable[[], Incidents]
 
@@ -42,6 +45,7 @@ class EvidenceSampler:
         self._writing: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._in_hand = 0
+        self._backlog, self._look_at = 0, clock.monotonic()
         self.kept = self.over = self.failed = 0
 
     def consider(self, tx: Transaction, verdict: Verdict) -> None:
@@ -90,12 +94,22 @@ class EvidenceSampler:
                 os.close(opened)
 
     def _write(self, tx: Transaction, facts: dict[str, Any], opened: int) -> int:
-        if self._inbox.octets() + tx.content.size > self._settings().evidence_backlog:
+        self._look()
+        if self._backlog + tx.content.size > self._settings().evidence_backlog:
             self.over += 1
             return 0
         pieces = tx.content.chunks() if opened < 0 else _read(opened)
-        self._inbox.put(tx.trace_id, self._clock.stamp().utc, facts, pieces)
+        self._backlog += self._inbox.put(tx.trace_id, self._clock.stamp().utc, facts, pieces)
         return 1
+
+    def _look(self) -> None:
+        """See now and again how much waits to be filed; what is written in between is added."""
+        begun = self._clock.monotonic()
+        if begun < self._look_at:
+            return
+        self._backlog = self._inbox.octets()
+        done = self._clock.monotonic()
+        self._look_at = done + max(LOOK_SECONDS, LOOK_SHARE * (done - begun))
 
     def _facts(self, tx: Transaction, verdict: Verdict) -> dict[str, Any]:
         return {**_connection(tx), **_verdict(verdict), "policy": {"digest": self._digest()}}

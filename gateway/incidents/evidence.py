@@ -14,6 +14,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
@@ -34,6 +35,7 @@ _LEVEL = 3
 # What a message may unpack to; larger than any that is taken (max_message).
 MAX_OCTETS = 512 * 1024**2
 _READ_OCTETS = 256 * 1024
+_SUFFIXES = (".json", ".zst")
 
 
 class EvidenceBrokenError(Exception):
@@ -49,12 +51,20 @@ class Waiting:
     octets: int
 
 
+def _leave(_: int) -> None:
+    """Leave it to the system when a file is written to the disk."""
+
+
 class Inbox:
-    """``data/incidents/incoming``: the workers' end. Blocking: call it in a thread; raises StorageError."""
+    """``data/incidents/incoming``: the workers' end. Blocking: call it in a thread; raises StorageError.
+
+    Nothing is synced: that would hold up the mail beside it. A power failure may take the samples of the last seconds;
+    one that it tore is not what its digests say.
+    """
 
     def __init__(self, data: Path, files: DurableFiles | None = None) -> None:
         self.folder = data / FOLDER / "incoming"
-        self._files = files or DurableFiles()
+        self._files = files or DurableFiles(_leave)
 
     def put(self, trace_id: str, at: float, facts: Mapping[str, Any], content: Iterable[bytes]) -> int:
         """Leave a sample for the keeper, and return the octets written.
@@ -71,8 +81,9 @@ class Inbox:
             "stored_sha256": hashlib.sha256(packed.octets).hexdigest(),
             "facts": clean(facts),
         }
-        self._files.write(self.folder / f"{trace_id}.json", [json.dumps(head).encode("ascii")])
-        return len(packed.octets)
+        written = json.dumps(head).encode("ascii")
+        self._files.write(self.folder / f"{trace_id}.json", [written])
+        return len(packed.octets) + len(written)
 
     def waiting(self, *, after: str = "", most: int = 1_000_000) -> list[Waiting]:
         """Return what waits to be adopted, the oldest first, behind a trace id; at most so many."""
@@ -101,9 +112,18 @@ class Inbox:
         except FileNotFoundError:
             return 0
 
+    def sweep(self, before: float) -> None:
+        """Remove what a kill or a full disk left half-written before a UTC second."""
+        names = set(self._names())
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                whole = entry.name.endswith(_SUFFIXES) and entry.name.partition(".")[0] in names
+                if not whole and entry.stat().st_mtime < before:
+                    Path(entry.path).unlink(missing_ok=True)
+
     def discard(self, trace_id: str) -> None:
         """Throw a sample away: its source has no incident."""
-        for suffix in (".json", ".zst"):
+        for suffix in _SUFFIXES:
             (self.folder / f"{trace_id}{suffix}").unlink(missing_ok=True)
 
 

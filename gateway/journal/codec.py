@@ -68,7 +68,7 @@ def decode(kind: str, at: float, trace_id: str, data: str) -> Event | None:
         return None
     if not isinstance(stored, list) or len(stored) < shape.required:
         return None
-    known = {name: _tuples(value) for name, value in zip(shape.names, stored, strict=False)}
+    known = {name: _plain(value) for name, value in zip(shape.names, stored, strict=False)}
     return shape.event_class(at=at, trace_id=trace_id, **known)
 
 
@@ -79,5 +79,8 @@ def as_dict(event: Event) -> dict[str, Any]:
     return head | dict(zip(shape.names, shape.values(event), strict=False))
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _plain(value: Any) -> Any:
+    """Return a value with tuples for lists; called once a list, since most values are none."""
+    if type(value) is not list:
+        return value
+    return tuple([_plain(item) if type(item) is list else item for item in value])
