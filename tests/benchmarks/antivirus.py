@@ -137,8 +137,8 @@ def scanning_tidegate(clamd: Clamd) -> type[System]:
     return ScanningTidegate
 
 
-def postfix_with_rspamd(clamd: Clamd) -> type[System]:
-    """Return Postfix whose milter is an rspamd in front of this clamd."""
+def postfix_with_rspamd(clamd: Clamd, template: str = "rspamd/rspamd.conf", **words: object) -> type[System]:
+    """Return Postfix whose milter is an rspamd in front of this clamd; ``words`` are filled into its configuration."""
 
     class RspamdPostfix(Postfix):
         """rspamd belongs to the system: it starts and stops with it, and its CPU counts."""
@@ -151,7 +151,7 @@ def postfix_with_rspamd(clamd: Clamd) -> type[System]:
             shutil.chown(self.folder / "rspamd", user="_rspamd")
             # Over TCP each mail waits 40 ms, since Postfix writes small pieces that Nagle's algorithm holds back.
             self._milter = self.folder / "rspamd/milter.sock"
-            self.fill("rspamd/rspamd.conf", self.folder / "rspamd.conf", CLAMD=clamd.socket, MILTER=self._milter)
+            self.fill(template, self.folder / "rspamd.conf", CLAMD=clamd.socket, MILTER=self._milter, **words)
             with (self.folder / "etc/main.cf").open("a") as file:
                 file.write(f"smtpd_milters = unix:{self._milter}\nmilter_default_action = tempfail\n")
 
@@ -166,6 +166,9 @@ def postfix_with_rspamd(clamd: Clamd) -> type[System]:
                     raise BenchmarkError(f"rspamd does not listen; see {self.folder}/rspamd/log")
                 time.sleep(0.05)
             super().launch()
+
+        def roots(self) -> tuple[int, ...]:
+            return (self.root(), self._rspamd.pid)
 
         def stop(self) -> None:
             super().stop()
@@ -201,7 +204,7 @@ def throughput(found: Sequence[Place], scenarios: Sequence[Scenario], rounds: in
     runs = []
     for scenario in scenarios:
         for place in found:
-            deliver(place, WARM_UP, scenario.octets)
+            deliver(place, WARM_UP, scenario.octets, scenario.mail)
         for number in range(1, rounds + 1):
             for place in found:
                 steps.begin(f"{scenario.label}, round {number}, {place.name}")

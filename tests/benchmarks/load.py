@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from random import SystemRandom
 from typing import IO, Self
 
@@ -155,12 +156,16 @@ def await_banner(port: int, name: str, patience_seconds: float = 60.0, alive: Ca
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What ``smtp-source`` is to send: ``octets`` of body a message, a connection a message, 20 at a time."""
+    """What ``smtp-source`` is to send: ``octets`` of body a message, a connection a message, 20 at a time.
+
+    ``mail`` is a file, line ends LF, that is sent as it stands instead.
+    """
 
     port: int
     messages: int
     octets: int
     recipient: str
+    mail: Path | None = None
     sessions: int = SESSIONS
 
 
@@ -181,10 +186,11 @@ class Source:
         # One child runs at a time, so the growth of the reaped children's CPU is this child's.
         self._cpu_before = children_cpu_seconds()
         self._started_at = time.perf_counter()
+        content = ("-F", str(load.mail)) if load.mail else ("-l", str(load.octets))
         self._process = subprocess.Popen(
             [
                 find("smtp-source"),
-                *("-s", str(load.sessions), "-m", str(load.messages), "-l", str(load.octets)),
+                *("-s", str(load.sessions), "-m", str(load.messages), *content),
                 *("-M", "client.bench.test", "-f", "sender@client.bench.test", "-t", load.recipient),
                 f"{LOOPBACK}:{load.port}",
             ],

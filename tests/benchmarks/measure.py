@@ -61,18 +61,18 @@ def tree(root: int) -> list[ProcessStat]:
     return members
 
 
-def cpu_seconds(root: int) -> float:
-    """CPU that the tree has used since its start, ended children included."""
-    return sum(member.ticks for member in tree(root)) / TICKS_PER_SECOND
+def cpu_seconds(*roots: int) -> float:
+    """CPU that these trees have used since their start, ended children included."""
+    return sum(member.ticks for root in roots for member in tree(root)) / TICKS_PER_SECOND
 
 
-def settled_cpu_seconds(root: int, patience_seconds: float = 5.0) -> float:
-    """Wait until the tree rests (under 3 % of a core), then read its CPU: work put off past delivery is counted too."""
+def settled_cpu_seconds(*roots: int, patience_seconds: float = 5.0) -> float:
+    """Wait until the trees rest (under 3 % of a core), then read their CPU: work after delivery is counted too."""
     deadline = time.monotonic() + patience_seconds
-    before = cpu_seconds(root)
+    before = cpu_seconds(*roots)
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        now = cpu_seconds(root)
+        now = cpu_seconds(*roots)
         if now - before <= 0.015:
             return now
         before = now

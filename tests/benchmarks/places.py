@@ -26,6 +26,11 @@ class Place:
         """The root process of the system, if there is one."""
         return self.system.root() if self.system else None
 
+    @property
+    def roots(self) -> tuple[int, ...]:
+        """The root processes of all that belongs to the system."""
+        return self.system.roots() if self.system else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
@@ -55,10 +60,10 @@ def placed(
         yield Place(name=system.name, port=system.port, sink=sink, system=system)
 
 
-def deliver(place: Place, messages: int, octets: int) -> Delivered:
+def deliver(place: Place, messages: int, octets: int, mail: Path | None = None) -> Delivered:
     """Send and wait for full delivery; what is refused, lost or put off is a BenchmarkError."""
     place.sink.expect(messages)
-    source = Source(Load(port=place.port, messages=messages, octets=octets, recipient=RECIPIENT))
+    source = Source(Load(port=place.port, messages=messages, octets=octets, recipient=RECIPIENT, mail=mail))
     try:
         sent = source.finish()
         arrived_at = place.sink.await_goal()

@@ -31,6 +31,7 @@ server:
   use-syslog: no
   do-daemonize: no
   interface: 127.0.0.1@{port}
+  access-control: 0.0.0.0/0 allow
   do-ip6: no
   num-threads: 1
   module-config: "iterator"
@@ -89,7 +90,7 @@ def running(folder: Path, records: Mapping[tuple[str, str], str]) -> Iterator[Rs
         text = text.replace(f"@{word}@", str(value))
     (folder / "rspamd.conf").write_text(text, encoding="utf-8")
     command = [find("rspamd"), "-c", str(folder / "rspamd.conf"), "-u", "_rspamd", "-g", "_rspamd", "-f"]
-    with _unbound(folder, dns_port, records):
+    with unbound(folder, dns_port, records):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, start_new_session=True, **quiet)
         try:
@@ -101,7 +102,8 @@ def running(folder: Path, records: Mapping[tuple[str, str], str]) -> Iterator[Rs
 
 
 @contextmanager
-def _unbound(folder: Path, port: int, records: Mapping[tuple[str, str], str]) -> Iterator[None]:
+def unbound(folder: Path, port: int, records: Mapping[tuple[str, str], str]) -> Iterator[None]:
+    """Run an Unbound that knows these records and says of every other name that it does not exist."""
     file = folder / "unbound.conf"
     file.write_text(UNBOUND.format(folder=folder, port=port, data=unbound_lines(records)), encoding="utf-8")
     process = subprocess.Popen([find("unbound"), "-d", "-c", str(file)], stderr=subprocess.DEVNULL)

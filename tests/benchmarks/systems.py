@@ -82,6 +82,10 @@ class System(ABC):
     def root(self) -> int:
         """The process whose tree is the whole system."""
 
+    def roots(self) -> tuple[int, ...]:
+        """The processes whose trees together are the system, where one is not all."""
+        return (self.root(),)
+
     @abstractmethod
     def queued(self) -> int:
         """Messages in the queue of the running system."""

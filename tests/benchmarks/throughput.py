@@ -25,12 +25,16 @@ WARM_UP_MESSAGES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One size of message; ``messages`` make a run of seconds, ``target`` is the least ratio Tidegate / Postfix."""
+    """One size of message; ``messages`` make a run of seconds, ``target`` is the least ratio Tidegate / Postfix.
+
+    ``mail`` is a file that is sent instead of ``octets`` of filling.
+    """
 
     label: str
     octets: int
     messages: int
     target: float
+    mail: Path | None = None
 
 
 SCENARIOS = (
@@ -117,14 +121,13 @@ class Ratio:
 
 def measure(place: Place, scenario: Scenario, number: int) -> Run:
     """One run. The server is at rest before and after, so that everything the messages cost it falls between."""
-    root = place.root
-    server_before = settled_cpu_seconds(root) if root else 0.0
+    server_before = settled_cpu_seconds(*place.roots) if place.roots else 0.0
     goal = place.sink.count + scenario.messages
     with machine() as share:
         known_before = _known_cpu_seconds(place)
-        delivered = deliver(place, scenario.messages, scenario.octets)
+        delivered = deliver(place, scenario.messages, scenario.octets, scenario.mail)
         known = _known_cpu_seconds(place) - known_before + delivered.source_cpu_seconds
-    server_cpu = settled_cpu_seconds(root) - server_before if root else 0.0
+    server_cpu = settled_cpu_seconds(*place.roots) - server_before if place.roots else 0.0
     if place.sink.count != goal:
         raise BenchmarkError(f"{place.name}: the sink holds {place.sink.count - goal} messages more than were sent")
     return Run(
@@ -149,7 +152,7 @@ def peak_memory(place: Place, scenario: Scenario) -> list[Peak]:
 
 
 def _known_cpu_seconds(place: Place) -> float:
-    server = cpu_seconds(place.root) if place.root else 0.0
+    server = cpu_seconds(*place.roots)
     return server + cpu_seconds(place.sink.pid) + time.process_time()
 
 
