@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gateway.antivirus.archive.kinds import kinds_of
+from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document, kinds_of
 from gateway.antivirus.archive.report import NOBODY_LOOKED, ArchiveReport
 from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.cms import unwrap
-from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
+from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Octets, Piece
 from gateway.antivirus.mail_text import passwords_in
-from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror, worst
+from gateway.antivirus.result import CLEAN, Cause, Outcome, ScanResult, temperror, worst
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts, inspect
+from gateway.mail.filetype.risks import risks
 from gateway.mail.mime.readings import Leaf, Place, readings
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
@@ -41,7 +42,8 @@ _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 class PartScan:
     """One leaf's result, the gravest of its decodings and of what its archives hold.
 
-    ``usual`` tells whether the reader that most people have sees it; ``facts`` are an attachment's.
+    ``usual`` tells whether the reader that most people have sees it; ``facts`` are an attachment's. ``risks`` are
+    those of a file that only undoing a wrapping or another reading shows (``mail.filetype.risks``).
     """
 
     leaf: Leaf = field(repr=False)
@@ -50,6 +52,7 @@ class PartScan:
     size: int
     archive: ArchiveReport | None = None
     facts: FileFacts | None = None
+    risks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class _Part:
     # What the usual decoder makes of it.
     first: bytes
     facts: FileFacts | None
+    risks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,15 @@ class _Walked:
     @property
     def results(self) -> tuple[ScanResult, ...]:
         """What the archive adds to its part's result: finds inside, and what could not be looked into."""
-        return (*self.inner, *_of_archive(self.report))
+        inner = map(_opened, self.inner) if self.report.opened else self.inner
+        return (*inner, *_of_archive(self.report))
+
+
+def _opened(result: ScanResult) -> ScanResult:
+    """Return what a scanner's "encrypted" is worth once all that was encrypted was opened, and scanned by itself."""
+    if result.outcome is not Outcome.ENCRYPTED:
+        return result
+    return replace(CLEAN, scanner=result.scanner, version=result.version, reason="opened with a password")
 
 
 def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
@@ -184,17 +196,26 @@ def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
         reason = f"archive damaged: {report.damaged}"
         yield ScanResult(outcome=Outcome.UNSCANNABLE, name="Archive.Damaged", reason=reason)
     if report.encrypted:
-        yield ScanResult(outcome=Outcome.ENCRYPTED, name="Archive.Encrypted", reason="encrypted archive")
+        what = "document" if SHUT_DOCUMENTS.issuperset(report.kinds) else "archive"
+        name = f"Document.Encrypted.{report.kinds[0]}" if what == "document" else "Archive.Encrypted"
+        yield ScanResult(outcome=Outcome.ENCRYPTED, name=name, reason=f"encrypted {what}")
 
 
 def _archives(parts: Sequence[_Part]) -> dict[str, tuple[Piece, str]]:
-    """Return the pieces that are archives with their parts' names, by digest."""
+    """Return the pieces that are archives or encrypted documents, with their parts' names, by digest."""
     found: dict[str, tuple[Piece, str]] = {}
     for part in parts:
         for piece in part.pieces:
-            if not isinstance(piece.octets, FileSpan) and kinds_of(piece.octets):
+            if not isinstance(piece.octets, FileSpan) and (kinds_of(piece.octets) or _is_shut(part, piece.octets)):
                 found.setdefault(piece.digest, (piece, part.leaf.part.filename))
     return found
+
+
+def _is_shut(part: _Part, octets: Octets) -> bool:
+    if part.facts is None or octets is part.first:
+        return part.facts is not None and is_shut_document(part.facts)
+    # Another decoder's: rare enough to look at twice.
+    return is_shut_document(inspect(bytes(octets), part.leaf.part.filename))
 
 
 def _prepare(content: Content) -> _Prepared:
@@ -269,6 +290,9 @@ class _Gathered:
 def _part(leaf: Leaf, *, usual: bool) -> _Part:
     decoded = leaf.decode()
     variants = dict.fromkeys(octets for octets in (decoded.octets, *leaf.alternatives()) if octets)
+    facts = inspect(decoded.octets, leaf.part.filename) if leaf.part.is_attachment and decoded.octets else None
+    # Of a file that the usual reader finds, the filter of attachments tells them.
+    is_hidden = not usual or any(undone == "cms" for _, _, undone in leaf.origin)
     return _Part(
         leaf=leaf,
         usual=usual,
@@ -276,7 +300,8 @@ def _part(leaf: Leaf, *, usual: bool) -> _Part:
         cut_short=decoded.truncated,
         encrypted=leaf.part.media_type == "application/pgp-encrypted",
         first=decoded.octets,
-        facts=inspect(decoded.octets, leaf.part.filename) if leaf.part.is_attachment and decoded.octets else None,
+        facts=facts,
+        risks=tuple(risks(decoded.octets, facts, leaf.part.filenames)) if facts is not None and is_hidden else (),
     )
 
 
@@ -300,10 +325,10 @@ def _too_large(piece: Piece, limit: int = 0) -> ScanResult:
 
 
 def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:
-    """Yield what a document adds to its part's result; whether an archive is shut, the walk knows better."""
+    """Yield what a document adds to its part's result; whether what was walked is shut, the walk knows better."""
     if facts is None or facts.archive:
         return
-    if facts.encrypted:
+    if facts.encrypted and not is_shut_document(facts):
         yield ScanResult(
             outcome=Outcome.ENCRYPTED, name=f"Document.Encrypted.{facts.kind}", reason="encrypted document"
         )
@@ -314,6 +339,7 @@ def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:
 def _conclude(
     prepared: _Prepared, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
 ) -> MessageScan:
+    results = _without_opened(results, archives, whole)
     parts = tuple(_scanned(part, results, archives, results[whole.digest]) for part in prepared.parts)
     ambiguities = set(prepared.ambiguities)
     for walked in archives.values():
@@ -326,6 +352,20 @@ def _conclude(
     return MessageScan(
         result=worst(everything), whole=results[whole.digest], parts=parts, ambiguities=tuple(sorted(ambiguities))
     )
+
+
+def _without_opened(
+    results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
+) -> dict[str, ScanResult]:
+    """Return the results without the scanner's "encrypted" of what was opened, and of the whole if that is all."""
+    opened = {digest for digest, walked in archives.items() if walked.report.opened}
+    if not opened:
+        return results
+    shut = {d for d, r in results.items() if r.outcome is Outcome.ENCRYPTED and d != whole.digest}
+    settled = {digest: _opened(result) if digest in opened else result for digest, result in results.items()}
+    if shut <= opened:
+        settled[whole.digest] = _opened(settled[whole.digest])
+    return settled
 
 
 def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: ScanResult) -> PartScan:
@@ -349,5 +389,11 @@ def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _W
     # An empty part has no octets to be infected.
     result = worst(own) if own else ScanResult(outcome=Outcome.CLEAN, reason="empty")
     return PartScan(
-        leaf=part.leaf, result=result, usual=part.usual, size=len(part.first), archive=report, facts=part.facts
+        leaf=part.leaf,
+        result=result,
+        usual=part.usual,
+        size=len(part.first),
+        archive=report,
+        facts=part.facts,
+        risks=part.risks,
     )

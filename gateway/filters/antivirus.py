@@ -9,12 +9,13 @@ Only what a scanner called clean is ``clean``. With ``mode = "clean"`` the infec
 scanned again; where that cannot be done exactly, the mail stays ``infected``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from gateway.antivirus.archive.report import ArchiveEntry
 from gateway.antivirus.cleaning import Cleaned, NotCleanable, clean
 from gateway.antivirus.desk import Antivirus
 from gateway.antivirus.message import MessageScan, PartScan
@@ -42,6 +43,9 @@ _INFECTED: Mapping[str, Action | None] = {
     "clean": Action.QUARANTINE,
     "reject": Action.REJECT,
 }
+
+# Risks that have words of their own here: programs in archives are sent among people who mean it.
+_CALLED = {"executable": "archive-executable", "double-extension": "deceptive-name"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,13 @@ class AntivirusFilter(Filter[Options]):
         "macros": "a document with macros",
         "deceptive-name": "a name in an archive that hides what it is",
         "archive-executable": "a program in an archive",
+        "shortcut": "in an archive: a link of the desktop, which runs what it names",
+        "html-smuggling": "in an archive: a web page whose script makes a file on the reader's machine",
+        "disk-image": "in an archive: a disk image: what is in it opens without a warning",
+        "onenote": "in an archive: a OneNote section: files in it open by a click",
+        "type-mismatch": "in an archive: the content is of another kind than the name or the declared type says",
+        "script": "in an archive: a script of a Unix shell or interpreter",
+        "html-script": "in an archive: a web page with a script",
         "mime-ambiguous": "mail clients take it differently; every reading was scanned",
         "clean": "everything was scanned and nothing found",
     }
@@ -91,6 +102,14 @@ class AntivirusFilter(Filter[Options]):
         "macros": 2.0,
         "deceptive-name": 4.5,
         "archive-executable": 3.0,
+        # The scores that ``attachments`` gives them.
+        "shortcut": 6.0,
+        "html-smuggling": 6.0,
+        "disk-image": 4.0,
+        "onenote": 4.0,
+        "type-mismatch": 1.5,
+        "script": 1.5,
+        "html-script": 1.0,
         "mime-ambiguous": 0.5,
         TEMPERROR: Action.DEFER,
     }
@@ -98,6 +117,7 @@ class AntivirusFilter(Filter[Options]):
         "infected": Ground.HARMFUL,
         "cleaned": Ground.HARMFUL,
         "deceptive-name": Ground.HARMFUL,
+        "html-smuggling": Ground.HARMFUL,
     }
     reject = VIRUS_FOUND
     defer = SCANNER_UNAVAILABLE
@@ -181,14 +201,24 @@ class AntivirusFilter(Filter[Options]):
             if part := next((p for p in scan.parts if p.result.outcome is outcome), None):
                 yield self.found(outcome.value, part.result.reason, name=part.result.name)
         entries = [entry for part in scan.parts if part.archive for entry in part.archive.entries]
-        if deceptive := ["/".join(entry.path) for entry in entries if entry.deceptive]:
-            yield self.found("deceptive-name", "a misleading name in an archive", names=_names(deceptive))
-        if programs := ["/".join(entry.path) for entry in entries if entry.executable]:
-            yield self.found("archive-executable", "a program in an archive", names=_names(programs))
+        yield from self._risks(scan, entries)
         if any(entry.macros for entry in entries):
             yield self.found("macros", "a document with macros in an archive")
         if scan.ambiguities:
             yield self.found("mime-ambiguous", f"read differently: {_names(scan.ambiguities)}")
+
+    def _risks(self, scan: MessageScan, entries: Sequence[ArchiveEntry]) -> Iterator[Finding]:
+        """Yield what ``attachments`` would say, had the files not been within an archive or a wrapping."""
+        named: dict[str, list[str]] = {}
+        for entry in entries:
+            for risk in entry.risks:
+                named.setdefault(_CALLED.get(risk, risk), []).append("/".join(entry.path))
+        for part in scan.parts:
+            for risk in part.risks:
+                named.setdefault(_CALLED.get(risk, risk), []).append(part.leaf.part.filename)
+        for result in self.results:
+            if names := named.get(result):
+                yield self.found(result, self.results[result], names=_names(names))
 
 
 def _place(part: PartScan) -> Place:

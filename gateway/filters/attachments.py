@@ -5,9 +5,7 @@ when it is opened. Files in messages within the mail count; what lies in archive
 which unpacks them. It says ``macros``, ``encrypted`` and ``mime-ambiguous`` too, and better: these are said here only
 where this gateway has no scanner.
 
-HTML smuggling: a web page as a file whose script puts a file together on the reader's machine, which no scanner sees
-because it does not exist before. Told by the words a script needs for that: they may be hidden, so that any script in
-an attached page is a result of its own.
+What is said of a file is what ``mail.filetype.risks`` says of any, wherever it lies.
 """
 
 import asyncio
@@ -17,9 +15,9 @@ from typing import ClassVar, NamedTuple
 
 from gateway.antivirus.desk import Antivirus
 from gateway.mail.content import Content
-from gateway.mail.filetype import FileFacts, inspect
-from gateway.mail.filetype.kinds import KINDS, PROMISED
-from gateway.mail.filetype.names import RUNS, read_name
+from gateway.mail.filetype import inspect
+from gateway.mail.filetype.kinds import KINDS
+from gateway.mail.filetype.risks import PAGES, risks
 from gateway.mail.filetype.signatures import signed
 from gateway.mail.mime.part import MESSAGE_TYPES
 from gateway.mail.mime.readings import Leaf, leaves
@@ -34,36 +32,16 @@ _INLINE_OCTETS = 256 * 1024
 # What is named of a mail with many of a kind; the journal is no inventory.
 _NAMED = 5
 _MAX_NAME = 100
-# Pages that people attach are smaller; a smuggled file's script stands at one end.
-_PAGE_OCTETS = 2 * 1024 * 1024
 
-_SHORTCUTS = frozenset(
-    ["lnk", "url", "website", "scf", "desktop", "library-ms", "search-ms", "settingcontent-ms", "appref-ms"]
-)
-_IMAGES = frozenset({"iso", "vhd", "vhdx", "dmg"})
-_IMAGE_NAMES = frozenset(["iso", "img", "vhd", "vhdx", "dmg", "udf"])
-_NOTE_NAMES = frozenset(["one", "onepkg", "onetoc2"])
-_PAGES = frozenset({"html", "svg"})
-_PAGE_NAMES = frozenset(["html", "htm", "shtml", "xhtml", "xht", "svg"])
-# What a Unix shell reads; a desktop opens it as text.
-_UNIX_SCRIPTS = frozenset(["sh", "ksh", "csh", "bash", "pl", "py", "rb", "command"])
 # What a kind's own octets at the beginning tell, decoded from so much of the body.
 _HEAD_OCTETS = 12 * 1024
 _SKIMMED = frozenset(
-    kind for name, kind in KINDS.items() if name not in _PAGES and kind.family in ("image", "audio", "video", "font")
+    kind for name, kind in KINDS.items() if name not in PAGES and kind.family in ("image", "audio", "video", "font")
 )
 # Passwords, macros and what is inside are told by the antivirus; that a zip is a program, its names tell.
 _SKIMMED_BESIDE_A_SCANNER = _SKIMMED | {
     kind for name, kind in KINDS.items() if name == "pdf" or (kind.family == "archive" and name != "zip")
 }
-
-_SCRIPT = re.compile(rb"(?i)<script\b|\bon(?:load|error|click|mouseover|focus|toggle|begin)\s*=|javascript:")
-_MAKES_FILE = re.compile(rb"(?i)\bnew\s+(?:Blob|File)\s*\(|createObjectURL|ms(?:SaveOrOpen|Save)Blob")
-_DECODES = re.compile(rb"(?i)\batob\s*\(|fromCharCode|fromCodePoint|Uint8Array|\bunescape\s*\(|decodeURIComponent\s*\(")
-_HANDS_OVER = re.compile(rb"(?i)\.download\b|['\"]download['\"]|\.click\s*\(|location\s*(?:\.|=)|document\s*\.\s*write")
-# RFC 2397: a file within a link. Browsers open none of these from a page, they save them.
-_LINK = re.compile(rb"(?i)<a\b[^<>]{0,1000}")
-_DATA = re.compile(rb"(?i)\bhref\s*=\s*['\"]?\s*data:(image/)?")
 
 _TEXT = re.compile(rb"(?i)\s*text/(?:plain|html)\s*(?:;\s*(?:charset|format|delsp)\s*=[^;]*)*;?\s*")
 _AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary", b""})
@@ -197,65 +175,12 @@ def _octets(leaf: Leaf, *, deep: bool) -> bytes:
 
 def _results(leaf: Leaf, *, deep: bool) -> Iterator[str]:
     octets = _octets(leaf, deep=deep)
-    name = leaf.part.filename
-    facts = inspect(octets, name, leaf.part.media_type)
-    # Readers differ on which of several names they show.
-    said = [read_name(one) for one in leaf.part.filenames]
-    if any(one.double_extension for one in said):
-        yield "double-extension"
-    if any(one.turns or one.trails for one in said):
-        yield "deceptive-name"
-    yield from _by_kind(facts)
-    if _is_other_kind(facts):
-        yield "type-mismatch"
-    if facts.kind in _PAGES or facts.extension in _PAGE_NAMES:
-        yield from _of_page(octets)
+    facts = inspect(octets, leaf.part.filename, leaf.part.media_type)
+    yield from risks(octets, facts, leaf.part.filenames)
     if deep and facts.macros:
         yield "macros"
     if deep and facts.encrypted:
         yield "encrypted"
-
-
-def _by_kind(facts: FileFacts) -> Iterator[str]:
-    kind, extension = facts.kind, facts.extension
-    if kind in ("lnk", "url-shortcut") or extension in _SHORTCUTS:
-        yield "shortcut"
-    elif kind in _IMAGES or extension in _IMAGE_NAMES:
-        yield "disk-image"
-    elif kind == "script" or (extension in _UNIX_SCRIPTS and facts.family in ("text", "script")):
-        yield "script" if extension not in RUNS or extension in _UNIX_SCRIPTS else "executable"
-    elif facts.executable:
-        yield "executable"
-    if kind == "onenote" or extension in _NOTE_NAMES:
-        yield "onenote"
-
-
-def _is_other_kind(facts: FileFacts) -> bool:
-    """Tell whether a mismatch is more than one picture format called another, as cameras and programs do."""
-    if not facts.mismatch:
-        return False
-    promised = {KINDS[kind].family for kind in PROMISED.get(facts.extension, ())}
-    return facts.family not in promised or facts.kind == "html"
-
-
-def _of_page(octets: bytes) -> Iterator[str]:
-    # UTF-16 is what some pages are in, and NUL octets are what browsers pass over.
-    page = octets[:_PAGE_OCTETS].replace(b"\0", b"")
-    if len(octets) > _PAGE_OCTETS:
-        page += octets[-_PAGE_OCTETS:].replace(b"\0", b"")
-    if any(map(_holds_a_file, _LINK.findall(page))):
-        yield "html-smuggling"
-    if not _SCRIPT.search(page):
-        return
-    yield "html-script"
-    makes, decodes = _MAKES_FILE.search(page), _DECODES.search(page)
-    if (makes and (decodes or _HANDS_OVER.search(page))) or (decodes and re.search(rb"(?i)\.download\b", page)):
-        yield "html-smuggling"
-
-
-def _holds_a_file(link: bytes) -> bool:
-    data = _DATA.search(link)
-    return data is not None and (not data[1] or b"download" in link.lower())
 
 
 def _several(names: Iterable[str]) -> str:

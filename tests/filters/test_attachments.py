@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.filters.attachments import Attachments, _is_one_text, _look, _of_page
+from gateway.filters.attachments import Attachments, _is_one_text, _look
 from gateway.mail.content import Content
+from gateway.mail.filetype.risks import of_page
 from gateway.policy.filter import NoOptions
 from tests.filters.test_cases import CONTEXT, transaction
 from tests.mime.conftest import MATERIAL
@@ -64,7 +65,7 @@ def test_what_may_hold_a_file_is_looked_at(octets):
 def test_any_octets_are_judged(octets):
     _look(Content(octets), deep=True)
     _look(Content(carrying("a.html", octets)), deep=True)
-    list(_of_page(octets))
+    list(of_page(octets))
 
 
 async def test_a_large_mail_in_a_file_is_judged_like_one_in_memory(tmp_path: Path):
@@ -86,6 +87,6 @@ async def test_a_large_mail_in_a_file_is_judged_like_one_in_memory(tmp_path: Pat
 def test_a_hostile_page_takes_no_time(unit):
     page = b"<script>" + unit * (LARGE // len(unit)) + b"new" + b" " * LARGE
     begun = time.process_time()
-    list(_of_page(page))
+    list(of_page(page))
     # Some 20 ms on an idle machine; a search that is not linear takes minutes.
     assert time.process_time() - begun < 2

@@ -1,6 +1,7 @@
 """Counts what a walk has used up, and stops it at the first limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from gateway.antivirus.archive.report import ArchiveLimits
 
@@ -39,7 +40,7 @@ class Budget:
         self._entries += 1
         if self._entries > self.limits.entries:
             raise LimitReachedError("entries")
-        self._tick()
+        self.tick()
 
     def unpacked(self, octets: int) -> None:
         """Account for octets that came out."""
@@ -48,7 +49,15 @@ class Budget:
             raise LimitReachedError("octets")
         if self._octets > _FREE_OCTETS and self._octets > self._packed * self.limits.ratio:
             raise LimitReachedError("ratio")
-        self._tick()
+        self.tick()
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Take back, when the block ends, what it accounted for: a wrong password unpacked what is not there."""
+        entries, octets = self._entries, self._octets
+        yield
+        self._entries, self._octets = entries, octets
+        self.tick()
 
     def carried(self, octets: int) -> None:
         """Account for octets that go back to be scanned."""
@@ -56,6 +65,7 @@ class Budget:
         if self._carried > self.limits.carried_octets:
             raise LimitReachedError("carried")
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Account for nothing but time."""
         if self.seconds > self.limits.seconds:
             raise LimitReachedError("seconds")

@@ -7,6 +7,7 @@ archive. Octets can therefore be archives of two kinds.
 import re
 
 from gateway.antivirus.framing import Octets
+from gateway.mail.filetype import FileFacts
 
 _PREFIXES = (
     (b"PK\x03\x04", "zip"),
@@ -40,6 +41,9 @@ STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "
 # What clamd looks into by itself. Debian's has no unrar, and the others it does not know.
 KNOWN_TO_CLAMD = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar", "cab", "iso", "cpio"})
 
+# Documents that are walked when they are encrypted, for a password may open them (``documents``).
+SHUT_DOCUMENTS = frozenset({"ooxml-encrypted", "doc", "xls", "ppt", "pdf"})
+
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _LOCAL_HEADER = b"PK\x03\x04"
 _END_OCTETS = 22
@@ -59,6 +63,11 @@ def kinds_of(octets: Octets) -> tuple[str, ...]:
         # Within a program or a document: nothing opens it as a zip, but what unpacks itself does.
         return ("embedded-zip",)
     return (first,) if first else ()
+
+
+def is_shut_document(facts: FileFacts) -> bool:
+    """Tell whether it is a document of which a walk finds out whether a password opens it."""
+    return facts.encrypted and facts.kind in SHUT_DOCUMENTS
 
 
 def _by_prefix(octets: Octets) -> str:

@@ -87,8 +87,11 @@ def unlock_zip(octets: bytes, passwords: Sequence[str], budget: Budget) -> list[
     A wrong password passes ZIP's own check once in 256 times; the sum at an entry's end tells.
     """
     for password in passwords:
-        members = [m for m in _read(octets, "zip", budget, password=password.encode()) if m.encrypted or m.damaged]
+        with budget.trial():
+            members = [m for m in _read(octets, "zip", budget, password=password.encode()) if m.encrypted or m.damaged]
         if members and all(member.unlocked and not member.damaged for member in members):
+            for member in members:
+                budget.unpacked(len(member.octets or b""))
             return members
     return []
 

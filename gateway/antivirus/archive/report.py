@@ -33,17 +33,16 @@ class ArchiveLimits:
 class ArchiveEntry:
     """One entry: ``path`` are the names from the outermost archive inwards, shown, never used as paths.
 
-    ``kind``, ``executable``, ``macros`` and ``deceptive`` (double extension, reversed reading direction, white space or
-    dots behind the extension) are what ``mail.filetype`` says of content and name. ``hidden`` entries are in no
-    directory of their archive; ``octets`` are there when a scanner might not see them inside the archive.
+    ``kind``, ``risks`` and ``macros`` are what ``mail.filetype`` says of content and name, as of any attachment.
+    ``hidden`` entries are in no directory of their archive; ``octets`` are there when a scanner might not see them
+    inside the archive.
     """
 
     path: tuple[str, ...]
     size: int = 0
     kind: str = ""
-    executable: bool = False
+    risks: tuple[str, ...] = ()
     macros: bool = False
-    deceptive: bool = False
     encrypted: bool = False
     unlocked: bool = False
     hidden: bool = False
@@ -72,6 +71,11 @@ class ArchiveReport:
         return any(entry.encrypted and not entry.unlocked for entry in self.entries)
 
     @property
+    def opened(self) -> bool:
+        """Whether all that was encrypted inside was opened with a password, and seen to its end."""
+        return self.complete and any(entry.unlocked for entry in self.entries)
+
+    @property
     def complete(self) -> bool:
         """Whether everything inside was seen."""
         return not self.limit and not self.damaged and not self.encrypted
@@ -85,7 +89,7 @@ def as_plain(report: ArchiveReport) -> dict[str, Any]:
     """Return a report without its octets, for the wire; ``carried`` lists (entry, size) of those that follow it."""
     return {
         "kinds": report.kinds,
-        "entries": [[list(e.path), e.size, e.kind, _flags(e)] for e in report.entries],
+        "entries": [[list(e.path), e.size, e.kind, e.risks, _flags(e)] for e in report.entries],
         "carried": [[n, len(e.octets)] for n, e in enumerate(report.entries) if e.octets is not None],
         "limit": report.limit,
         "damaged": report.damaged,
@@ -94,7 +98,7 @@ def as_plain(report: ArchiveReport) -> dict[str, Any]:
     }
 
 
-_FLAGS = ("executable", "macros", "deceptive", "encrypted", "unlocked", "hidden")
+_FLAGS = ("macros", "encrypted", "unlocked", "hidden")
 
 
 def _flags(entry: ArchiveEntry) -> str:
@@ -121,6 +125,13 @@ def from_plain(plain: dict[str, Any], octets: memoryview) -> ArchiveReport:
 
 
 def _entry(plain: list[Any], octets: memoryview | None) -> ArchiveEntry:
-    path, size, kind, words = plain
+    path, size, kind, risks, words = plain
     flags = {name: name in str(words).split() for name in _FLAGS}
-    return ArchiveEntry(path=tuple(map(str, path)), size=int(size), kind=str(kind), octets=octets, **flags)
+    return ArchiveEntry(
+        path=tuple(map(str, path)),
+        size=int(size),
+        kind=str(kind),
+        risks=tuple(map(str, risks)),
+        octets=octets,
+        **flags,
+    )

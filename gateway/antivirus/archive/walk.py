@@ -5,17 +5,18 @@ from importlib import import_module
 from types import ModuleType
 
 from gateway.antivirus.archive.budget import Budget, LimitReachedError
-from gateway.antivirus.archive.kinds import kinds_of
+from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document, kinds_of
 from gateway.antivirus.archive.member import Member
 from gateway.antivirus.archive.names import shown
 from gateway.antivirus.archive.report import ArchiveEntry, ArchiveLimits, ArchiveReport
 from gateway.antivirus.archive.tnef import read_tnef
 from gateway.antivirus.archive.zips import read_embedded, read_zip
-from gateway.mail.filetype import inspect
+from gateway.mail.filetype import FileFacts, inspect
+from gateway.mail.filetype.risks import risks
 
 
 class Walk:
-    """Collects what one archive holds; ``passwords`` are tried on encrypted zips."""
+    """Collects what one archive holds; ``passwords`` are tried on what is encrypted."""
 
     def __init__(self, limits: ArchiveLimits, passwords: Sequence[str], monotonic: Callable[[], float]) -> None:
         self._limits = limits
@@ -30,10 +31,11 @@ class Walk:
         """Return what is inside; whatever happens, a report."""
         self._name = name
         kinds = kinds_of(octets)
+        facts = inspect(octets, name)
         budget = Budget(self._limits, len(octets), self._monotonic)
         limit = ""
         try:
-            self._into(octets, (), budget, opaque=False)
+            self._into(octets, facts, (), budget, opaque=False)
         except LimitReachedError as reached:
             limit = str(reached)
         except MemoryError:
@@ -41,7 +43,7 @@ class Walk:
         except RecursionError:
             limit = "depth"
         return ArchiveReport(
-            kinds=kinds,
+            kinds=kinds or ((facts.kind,) if is_shut_document(facts) else ()),
             entries=tuple(self._entries),
             limit=limit,
             damaged=self._damaged,
@@ -49,13 +51,15 @@ class Walk:
             seconds=budget.seconds,
         )
 
-    def _into(self, octets: bytes, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> None:
+    def _into(self, octets: bytes, facts: FileFacts, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> None:
         kinds = kinds_of(octets)
+        if len(kinds) > 1:
+            self._ambiguous.add("archive-kinds")
+        if is_shut_document(facts):
+            kinds = (*kinds, facts.kind)
         if not kinds:
             return
         budget.enter(len(path))
-        if len(kinds) > 1:
-            self._ambiguous.add("archive-kinds")
         for kind in kinds:
             for member in self._members(octets, kind, budget):
                 # Beside another kind, the second one may be what a scanner does not look for.
@@ -68,8 +72,12 @@ class Walk:
             yield from read_embedded(octets, budget)
         elif kind == "tnef":
             yield from read_tnef(octets, budget)
+        elif kind in SHUT_DOCUMENTS:
+            yield from _door("documents").read_document(octets, kind, self._passwords, budget)
+        elif kind == "7z":
+            yield from self._seven_zip(octets, budget)
         else:
-            yield from _libarchive().read_archive(octets, kind, budget)
+            yield from _door("reader").read_archive(octets, kind, budget)
 
     def _zip(self, octets: bytes, budget: Budget) -> Iterator[Member]:
         locked = []
@@ -86,12 +94,25 @@ class Walk:
             yield opened.get(member.name, member) if not member.hidden else member
 
     def _unlocked(self, octets: bytes, budget: Budget) -> list[Member]:
-        return _libarchive().unlock_zip(octets, self._passwords, budget) if self._passwords else []
+        return _door("reader").unlock_zip(octets, self._passwords, budget) if self._passwords else []
+
+    def _seven_zip(self, octets: bytes, budget: Budget) -> Iterator[Member]:
+        locked = []
+        for member in _door("reader").read_archive(octets, "7z", budget):
+            if member.encrypted:
+                locked.append(member)
+            else:
+                yield member
+        if locked:
+            # All entries again, not only those that were locked: libarchive may have ended at the first.
+            opened = _door("seven_zips").unlock_7z(octets, self._passwords, budget) if self._passwords else ()
+            yield from opened or locked
 
     def _take(self, member: Member, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> None:
-        # A compressed stream's content has the stream's name without its ending.
+        # A compressed stream's content has the stream's name without its ending; what is shut, or was, keeps its own.
         outer = path[-1] if path else self._name
-        inner = (*path, shown(member.name or outer.rpartition(".")[0] or "content"))
+        name = member.name or (outer if member.encrypted else outer.rpartition(".")[0])
+        inner = (*path, shown(name or "content"))
         if member.damaged and not self._damaged:
             self._damaged = f"{'/'.join(inner)}: {member.damaged}"
         if member.ambiguous:
@@ -102,35 +123,37 @@ class Walk:
             return
         if member.octets is not None and len(member.octets) > self._limits.entry_octets:
             raise LimitReachedError("entry")
-        self._entries.append(_entry(member, inner, budget, opaque=opaque))
+        if member.octets is not None and opaque:
+            budget.carried(len(member.octets))
+        # By the name as it is: what is shown has escapes for what turns its direction.
+        name = member.name or inner[-1]
+        facts = inspect(member.octets or b"", name)
+        self._entries.append(_entry(member, inner, name, facts, opaque=opaque))
         if member.octets:
-            self._into(member.octets, inner, budget, opaque=opaque)
+            self._into(member.octets, facts, inner, budget, opaque=opaque)
 
 
-def _libarchive() -> ModuleType:
-    """Return our reader; a machine without libarchive can do plain zips only, and says so of everything else."""
+def _door(module: str) -> ModuleType:
+    """Return our reader of that name; a machine without its library can do plain zips only, and says so of the rest."""
     try:
-        return import_module("gateway.antivirus.archive.reader")
+        return import_module(f"gateway.antivirus.archive.{module}")
     except (ImportError, OSError, AttributeError, TypeError) as error:
         # What libarchive-c raises depends on how the library is missing.
         raise LimitReachedError("unavailable") from error
 
 
-def _entry(member: Member, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> ArchiveEntry:
+def _entry(member: Member, path: tuple[str, ...], name: str, facts: FileFacts, *, opaque: bool) -> ArchiveEntry:
     octets = member.octets
-    if octets is not None and opaque:
-        budget.carried(len(octets))
-    # By the name as it is: what is shown has escapes for what turns its direction.
-    facts = inspect(octets or b"", member.name or path[-1])
+    # Of an archive or document within, the walk into it tells whether something stays shut.
+    shut_by_itself = facts.encrypted and not facts.archive and not is_shut_document(facts)
     return ArchiveEntry(
         path=path,
         size=len(octets or b""),
         kind=facts.kind,
-        executable=facts.executable,
+        risks=tuple(risks(octets or b"", facts, (name,))),
         macros=facts.macros,
-        deceptive=facts.double_extension or facts.rtl_override or facts.trailing,
-        encrypted=member.encrypted or facts.encrypted,
-        unlocked=member.unlocked,
+        encrypted=member.encrypted or shut_by_itself,
+        unlocked=member.unlocked and not shut_by_itself,
         hidden=member.hidden,
         octets=octets if opaque else None,
     )

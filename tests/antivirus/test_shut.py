@@ -1,0 +1,100 @@
+"""If one of these fails, a document or archive hides a virus behind a password that stands beside it in the mail."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.antivirus.archive.report import ArchiveLimits
+from gateway.antivirus.archive.walk import Walk
+from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.cache import ResultCache
+from gateway.antivirus.message import MessageScanner
+from gateway.antivirus.result import Outcome
+from gateway.antivirus.scanner import Scanner, ScannerLimits
+from gateway.antivirus.scanners import Scanners
+from gateway.clock import FakeClock
+from tests.antivirus.conftest import EICAR
+from tests.antivirus.shut import shut_7z, shut_docx, shut_pdf, shut_xls
+from tests.antivirus.test_archive import zipped
+from tests.antivirus.test_message import mail
+
+pytest.importorskip("libarchive", reason="libarchive-c, or Debian's libarchive13, is not installed")
+
+Maker = Callable[[bytes, str], bytes]
+MAKERS: dict[str, Maker] = {"a.docx": shut_docx, "a.xls": shut_xls, "a.pdf": shut_pdf, "a.7z": shut_7z}
+SAID = "The password is geheim."
+# What its program opens without asking anybody.
+OPENS_ITSELF = {"a.docx": "VelvetSweatshop", "a.xls": "VelvetSweatshop", "a.pdf": ""}
+
+
+@pytest.fixture
+async def walker():
+    walker = ArchiveWalker(ArchiveLimits())
+    yield walker
+    walker.close()
+
+
+@pytest.fixture
+def scanner(shared_clamd, walker) -> MessageScanner:
+    return MessageScanner(Scanners([Scanner(shared_clamd.unix, ScannerLimits())], ResultCache(FakeClock())), walker)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", MAKERS)
+async def test_what_the_mails_password_opens_is_scanned_and_what_it_does_not_is_encrypted(scanner, name):
+    infected, harmless = MAKERS[name](EICAR, "geheim"), MAKERS[name](b"harmless " * 9, "geheim")
+    outcomes = [
+        (await scanner.scan(mail(name, octets, text))).result.outcome
+        for octets, text in ((infected, "No word."), (infected, SAID), (harmless, SAID))
+    ]
+    assert outcomes == [Outcome.ENCRYPTED, Outcome.INFECTED, Outcome.CLEAN]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "password"), OPENS_ITSELF.items())
+async def test_what_opens_without_a_question_is_scanned_without_a_word_in_the_mail(scanner, name, password):
+    scan = await scanner.scan(mail(name, MAKERS[name](EICAR, password)))
+    assert scan.result.outcome is Outcome.INFECTED
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["a.xls", "a.pdf", "a.7z"])
+async def test_within_archives_the_same_is_opened(scanner, name):
+    octets = zipped(("inner.zip", zipped((name, MAKERS[name](EICAR, "geheim")))))
+    assert (await scanner.scan(mail("a.zip", octets))).result.outcome is Outcome.ENCRYPTED
+    scan = await scanner.scan(mail("a.zip", octets, SAID))
+    assert scan.result.outcome is Outcome.INFECTED
+    [part] = scan.infected
+    assert part.leaf.part.filename == "a.zip"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("spoiled", [0.5, 0.9])
+def test_a_spoiled_one_is_a_report_and_never_complete(name, spoiled):
+    octets = MAKERS[name](EICAR, "geheim")
+    cut = octets[: int(len(octets) * spoiled)]
+    report = Walk(ArchiveLimits(), ("geheim",), lambda: 0.0).run(cut, name)
+    assert not report.opened
+
+
+def test_wrong_passwords_do_not_use_up_what_the_right_one_may_unpack():
+    passwords = [*map(str, range(10)), "geheim"]
+    limits = ArchiveLimits(octets=40_000, entries=3)
+    report = Walk(limits, passwords, lambda: 0.0).run(shut_7z(b"x" * 30_000, "geheim"), "a.7z")
+    assert (report.limit, report.opened) == ("", True)
+
+
+async def test_passwords_are_tried_no_longer_than_an_archive_may_take():
+    """A key may be made as costly to derive as its maker likes; the mail is answered in time, and is not clean."""
+    octets = bytearray(shut_docx(EICAR, "geheim"))
+    at = octets.index(b'spinCount="100000"')
+    octets[at : at + 18] = b'spinCount="999999"'
+    walker = ArchiveWalker(ArchiveLimits(seconds=0.2))
+    try:
+        async with asyncio.timeout(30):
+            report = await walker.walk(bytes(octets), name="a.docx", passwords=["a", "b", "c", "d", "e", "f"])
+    finally:
+        walker.close()
+    assert not report.complete
+    assert report.limit == "seconds"
