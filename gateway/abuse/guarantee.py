@@ -84,7 +84,8 @@ def _case(incident: Incident, suspension: Suspension | None, language: str, zone
     sender = suspension.sender if suspension else incident.source.key
     kind = suspension.kind if suspension else incident.source.kind.value
     account = kind == SourceKind.ACCOUNT
-    whole = account and sender.startswith("@")
+    # A relay client sends for a whole domain; which one only the customer knows.
+    whole = sender.startswith("@") or kind == SourceKind.CLIENT
     return {
         "incident": str(incident.id),
         "sender": sender,

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.incident_record import (
-    EXIT_BROKEN,
     EXIT_BUSY,
     CsvOption,
+    Done,
     ReasonOption,
+    changed,
     moment,
     operator,
-    place,
     print_rows,
-    the_book,
+    say,
     the_reader,
 )
-from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
+from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot
 from gateway.cli.reach import data_folder
 
 if TYPE_CHECKING:
@@ -52,18 +52,19 @@ def suspend(
     from gateway.incidents.suspensions import suspensions
 
     snapshot = load_snapshot(config)
-    source = _ours(sender, snapshot)
+    source = ours(sender, snapshot)
 
-    def act(change: "Change") -> dict[str, Any]:
+    def act(change: "Change") -> Done:
         case = change.incident(incident) if incident is not None else None
         number = suspending.suspend(change, source, how=BY_HAND, reason=reason, incident=case)
         found = next(each for each in suspensions(change.execute) if each.id == number)
-        return {"sender": found.sender, "incident": found.incident, "suspension": number}
+        told = {"sender": found.sender, "incident": found.incident, "suspension": number}
+        return Done((*(f"{name}: {value}" for name, value in told.items()), f"reason: {reason}"), told)
 
-    told = record_change(snapshot.config.data, "account suspend", source.key, act)
+    done = changed(snapshot.config.data, "account suspend", source.key, act)
     publish(snapshot.config.data)
     _keep_data(snapshot, source, reason)
-    _say(told, f"{source.key} is suspended for incident {told['incident']}", as_json=as_json)
+    say(done, f"{source.key} is suspended for incident {done.value['incident']}", as_json=as_json)
 
 
 @app.command()
@@ -79,8 +80,10 @@ def restore(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a suspended sender send again: on a written guarantee that is on record; exit 1 without."""
+    """Let a suspended sender send again: on a written guarantee that is on record and covers it; exit 1 without."""
     from gateway.abuse import suspending
+    from gateway.incidents.guarantees import Letters
+    from gateway.incidents.schema import FOLDER
 
     if override and not override.strip():
         raise typer.BadParameter("--override: a reason says something")
@@ -89,15 +92,16 @@ def restore(
     data = data_folder(config)
     source = source_of(sender)
 
-    def act(change: "Change") -> dict[str, Any]:
-        before = suspending.restore(change, source, on=guarantee, override=override)
+    def act(change: "Change") -> Done:
+        before = suspending.restore(change, source, Letters(data / FOLDER), on=guarantee, override=override)
         ended = change.execute("SELECT guarantee FROM suspension WHERE id = ?", (before.id,))[0][0]
         on = f"without a guarantee: {override}" if override else f"on guarantee {ended}"
-        return {"sender": before.sender, "incident": before.incident, "guarantee": ended, "restored": on}
+        told = {"sender": before.sender, "incident": before.incident, "guarantee": ended, "restored": on}
+        return Done((f"incident: {before.incident}", f"restored: {on}"), told)
 
-    told = record_change(data, "account restore", source.key, act)
+    done = changed(data, "account restore", source.key, act)
     publish(data)
-    _say(told, f"{source.key} is restored {told['restored']}", as_json=as_json)
+    say(done, f"{source.key} is restored {done.value['restored']}", as_json=as_json)
 
 
 @app.command("list")
@@ -153,7 +157,8 @@ def source_of(sender: str) -> "Source":
         raise typer.BadParameter(f"{sender}: a mailbox, a domain, an IP address or a network is wanted") from error
 
 
-def _ours(sender: str, snapshot: "Snapshot") -> "Source":
+def ours(sender: str, snapshot: "Snapshot") -> "Source":
+    """Return who of our own senders is meant; ends with status 2 where no policy or relay listener knows it."""
     from ipaddress import ip_network
 
     from gateway.abuse.sightings import Neighbourhood
@@ -167,32 +172,6 @@ def _ours(sender: str, snapshot: "Snapshot") -> "Source":
         if not any(each.version == network.version and each.overlaps(network) for each in near.relay_networks):
             fail(f"{source.key} is no sender of ours: no relay listener takes mail from it; block its incident", 2)
     return source
-
-
-def record_change(data: Path, operation: str, target: str, act: "Callable[[Change], dict[str, Any]]") -> dict[str, Any]:
-    """Make a change in the caller's name and put it into the audit trail; return what ``act`` tells."""
-    from gateway.abuse.suspending import NotRestoredError
-    from gateway.cli.auditing import put_on_record
-    from gateway.incidents import IllegalTransition
-    from gateway.incidents.book import NoSuchIncidentError
-    from gateway.storage import StorageError, StorageLocked
-
-    try:
-        with the_book(data).change(operator(), operation, place()) as change:
-            told = act(change)
-        with the_reader(data) as reader:
-            head = reader.head()
-    except NotRestoredError as error:
-        fail(str(error))
-    except (NoSuchIncidentError, IllegalTransition) as error:
-        fail(str(error), 2)
-    except StorageLocked as error:
-        fail(str(error), EXIT_BUSY)
-    except StorageError as error:
-        fail(str(error), EXIT_BROKEN)
-    changes = [f"{name}: {value}" for name, value in told.items() if value not in {None, ""}]
-    put_on_record(data, operation, target, [*changes, f"from {place()}", f"chain {head}"])
-    return told
 
 
 def publish(data: Path) -> None:
@@ -224,10 +203,3 @@ def _keep_data(snapshot: "Snapshot", source: "Source", reason: str) -> None:
         return
     if not kept:
         typer.echo(f"no [backup] folder is configured: nothing keeps the data of {account} for 90 days", err=True)
-
-
-def _say(value: dict[str, Any], text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(value)
-    else:
-        typer.echo(text)

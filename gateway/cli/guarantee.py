@@ -1,20 +1,23 @@
 """``tidegate guarantee``: the written guarantee of a customer whose sender is suspended (contract.md §4 h)."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.account import record_change
-from gateway.cli.incident_record import EXIT_BROKEN, moment, the_reader
+from gateway.cli.account import ours
+from gateway.cli.grouping import grouped
+from gateway.cli.incident_record import EXIT_BROKEN, Done, changed, dated, moment, say, the_reader
 from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot, print_json
 from gateway.cli.reach import data_folder
 
 if TYPE_CHECKING:
+    from gateway.config.snapshot import Snapshot
     from gateway.incidents import Change
     from gateway.incidents.guarantees import Guarantee
+    from gateway.incidents.suspensions import Suspension
 
 app = typer.Typer(no_args_is_help=True, help="Written guarantees: the letter, its record, what restores a sender.")
 
@@ -26,21 +29,46 @@ MAX_SCAN_OCTETS = 64 * 1024**2
 IncidentOption = Annotated[
     int, typer.Option("--incident", metavar="NUMBER", help="The incident behind the suspension.")
 ]
-CompanyOption = Annotated[str, typer.Option("--company", help="The customer's full name.")]
-ManagerOption = Annotated[str, typer.Option("--manager", help="Who manages the mail domain.")]
-ContactOption = Annotated[str, typer.Option("--contact", help="Whom to ask at the customer's.")]
-TelephoneOption = Annotated[str, typer.Option("--telephone", help="Their telephone number.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerOptions:
+    """Who stands for the guarantee."""
+
+    company: Annotated[str, typer.Option("--company", help="The customer's full name.")] = ""
+    manager: Annotated[str, typer.Option("--manager", help="Who manages the mail domain.")] = ""
+    contact: Annotated[str, typer.Option("--contact", help="Whom to ask at the customer's.")] = ""
+    telephone: Annotated[str, typer.Option("--telephone", help="Their telephone number.")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperOptions:
+    """What was handed in."""
+
+    scan: Annotated[Path, typer.Option("--scan", metavar="FILE", help="The sealed letter, scanned.")]
+    licence: Annotated[Path, typer.Option("--licence", metavar="FILE", help="The copy of the business licence.")]
+    signed: Annotated[str, typer.Option("--signed", metavar="DATE", help="The letter's date; default: today.")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReopenOptions:
+    """What the letter asks to be reopened: a mailbox, or a whole domain with the relay client that it sends through."""
+
+    mailbox: Annotated[str, typer.Option("--mailbox", metavar="ADDRESS", help="What is to be reopened.")] = ""
+    domain: Annotated[str, typer.Option("--domain", help="What is to be reopened: the whole domain.")] = ""
+    client: Annotated[
+        str,
+        typer.Option("--client", metavar="ADDRESS", help="With --domain: the suspended relay client that it names."),
+    ] = ""
 
 
 @app.command()
+@grouped
 def template(
     incident: IncidentOption,
+    customer: CustomerOptions,
     *,
     lang: Annotated[str, typer.Option("--lang", help="zh or en.")] = "zh",
-    company: CompanyOption = "",
-    manager: ManagerOption = "",
-    contact: ContactOption = "",
-    telephone: TelephoneOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Print the letter with the case filled in; what is not given is a blank to write on."""
@@ -61,66 +89,59 @@ def template(
         telephone=node.contact.telephone,
         zone=node.service.zone,
     )
-    customer = Customer(company=company, manager=manager, contact=contact, telephone=telephone)
-    typer.echo(letter(case, suspension, lang, provider=provider, customer=customer), nl=False)
+    text = letter(case, suspension, lang, provider=provider, customer=Customer(**asdict(customer)))
+    typer.echo(text, nl=False)
 
 
 @app.command()
+@grouped
 def record(
     incident: IncidentOption,
+    papers: PaperOptions,
+    customer: CustomerOptions,
+    reopen: ReopenOptions,
     *,
-    scan: Annotated[Path, typer.Option("--scan", metavar="FILE", help="The sealed letter, scanned.")],
-    licence: Annotated[Path, typer.Option("--licence", metavar="FILE", help="The copy of the business licence.")],
-    company: CompanyOption,
-    manager: ManagerOption,
-    contact: ContactOption,
-    telephone: TelephoneOption,
-    mailbox: Annotated[str, typer.Option("--mailbox", metavar="ADDRESS", help="What is to be reopened.")] = "",
-    domain: Annotated[str, typer.Option("--domain", help="What is to be reopened: the whole domain.")] = "",
-    signed: Annotated[str, typer.Option("--signed", metavar="DATE", help="The letter's date; default: today.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put a written guarantee on record, in your name: the scan and the licence are kept with their SHA-256."""
-    from gateway.incidents.guarantees import Guarantee, Letters, record_guarantee
-    from gateway.incidents.schema import FOLDER
-    from gateway.storage import StorageError
+    from gateway.incidents.guarantees import Guarantee, record_guarantee
+    from gateway.incidents.suspensions import suspensions_of
 
-    scope, subject = _scope(mailbox, domain)
-    data = data_folder(config)
-    octets, licence_octets = _scan(scan), _scan(licence)
-    letters = Letters(data / FOLDER)
-    try:
-        digests = letters.keep(octets), letters.keep(licence_octets)
-    except (StorageError, OSError) as error:
-        fail(str(error), EXIT_BROKEN)
+    snapshot = load_snapshot(config)
+    promised: dict[str, Any] = {name: _said(f"--{name}", text) for name, text in asdict(customer).items()}
     given = Guarantee(
         id=0,
         incident=incident,
-        company=_said("--company", company),
-        manager=_said("--manager", manager),
-        scope=scope,
-        subject=subject,
-        contact=_said("--contact", contact),
-        telephone=_said("--telephone", telephone),
-        signed_on=_day(signed),
-        letter_sha256=digests[0],
-        letter_octets=len(octets),
-        licence_sha256=digests[1],
-        licence_octets=len(licence_octets),
+        **promised,
+        **_reopened(reopen, snapshot),
+        **_kept(papers, snapshot.config.data),
+        signed_on=_day(papers.signed),
         accepted_by="",
         recorded_at=0.0,
     )
 
-    def act(change: "Change") -> dict[str, Any]:
+    def act(change: "Change") -> Done:
         change.incident(incident)
-        return asdict(record_guarantee(change, given))
+        made = record_guarantee(change, given)
+        standing = [each for each in suspensions_of(change.execute, incident) if each.ended_at is None]
+        value = asdict(made) | {"suspended": _fit(made, standing)}
+        return Done(tuple(f"{name}: {text}" for name, text in asdict(made).items() if text not in {None, ""}), value)
 
-    told = record_change(data, "guarantee record", f"incident {incident}", act)
-    if as_json:
-        print_json(told)
-    else:
-        typer.echo(f"guarantee {told['id']} for incident {incident} is on record; {subject} can be restored")
+    done = changed(snapshot.config.data, "guarantee record", f"incident {incident}", act)
+    said = [f"guarantee {done.value['id']} for incident {incident} is on record"]
+    for sender, why in done.value["suspended"].items():
+        said.append(
+            f"it does not cover {sender}: it {why}" if why else f"restore now: tidegate account restore {sender}"
+        )
+    say(Done(done.changes, dated(done.value)), "\n".join(said), as_json=as_json)
+
+
+def _fit(given: "Guarantee", standing: "list[Suspension]") -> dict[str, str]:
+    """Return each suspended sender with why the guarantee does not cover it, "" where it does."""
+    from gateway.abuse.suspending import misfit
+
+    return {each.sender: misfit(given, each) for each in standing}
 
 
 @app.command()
@@ -139,7 +160,7 @@ def show(
     letters = Letters(data / FOLDER)
     faults = {sha: letters.fault(sha) for each in found for sha in (each.letter_sha256, each.licence_sha256)}
     if as_json:
-        print_json([asdict(each) | {"faults": _faults(each, faults)} for each in found])
+        print_json(dated([asdict(each) | {"faults": _faults(each, faults)} for each in found]))
     for each in found if not as_json else ():
         _print(each, letters, faults)
     if not found:
@@ -155,7 +176,7 @@ def _print(given: "Guarantee", letters: Any, faults: dict[str, str]) -> None:
         ("guarantee", str(given.id)),
         ("company", given.company),
         ("domain managed by", given.manager),
-        ("reopens", f"{given.scope} {given.subject}"),
+        ("reopens", f"{given.scope} {given.subject}" + (f", relay client {given.client}" if given.client else "")),
         ("contact", f"{given.contact}, {given.telephone}"),
         ("signed", given.signed_on),
         ("accepted", f"{moment(given.recorded_at)} by {given.accepted_by}"),
@@ -170,17 +191,48 @@ def _faults(given: "Guarantee", faults: dict[str, str]) -> list[str]:
     return [f"{name} {faults[sha]}" for name, sha in told if faults[sha]]
 
 
-def _scope(address: str, domain: str) -> tuple[str, str]:
-    from gateway.config.fields import domain_name
-    from gateway.config.fields import mailbox as parsed
+def _reopened(asked: ReopenOptions, snapshot: "Snapshot") -> dict[str, Any]:
+    """Return what is to be reopened, as a guarantee has it; ends where it is nothing of ours."""
+    from gateway.incidents import SourceKind
     from gateway.incidents.guarantees import DOMAIN, MAILBOX
 
-    if bool(address) == bool(domain):
+    if bool(asked.mailbox) == bool(asked.domain):
         raise typer.BadParameter("either --mailbox ADDRESS or --domain DOMAIN says what is to be reopened")
+    if asked.client and not asked.domain:
+        raise typer.BadParameter("--client: a relay client is reopened with the whole --domain that it sends for")
+    subject = ours(asked.mailbox or asked.domain, snapshot)
+    if subject.kind is not SourceKind.ACCOUNT or subject.key.startswith("@") != bool(asked.domain):
+        raise typer.BadParameter(f"{asked.mailbox or asked.domain} is no {'domain' if asked.domain else 'mailbox'}")
+    client = ours(asked.client, snapshot) if asked.client else None
+    if client is not None and client.kind is not SourceKind.CLIENT:
+        raise typer.BadParameter(f"--client {asked.client}: an IP address or a network is wanted")
+    return {
+        "scope": DOMAIN if asked.domain else MAILBOX,
+        "subject": subject.key.removeprefix("@"),
+        "client": client.key if client else "",
+    }
+
+
+def _kept(papers: PaperOptions, data: Path) -> dict[str, Any]:
+    """Keep letter and licence, and return their digests and sizes as a guarantee has them."""
+    from gateway.incidents.guarantees import Letters
+    from gateway.incidents.schema import FOLDER
+    from gateway.storage import StorageError
+
+    octets, licence = _scan(papers.scan), _scan(papers.licence)
+    if octets == licence:
+        fail(f"{papers.licence} is the letter once more: a copy of the business licence is wanted", EXIT_BROKEN)
+    letters = Letters(data / FOLDER)
     try:
-        return (MAILBOX, parsed(address).key) if address else (DOMAIN, domain_name(domain))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        digests = letters.keep(octets), letters.keep(licence)
+    except (StorageError, OSError) as error:
+        fail(str(error), EXIT_BROKEN)
+    return {
+        "letter_sha256": digests[0],
+        "letter_octets": len(octets),
+        "licence_sha256": digests[1],
+        "licence_octets": len(licence),
+    }
 
 
 def _said(option: str, text: str) -> str:

@@ -1,12 +1,13 @@
 """``tidegate incident``: who sent spam: found, shown, ranked, searched, exported, verified, and decided by hand."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.grouping import grouped
 from gateway.cli.incident_blocking import block, lift
 from gateway.cli.incident_deciding import close, confirm, note, reopen
 from gateway.cli.incident_proving import export, verify
@@ -14,6 +15,7 @@ from gateway.cli.incident_record import (
     CsvOption,
     NumberArgument,
     as_value,
+    dated,
     moment,
     print_rows,
     since,
@@ -30,47 +32,38 @@ app = typer.Typer(no_args_is_help=True, help="Spam sources on record: evidence, 
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="The most lines.")]
 
 
-@app.command("list")
-def list_(
-    *,
-    ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="Sources at an address or in a network.")] = "",
-    asn: Annotated[int | None, typer.Option("--asn", metavar="N", help="Sources in an autonomous system.")] = None,
-    domain: Annotated[str, typer.Option("--domain", help="Whose recipients or senders are of a domain.")] = "",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Which incidents; all that are given must hold."""
+
+    ip: Annotated[str, typer.Option("--ip", metavar="ADDRESS", help="Sources at an address or in a network.")] = ""
+    asn: Annotated[int | None, typer.Option("--asn", metavar="N", help="Sources in an autonomous system.")] = None
+    domain: Annotated[str, typer.Option("--domain", help="Whose recipients or senders are of a domain.")] = ""
     ground: Annotated[
         str, typer.Option("--ground", help="advertising, no-opt-out, hidden-sender, false-source or harmful.")
-    ] = "",
-    since_: Annotated[str, typer.Option("--since", metavar="TIME", help="Last seen since: 7d, 2026-11-20.")] = "",
+    ] = ""
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Last seen since: 7d, 2026-11-20 (UTC).")] = ""
     state: Annotated[
         list[str], typer.Option("--state", help="open, confirmed, reported, blocked, quiet, lifted, closed; repeat.")
-    ] = [],  # noqa: B006 - typer's way to say that an option may be repeated
+    ] = field(default_factory=list)
+
+
+@app.command("list")
+@grouped
+def list_(
+    conditions: Conditions,
+    *,
     limit: LimitOption = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """List incidents, the last seen first; all conditions given must hold. Exit 1 for none."""
-    from gateway.clock import SystemClock
-    from gateway.incidents import State
-    from gateway.incidents.reader import IncidentQuery
-
-    try:
-        states = tuple(State(each) for each in state)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; allowed: {', '.join(State)}") from error
-    now = SystemClock().stamp().utc
-    query = IncidentQuery(
-        ip=ip,
-        asn=asn,
-        domain=domain,
-        ground=ground,
-        since=since(since_, now) if since_ else None,
-        states=states,
-        limit=limit,
-    )
-    rows = _found(data_folder(config), query)
+    """List incidents, the last seen first; all conditions given must hold. Times are UTC. Exit 1 for none."""
+    rows = _found(data_folder(config), _query(conditions, limit))
     columns: dict[str, Callable[[Any], str]] = {
         "id": str,
         "state": str,
+        "source_kind": str,
         "source": str,
         "sightings": str,
         "grounds": " ".join,
@@ -80,6 +73,26 @@ def list_(
     print_rows(rows, columns, as_json=as_json, as_csv=as_csv)
     if not rows:
         raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _query(conditions: Conditions, limit: int) -> "IncidentQuery":
+    from gateway.clock import SystemClock
+    from gateway.incidents import State
+    from gateway.incidents.reader import IncidentQuery
+
+    try:
+        states = tuple(State(each) for each in conditions.state)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; allowed: {', '.join(State)}") from error
+    return IncidentQuery(
+        ip=conditions.ip,
+        asn=conditions.asn,
+        domain=conditions.domain,
+        ground=conditions.ground,
+        since=since(conditions.since, SystemClock().stamp().utc) if conditions.since else None,
+        states=states,
+        limit=limit,
+    )
 
 
 def _found(data: Path, query: "IncidentQuery") -> list[dict[str, object]]:
@@ -159,7 +172,7 @@ def show(
         if incident is None:
             fail(f"there is no incident {number}")
         if as_json:
-            print_json(value_of(reader, incident, sightings))
+            print_json(dated(value_of(reader, incident, sightings)))
         else:
             for line in screen(reader, incident, sightings):
                 typer.echo(line)

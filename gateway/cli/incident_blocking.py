@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.incident_record import EXIT_BUSY, NumberArgument, ReasonOption, changed, the_reader
-from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot, print_json
+from gateway.cli.incident_record import (
+    EXIT_BUSY,
+    Done,
+    NumberArgument,
+    ReasonOption,
+    Refused,
+    changed,
+    moment,
+    say,
+    the_reader,
+)
+from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot
 
 if TYPE_CHECKING:
     from gateway.abuse.protection import Protection
@@ -30,19 +40,18 @@ def block(
     snapshot = load_snapshot(config)
     seconds = _seconds(for_) if for_ else snapshot.config.incidents.block
     protection = _protection(snapshot)
-    refusal = ""
 
-    def act(change: "Change") -> str:
-        nonlocal refusal
+    def act(change: "Change") -> Done | Refused:
         incident, until = change.incident(number), change.at + seconds
-        refusal = blocking.block(change, incident, protection, how=blocking.BY_HAND, reason=reason, until=until)
-        return f"not blocked: {refusal}" if refusal else f"{incident.source} blocked: {reason}"
+        why = blocking.block(change, incident, protection, how=blocking.BY_HAND, reason=reason, until=until)
+        if why:
+            return Refused(f"incident {number}: not blocked: {why}")
+        told = f"{incident.source} blocked until {moment(until)}: {reason}"
+        return Done((told,), {"incident": number, "done": told})
 
-    told = changed(snapshot.config.data, number, "incident block", act)
-    if refusal:
-        fail(f"incident {number}: {told}")
+    done = changed(snapshot.config.data, "incident block", f"incident {number}", act)
     _enforce(snapshot)
-    _tell(told, number, as_json=as_json)
+    say(done, f"incident {number}: {done.value['done']}", as_json=as_json)
 
 
 def lift(
@@ -50,20 +59,23 @@ def lift(
 ) -> None:
     """Lift the block of an incident's source; exit 1 when none stands."""
     from gateway.abuse import blocking
+    from gateway.incidents.suspensions import suspensions_of
 
     snapshot = load_snapshot(config)
-    ended = 0
 
-    def act(change: "Change") -> str:
-        nonlocal ended
-        ended = blocking.lift(change, change.incident(number), reason)
-        return f"block lifted: {reason}" if ended else "no block stands"
+    def act(change: "Change") -> Done | Refused:
+        incident = change.incident(number)
+        ended = blocking.lift(change, incident, reason)
+        held = [each.sender for each in suspensions_of(change.execute, number) if each.ended_at is None]
+        still = f"; suspended for it: {', '.join(held)}, see `account restore`" if held else ""
+        if not ended:
+            return Refused(f"incident {number}: no block of {incident.source.key} stands{still}")
+        told = f"block of {incident.source.key} lifted: {reason}{still}"
+        return Done((told,), {"incident": number, "done": told})
 
-    told = changed(snapshot.config.data, number, "incident lift", act)
-    if not ended:
-        fail(f"incident {number}: {told}")
+    done = changed(snapshot.config.data, "incident lift", f"incident {number}", act)
     _enforce(snapshot)
-    _tell(told, number, as_json=as_json)
+    say(done, f"incident {number}: {done.value['done']}", as_json=as_json)
 
 
 def _seconds(text: str) -> float:
@@ -101,10 +113,3 @@ def _enforce(snapshot: "Snapshot") -> None:
             enforce(reader.rows, ListKeeper(snapshot.config.blocklists, data, clock=clock), clock)
     except (StorageError, ConfigError, OSError) as error:
         fail(f"it is on record, but the lists cannot be written: {error}", EXIT_BUSY)
-
-
-def _tell(done: str, number: int, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"incident": number, "done": done})
-    else:
-        typer.echo(f"incident {number}: {done}")

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.incident_record import NumberArgument, ReasonOption, changed
-from gateway.cli.options import ConfigOption, JsonOption, print_json
+from gateway.cli.incident_record import NumberArgument, ReasonOption, decided
+from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.reach import data_folder
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def confirm(
         change.move(number, State.CONFIRMED, reason)
         return f"confirmed: {reason}"
 
-    _tell(changed(data_folder(config), number, "incident confirm", act), number, as_json=as_json)
+    decided(data_folder(config), number, "incident confirm", act, as_json=as_json)
 
 
 def close(
@@ -46,7 +46,7 @@ def close(
         change.move(number, State.CLOSED, reason, resolved)
         return f"closed as {resolved}: {reason}"
 
-    _tell(changed(data_folder(config), number, "incident close", act), number, as_json=as_json)
+    decided(data_folder(config), number, "incident close", act, as_json=as_json)
 
 
 def reopen(
@@ -59,11 +59,11 @@ def reopen(
         incident = change.incident(number)
         active = change.active(incident.source)
         if active is not None and active.id != number:
-            raise IllegalTransition(f"its source has another incident by now: {active.id}")
+            raise IllegalTransition(f"incident {number}: its source has another incident by now: {active.id}")
         change.move(number, State.OPEN, reason)
         return f"open again: {reason}"
 
-    _tell(changed(data_folder(config), number, "incident reopen", act), number, as_json=as_json)
+    decided(data_folder(config), number, "incident reopen", act, as_json=as_json)
 
 
 def note(
@@ -79,11 +79,4 @@ def note(
     def act(change: "Change") -> str:
         return f"note {change.note(number, text)}: {text}"
 
-    _tell(changed(data_folder(config), number, "incident note", act), number, as_json=as_json)
-
-
-def _tell(done: str, number: int, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"incident": number, "done": done})
-    else:
-        typer.echo(f"incident {number}: {done}")
+    decided(data_folder(config), number, "incident note", act, as_json=as_json)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.incident_record import EXIT_BROKEN, NumberArgument, changed, the_reader
+from gateway.cli.incident_record import EXIT_BROKEN, Done, NumberArgument, changed, say, the_reader
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, print_json
 from gateway.cli.reach import data_folder
 
@@ -52,17 +52,14 @@ def export(
     except OSError as error:
         fail(f"{output}: {error.strerror}")
 
-    def act(change: "Change") -> str:
+    def act(change: "Change") -> Done:
         facts = {"sha256": bundle.sha256, "octets": len(bundle.octets), "redacted": not whole}
         change.record("exported", number, facts)
-        return f"exported {'whole' if whole else 'redacted'}: {bundle.sha256}"
+        told = {"file": str(output), "sha256": bundle.sha256, "messages": bundle.messages, "redacted": not whole}
+        return Done((f"exported {'whole' if whole else 'redacted'}: {bundle.sha256}",), told)
 
-    changed(data, number, "incident export", act)
-    told = {"file": str(output), "sha256": bundle.sha256, "messages": bundle.messages, "redacted": not whole}
-    if as_json:
-        print_json(told)
-    else:
-        typer.echo(f"{output}: {bundle.messages} messages, sha256 {bundle.sha256}")
+    done = changed(data, "incident export", f"incident {number}", act)
+    say(done, f"{output}: {bundle.messages} messages, sha256 {bundle.sha256}", as_json=as_json)
 
 
 def verify(

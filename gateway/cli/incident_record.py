@@ -4,19 +4,37 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import fail, print_json
+from gateway.cli.options import EXIT_NEGATIVE, fail, print_json
 
 if TYPE_CHECKING:
-    from gateway.incidents import Change, Incident, IncidentBook, IncidentReader
+    from gateway.incidents import Change, Incident, IncidentBook, IncidentReader, State
 
 # sysexits.h EX_DATAERR and EX_TEMPFAIL: the record cannot be believed; somebody else is writing it.
 EXIT_BROKEN = 65
 EXIT_BUSY = 75
+EXIT_USAGE = 2
+# The values that are times, whatever row they stand in.
+_TIMES = frozenset(
+    {
+        *("at", "began_at", "blocked_at", "closed_at", "confirmed_at", "due_at", "ended_at", "first_seen"),
+        *("last_attempt", "last_seen", "lifted_at", "met_at", "opened_at", "recorded_at", "removed_at", "reported_at"),
+        *("started_at", "state_since", "until"),
+    }
+)
+# By which a person takes an incident to a state; to the others it comes by what happens.
+_COMMANDS = {
+    "open": "incident reopen",
+    "confirmed": "incident confirm",
+    "blocked": "incident block",
+    "lifted": "incident lift",
+    "closed": "incident close",
+}
 
 
 def _said(text: str) -> str:
@@ -71,31 +89,81 @@ def place() -> str:
     return " ".join(filter(None, (client, terminal))) or "no terminal"
 
 
-def changed(data: Path, number: int, operation: str, act: "Callable[[Change], str]") -> str:
-    """Make a change in the caller's name and put it into the audit trail; return what ``act`` says was done.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a change did: ``changes`` for the audit trail, a line each; ``value`` for ``--json``."""
 
-    Ends with status 2 where the incident is not there or does not allow it, 75 where somebody else is writing.
+    changes: tuple[str, ...]
+    value: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the answer is no, and the exit status that says so; what was put on record of it stays there."""
+
+    why: str
+    status: int = EXIT_NEGATIVE
+
+
+def changed(data: Path, operation: str, target: str, act: "Callable[[Change], Done | Refused]") -> Done:
+    """Make a change in the caller's name, put it into the audit trail, and return what it did.
+
+    A refusal is audited as one, with its reason, and ends the command: with status 2 where the incident is not there or
+    its state does not allow it. Ends with 75 where somebody else is writing, 65 where the record cannot be believed.
     """
+    from gateway.abuse.suspending import NotRestoredError
     from gateway.cli.auditing import put_on_record
     from gateway.incidents import IllegalTransition
     from gateway.incidents.book import NoSuchIncidentError
     from gateway.storage import StorageError, StorageLocked
 
-    book = the_book(data)
+    outcome: Done | Refused
     try:
-        with book.change(operator(), operation, place()) as change:
-            told = act(change)
-        with the_reader(data) as reader:
-            head = reader.head()
-    except (NoSuchIncidentError, IllegalTransition) as error:
-        fail(str(error), 2)
+        with the_book(data).change(operator(), operation, place()) as change:
+            outcome = act(change)
+    except NotRestoredError as error:
+        outcome = Refused(str(error))
+    except NoSuchIncidentError as error:
+        outcome = Refused(str(error), EXIT_USAGE)
+    except IllegalTransition as error:
+        outcome = Refused(f"{error}{_by_hand(error.onward)}", EXIT_USAGE)
     except StorageLocked as error:
         fail(str(error), EXIT_BUSY)
     except StorageError as error:
         fail(str(error), EXIT_BROKEN)
-    # The chain's head in the journal is an anchor outside the record (`incident verify` reads it).
-    put_on_record(data, operation, f"incident {number}", [told, f"from {place()}", f"chain {head}"])
-    return told
+    with the_reader(data) as reader:
+        # The chain's head in the journal is an anchor outside the record (`incident verify` reads it).
+        where = [f"from {place()}", f"chain {reader.head()}"]
+    if isinstance(outcome, Refused):
+        put_on_record(data, f"{operation} refused", target, [outcome.why, *where])
+        fail(outcome.why, outcome.status)
+    put_on_record(data, operation, target, [*outcome.changes, *where])
+    return outcome
+
+
+def _by_hand(onward: "Sequence[State]") -> str:
+    """Return the commands that lead on from an incident's state."""
+    commands = [f"`{_COMMANDS[state.value]}`" for state in onward if state.value in _COMMANDS]
+    return f"; by hand: {', '.join(commands)}" if commands else ""
+
+
+def say(done: Done, text: str, *, as_json: bool) -> None:
+    """Print what was done: ``text`` for people."""
+    if as_json:
+        print_json(done.value)
+    else:
+        typer.echo(text)
+
+
+def decided(data: Path, number: int, operation: str, act: "Callable[[Change], str]", *, as_json: bool) -> None:
+    """Make a change to one incident and say what was done, as ``act`` tells it."""
+
+    def noted(change: "Change") -> Done:
+        told = act(change)
+        return Done((told,), {"incident": number, "done": told})
+
+    done = changed(data, operation, f"incident {number}", noted)
+    say(done, f"incident {number}: {done.value['done']}", as_json=as_json)
 
 
 def moment(utc: float | None) -> str:
@@ -135,16 +203,37 @@ def as_value(incident: "Incident") -> dict[str, Any]:
     return {"id": value.pop("id"), "source_kind": str(source["kind"]), "source": source["key"]} | value
 
 
+def dated(value: Any) -> Any:
+    """Return rows for programs: times as RFC 3339 has them, in UTC, as in the log; in whatever they are nested."""
+    if isinstance(value, Mapping):
+        return {name: instant(each) if name in _TIMES else dated(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [dated(each) for each in value]
+    return value
+
+
+def instant(utc: Any) -> Any:
+    """Return UTC seconds as ``2026-11-22T10:00:00.250Z``; what is no time stays as it is."""
+    from datetime import UTC, datetime
+
+    if not isinstance(utc, float | int):
+        return utc
+    return datetime.fromtimestamp(utc, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Any], str]], *, as_json: bool, as_csv: bool
 ) -> None:
-    """Print rows as JSON, as CSV with every value, or as a table of ``columns``, each with how its value is shown."""
+    """Print rows as JSON, as CSV with every value, or as a table of ``columns``, each with how its value is shown.
+
+    Times are UTC, in JSON and CSV as ``dated`` writes them.
+    """
     from gateway.cli.table import print_table
 
     if as_json:
-        print_json(list(rows))
+        print_json(dated(rows))
     elif as_csv:
-        _print_csv(rows)
+        _print_csv(dated(rows))
     else:
         print_table(tuple(columns), [tuple(show(row[name]) for name, show in columns.items()) for row in rows])
 

@@ -225,7 +225,7 @@ def _check(before: Incident, after: State) -> None:
     try:
         states.check(before.state, after, held=before.is_held)
     except states.IllegalTransition as error:
-        raise states.IllegalTransition(f"incident {before.id}: {error}") from None
+        raise states.IllegalTransition(f"incident {before.id}: {error}", error.onward) from None
 
 
 class IncidentBook:

@@ -35,7 +35,7 @@ SEALS = {
         "guarantee",
         "guarantee",
         _same(
-            *("company", "manager", "scope", "subject", "contact", "telephone", "signed_on", "accepted_by"),
+            *("company", "manager", "scope", "subject", "client", "contact", "telephone", "signed_on", "accepted_by"),
             *("letter_sha256", "letter_octets", "licence_sha256", "licence_octets", "recorded_at"),
         ),
     ),

@@ -35,7 +35,14 @@ def _create(schema: Schema) -> None:
     schema.execute(_VIEW)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, "guarantees", _create),)
+def _name_clients(schema: Schema) -> None:
+    """Have a guarantee name the relay client that it reopens."""
+    schema.execute("ALTER TABLE guarantee ADD COLUMN client TEXT NOT NULL DEFAULT ''")
+    schema.execute("DROP VIEW guarantees")
+    schema.execute(_VIEW.replace(" scope, subject,", " scope, subject, client,"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, "guarantees", _create), Migration(2, "guarantees", _name_clients))
 
 MAILBOX, DOMAIN = "mailbox", "domain"
 
@@ -44,8 +51,9 @@ MAILBOX, DOMAIN = "mailbox", "domain"
 class Guarantee:
     """What a customer promised, and who took it.
 
-    ``manager`` manages the mail domain; ``scope`` is mailbox or domain, ``subject`` which; ``signed_on`` the letter's
-    date as written, ``recorded_at`` UTC seconds.
+    ``manager`` manages the mail domain; ``scope`` is mailbox or domain, ``subject`` which; ``client`` the network of a
+    relay client that the domain sends through and that is to be reopened with it, "" for none. ``signed_on`` is the
+    letter's date as written, ``recorded_at`` UTC seconds.
     """
 
     id: int
@@ -63,6 +71,7 @@ class Guarantee:
     licence_octets: int
     accepted_by: str
     recorded_at: float
+    client: str = ""
 
 
 _NAMES = tuple(field.name for field in fields(Guarantee))

@@ -28,7 +28,14 @@ class Transition:
 
 
 class IllegalTransition(Exception):  # noqa: N818 - the word of the design
-    """A step that the table does not have, or not while a block or suspension stands; says where one may go."""
+    """A step that the table does not have, or not while a block or suspension stands.
+
+    The text says where one may go; ``onward`` are those states, what waits for a block's end included.
+    """
+
+    def __init__(self, text: str, onward: tuple[State, ...] = ()) -> None:
+        super().__init__(text)
+        self.onward = onward
 
 
 _S = State
@@ -57,27 +64,25 @@ TRANSITIONS: dict[tuple[State, State], Transition] = {
 }
 
 
-def legal(before: State, *, held: bool) -> tuple[State, ...]:
-    """Return the states that may follow; ``held``: a block or suspension stands."""
-    return tuple(after for (start, after), step in TRANSITIONS.items() if start is before and _is_open(step, held=held))
-
-
 def check(before: State, after: State, *, held: bool) -> Transition:
-    """Return the transition; IllegalTransition says what is in the way, and what is legal."""
+    """Return the transition; IllegalTransition says what is in the way, and what is legal.
+
+    ``held``: a block or a suspension stands.
+    """
     found = TRANSITIONS.get((before, after))
-    if found is not None and _is_open(found, held=held):
+    if found is not None and (found.block is Block.ANY or not held):
         return found
-    allowed = ", ".join(legal(before, held=held))
-    if found is None:
-        same = f"it is {before} already" if before is after else f"{before} → {after} is no step"
-        raise IllegalTransition(f"{same}; from {before} it may go to {allowed}")
-    raise IllegalTransition(
-        f"{before} → {after} waits until its block is lifted and its sender restored; until then it may go to {allowed}"
-    )
-
-
-def _is_open(step: Transition, *, held: bool) -> bool:
-    return step.block is Block.ANY or not held
+    if before is after:
+        told = f"it is {before} already"
+    elif found is None:
+        told = f"{before} → {after} is no step"
+    else:
+        told = f"{before} → {after} has to wait: a block or suspension of it stands"
+    steps = {to: step for (start, to), step in TRANSITIONS.items() if start is before}
+    waiting = [to for to, step in steps.items() if held and step.block is Block.NONE]
+    allowed = ", ".join(to for to in steps if to not in waiting)
+    then = f"; once nothing of it stands, to {', '.join(waiting)}" if waiting else ""
+    raise IllegalTransition(f"{told}; from {before} it may go to {allowed or 'nothing'}{then}", tuple(steps))
 
 
 def resumption(state: State, *, held: bool) -> State | None:

@@ -11,6 +11,7 @@ from gateway.abuse import blocking
 from gateway.abuse.suspending import restore, suspend
 from gateway.incidents import Source, SourceKind, State
 from gateway.incidents.blocks import blocks_of, standing_blocks
+from gateway.incidents.guarantees import Letters
 
 HOUR, DAY = 3600.0, 86_400.0
 SOURCE = "198.51.100.7"
@@ -157,7 +158,7 @@ def test_a_block_that_ends_lets_nobody_off_who_is_suspended_for_the_same_inciden
     assert (world.incident().blocking, world.incident().suspending) == (False, True)
     assert world.incident().state is State.BLOCKED
     with world.book.change("anna", "account restore") as change:
-        restore(change, ANNA, override="it was repaired")
+        restore(change, ANNA, Letters(world.data / "incidents"), override="it was repaired")
     assert (world.incident().suspending, world.incident().state) == (False, State.LIFTED)
 
 
@@ -166,7 +167,7 @@ def test_who_is_restored_lifts_no_block_of_the_same_incident(world):
     with world.book.change("anna", "account suspend") as change:
         suspend(change, ANNA, how="hand", reason="her machine", incident=change.incident(1))
     with world.book.change("anna", "account restore") as change:
-        restore(change, ANNA, override="it was repaired")
+        restore(change, ANNA, Letters(world.data / "incidents"), override="it was repaired")
     assert (world.incident().blocking, world.incident().state) == (True, State.BLOCKED)
     world.keeper.enforce()
     assert world.listed(SOURCE)

@@ -3,6 +3,7 @@
 What breaks if these fail: an account is restored without the letter that the contract wants, or cannot be restored.
 """
 
+import hashlib
 import json
 
 import pytest
@@ -17,9 +18,10 @@ from gateway.incidents.suspensions import standing, suspensions, suspensions_of
 ANNA = Source(SourceKind.ACCOUNT, "anna@box.test")
 ALL = Source(SourceKind.ACCOUNT, "@box.test")
 CLIENT = Source.at("10.0.0.7", SourceKind.CLIENT)
+LETTER, LICENCE = b"%PDF the letter", b"%PDF the licence"
 
 
-def promise(incident: int = 1, scope: str = MAILBOX, subject: str = "anna@box.test") -> Guarantee:
+def promise(incident: int = 1, scope: str = MAILBOX, subject: str = "anna@box.test", client: str = "") -> Guarantee:
     return Guarantee(
         id=0,
         incident=incident,
@@ -30,12 +32,13 @@ def promise(incident: int = 1, scope: str = MAILBOX, subject: str = "anna@box.te
         contact="李四",
         telephone="+86 10 1",
         signed_on="2026-11-20",
-        letter_sha256="a" * 64,
-        letter_octets=1,
-        licence_sha256="b" * 64,
-        licence_octets=1,
+        letter_sha256=hashlib.sha256(LETTER).hexdigest(),
+        letter_octets=len(LETTER),
+        licence_sha256=hashlib.sha256(LICENCE).hexdigest(),
+        licence_octets=len(LICENCE),
         accepted_by="",
         recorded_at=0.0,
+        client=client,
     )
 
 
@@ -45,14 +48,21 @@ def suspended(world, source: Source = ANNA) -> int:
         return change.active(source).id
 
 
+def scans(world) -> Letters:
+    return Letters(world.data / "incidents")
+
+
 def recorded(world, given: Guarantee) -> Guarantee:
+    letters = scans(world)
+    letters.keep(LETTER)
+    letters.keep(LICENCE)
     with world.book.change("bert", "guarantee record") as change:
         return record_guarantee(change, given)
 
 
 def restored(world, source: Source = ANNA, **how) -> None:
     with world.book.change("anna", "account restore") as change:
-        restore(change, source, **how)
+        restore(change, source, scans(world), **how)
 
 
 def test_a_suspension_opens_and_blocks_an_incident_of_its_own(world):
@@ -76,7 +86,7 @@ def test_whoever_is_suspended_for_one_incident_blocks_no_other_that_nothing_woul
 def test_blanks_are_no_reason_to_restore_without_a_guarantee(world):
     suspended(world)
     with pytest.raises(NotRestoredError, match="no written guarantee"), world.book.change("anna", "restore") as change:
-        restore(change, ANNA, override="  ")
+        restore(change, ANNA, scans(world), override="  ")
 
 
 def test_the_workers_file_is_made_again_where_a_command_died_before_it_wrote(world):
@@ -114,6 +124,13 @@ def test_a_guarantee_restores_and_who_took_it_is_on_record(world):
         (ANNA, promise(subject="bert@box.test"), "reopens the mailbox bert@box.test, not anna@box.test"),
         (ANNA, promise(scope=DOMAIN, subject="other.test"), "reopens the domain other.test, not box.test"),
         (ALL, promise(), "reopens the mailbox anna@box.test, not @box.test"),
+        (CLIENT, promise(), "reopens the mailbox anna@box.test, and a relay client may send as anybody"),
+        (CLIENT, promise(scope=DOMAIN, subject="box.test"), "reopens the domain box.test, and names no relay client"),
+        (
+            CLIENT,
+            promise(scope=DOMAIN, subject="box.test", client="10.0.0.8/32"),
+            "names the relay client 10.0.0.8/32, not 10.0.0.7/32",
+        ),
     ],
 )
 def test_a_guarantee_for_something_else_does_not_restore(world, source, given, why):
@@ -138,13 +155,24 @@ def test_a_guarantee_of_another_incident_does_not_restore(world):
     [
         (ANNA, promise(scope=DOMAIN, subject="box.test")),
         (ALL, promise(scope=DOMAIN, subject="box.test")),
-        (CLIENT, promise()),
+        (CLIENT, promise(scope=DOMAIN, subject="box.test", client="10.0.0.7/32")),
+        (CLIENT, promise(scope=DOMAIN, subject="box.test", client="10.0.0.0/24")),
     ],
 )
-def test_a_guarantee_for_the_whole_domain_covers_its_mailboxes(world, source, given):
+def test_a_guarantee_for_the_whole_domain_covers_its_mailboxes_and_the_client_that_it_names(world, source, given):
     suspended(world, source)
     recorded(world, given)
     restored(world, source)
+
+
+@pytest.mark.parametrize(("gone", "what"), [(LETTER, "letter"), (LICENCE, "licence")])
+def test_a_guarantee_whose_papers_are_gone_does_not_restore(world, gone, what):
+    suspended(world)
+    recorded(world, promise())
+    scans(world).path(hashlib.sha256(gone).hexdigest()).unlink()
+    wanted = f"guarantee 1 stands on a {what} that cannot be read.*wanted is a guarantee for anna@box.test or"
+    with pytest.raises(NotRestoredError, match=wanted):
+        restored(world)
 
 
 def test_who_spams_again_after_a_guarantee_is_terminated(world):

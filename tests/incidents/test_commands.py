@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -88,7 +89,32 @@ def test_a_list_for_programs_and_spreadsheets(full, run):
     [first, *_] = csv.DictReader(io.StringIO(run("incident", "list", "--csv").stdout))
     assert (first["id"], first["source"], first["grounds"]) == ("3", "2001:db8::/64", "advertising no-opt-out")
     assert first["counts"] == "advertising=1 no-opt-out=1 hidden-sender=0 false-source=0 harmful=0"
-    assert run("incident", "list").stdout.splitlines()[0].split("\t")[:4] == ["3", "open", "2001:db8::/64", "1"]
+    assert (first["source_kind"], first["last_seen"]) == ("network", "2026-09-21T14:13:27.000Z")
+    line = run("incident", "list").stdout.splitlines()[0].split("\t")
+    assert line[:5] == ["3", "open", "network", "2001:db8::/64", "1"]
+    assert line[6] == "2026-09-21 14:13:27Z"
+
+
+def test_every_time_that_a_program_is_given_names_its_zone(full, run):
+    """Seconds since 1970 are read by nobody, and times without a zone by everybody in their own."""
+    shown = json.loads(run("incident", "show", "1", "--json").stdout)
+    listed = json.loads(run("incident", "list", "--json").stdout)
+    times = dict(_times([shown, listed]))
+    assert {"at", "state_since", "first_seen", "confirmed_at"} <= set(times)
+    zoned = re.compile(r"2026-\d\d-\d\dT[\d:]{8}\.\d{3}Z")
+    assert [name for name, time in times.items() if not zoned.fullmatch(time)] == []
+
+
+def _times(value):
+    """Yield what stands under a name that is a time's, or looks like one."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if re.search(r"(^|_)at$|^(first|last)_seen$|_since$", name) and each is not None:
+                yield name, str(each)
+            yield from _times(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _times(each)
 
 
 def test_a_spreadsheet_is_given_no_formula(desk, run):
@@ -202,26 +228,47 @@ def test_what_a_person_decides_is_in_timeline_and_audit_trail(full, run):
     assert full.wrong() == ""
 
 
+# What a case allows, with nothing of it in force, and by which commands.
+OPEN = (
+    "from open it may go to confirmed, blocked, closed; by hand: `incident confirm`, `incident block`, `incident close`"
+)
+BLOCKED = "from blocked it may go to quiet, lifted; by hand: `incident lift`"
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "audited"),
     [
-        ("close", "1", "--reason", "while blocked"),
-        ("confirm", "1", "--reason", "backwards"),
-        ("confirm", "99", "--reason", "not there"),
-        ("close", "2", "--reason", "x", "--as", "whim"),
-        ("note", "99", "x"),
-        ("note", "1", "  "),
-        ("reopen", "2", "--reason", "is open"),
-        ("close", "2", "--reason", "  "),
+        (
+            ("close", "1", "--reason", "while blocked"),
+            [("incident close refused", f"incident 1: blocked → closed is no step; {BLOCKED}")],
+        ),
+        (
+            ("confirm", "1", "--reason", "backwards"),
+            [("incident confirm refused", f"incident 1: blocked → confirmed is no step; {BLOCKED}")],
+        ),
+        (
+            ("confirm", "99", "--reason", "not there"),
+            [("incident confirm refused", "there is no incident 99")],
+        ),
+        (("note", "99", "x"), [("incident note refused", "there is no incident 99")]),
+        (
+            ("reopen", "2", "--reason", "is open"),
+            [("incident reopen refused", f"incident 2: it is open already; {OPEN}")],
+        ),
+        # What says nothing is a slip of the hand, and nothing that anybody wanted.
+        (("close", "2", "--reason", "x", "--as", "whim"), []),
+        (("note", "1", "  "), []),
+        (("close", "2", "--reason", "  "), []),
     ],
 )
-def test_what_the_states_do_not_allow_changes_nothing(full, run, arguments):
+def test_what_the_states_do_not_allow_changes_nothing_and_is_audited_as_refused(full, run, arguments, audited):
     before = full.reader().head()
     result = run("incident", *arguments)
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert full.reader().head() == before
-    assert run("audit").exit_code == 1
+    told = [(row["operation"], row["changes"][0]) for row in json.loads(run("audit", "--json").stdout)]
+    assert told == audited
 
 
 def test_a_case_is_not_opened_again_beside_the_next_one_of_its_source(full, run):

@@ -121,7 +121,7 @@ def test_a_block_by_hand_names_its_incident_and_is_lifted_by_hand(gateway: Gatew
     assert gateway.ask("incident", "lift", number, "--reason", "again").status == 1
     audit = gateway.ask("audit", "--json").json()
     told = [row["operation"] for row in audit if row["target"] == f"incident {number}"]
-    assert told[:2] == ["incident block", "incident lift"]
+    assert told == ["incident block", "incident lift", "incident lift refused"]
 
 
 def test_our_own_addresses_cannot_be_blocked(gateway: Gateway) -> None:
@@ -157,14 +157,14 @@ def test_a_relay_client_that_turns_bad_is_suspended_and_restored_on_a_guarantee(
     taken = gateway.ask(
         *("guarantee", "record", "--incident", number, "--scan", str(scan), "--licence", str(licence)),
         *("--company", "某某有限公司", "--manager", "张三", "--contact", "李四", "--telephone", "+86 10 1234 5678"),
-        *("--domain", "box.test", "--signed", "2026-11-20"),
+        *("--domain", "box.test", "--client", BAD_CLIENT, "--signed", "2026-11-20"),
     )
     assert taken.status == 0, taken
     assert gateway.ask("account", "restore", BAD_CLIENT).status == 0
     everywhere(gateway, BAD_CLIENT, "250", content=message(), **mail)
     assert rows(gateway, "SELECT state FROM incident WHERE id = ?", int(number)) == [("lifted",)]
     told = [row["operation"] for row in gateway.ask("audit", "--json").json()]
-    assert told[-3:] == ["account suspend", "guarantee record", "account restore"]
+    assert told[-4:] == ["account suspend", "account restore refused", "guarantee record", "account restore"]
 
 
 def test_blocks_and_suspensions_hold_after_a_restart(gateway: Gateway) -> None:
