@@ -57,6 +57,11 @@ class BlocklistContent(Filter[BlocklistContentOptions]):
     on: ClassVar[Mapping[str, float | Action]] = {**ON, _CROWD: 2.0}
     grounds: ClassVar[Mapping[str, Ground]] = dict.fromkeys(RESULTS, Ground.HARMFUL)
 
+    def rests(self, ctx: Context) -> bool:
+        """Whether no list has anything that stands in contents."""
+        lists = ctx.service(LocalLists)
+        return lists is None or not lists.wants(Identity.URL, Identity.ATTACHMENT, Identity.NAME_SERVER)
+
     def concerns(self, tx: Transaction) -> bool:
         """Whether the mail comes from outside."""
         return tx.connection.role is Role.MX

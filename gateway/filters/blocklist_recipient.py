@@ -34,6 +34,11 @@ class BlocklistRecipient(Filter[BlocklistRecipientOptions]):
     results: ClassVar[Mapping[str, str]] = RESULTS
     on: ClassVar[Mapping[str, float | Action]] = ON
 
+    def rests(self, ctx: Context) -> bool:
+        """Whether no list names recipients."""
+        lists = ctx.service(LocalLists)
+        return lists is None or not lists.wants(Identity.RECIPIENT)
+
     async def examine(self, tx: Transaction, ctx: Context) -> Findings:
         """Return every listing of the recipient that no allow list takes back."""
         lists = ctx.service(LocalLists)

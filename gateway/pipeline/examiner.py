@@ -43,9 +43,14 @@ class Examiner:
             timings.append((question.name, ended - begun))
             begun = ended
 
+    def awake(self, filters: Sequence[AnyFilter]) -> list[AnyFilter]:
+        """Return those that have something to ask about mail at present."""
+        context = self._context
+        return [question for question in filters if not question.rests(context)]
+
     async def ask_waiting(self, filters: Sequence[AnyFilter], tx: Transaction, found: Found, timings: Timings) -> None:
         """As ``ask``, for filters that wait: all at once, none longer than the budget."""
-        filters = [question for question in filters if question.concerns(tx)]
+        filters = [question for question in self.awake(filters) if question.concerns(tx)]
         if not filters:
             return
         tasks = {question: asyncio.ensure_future(self._timed(question, tx)) for question in filters}

@@ -32,7 +32,7 @@ from gateway.mail.transaction import Transaction
 from gateway.pipeline.admission import Admission, Destination
 from gateway.pipeline.authentication import report_facts
 from gateway.pipeline.entry import EntryWriter
-from gateway.pipeline.examiner import Examiner, Timings
+from gateway.pipeline.examiner import Examiner, Found, Timings
 from gateway.pipeline.inquiry import Heard, Inquiry, Party, opinion_of
 from gateway.pipeline.naming import Naming
 from gateway.pipeline.plan import Plan, Plans, Questions
@@ -50,6 +50,7 @@ from gateway.policy.verdict import Disposition, Verdict
 from gateway.rules import story
 from gateway.rules.facts import MailFacts, results_of
 from gateway.rules.group import RuleGroup
+from gateway.rules.judging import Outcome
 from gateway.rules.story import RuleStory
 from gateway.smtp import replies
 from gateway.smtp.address import ForwardPath, Mailbox
@@ -210,14 +211,13 @@ class Gate:
         for recipient, party in zip(tx.recipients, parties, strict=True):
             opinion = opinions.get(party)
             if opinion is None and party.plan.one_by_one:
-                opinion = opinion_of(party, *await self._inquiry.recipient(tx, recipient, party, heard, timings))
+                opinion = self._opinion(party, *await self._inquiry.recipient(tx, recipient, party, heard, timings))
             elif opinion is None:
-                opinion = opinions[party] = self._opinion(party, heard)
+                opinion = opinions[party] = self._opinion(party, *heard.by(party))
             dispositions.append(opinion.about(recipient))
         return dispositions
 
-    def _opinion(self, party: Party, heard: Heard) -> Opinion:
-        found, ruled = heard.by(party)
+    def _opinion(self, party: Party, found: Found, ruled: Outcome | None) -> Opinion:
         return opinion_of(party, found, ruled) if found or ruled else self._unremarkable[party.plan]
 
     def stories(self, tx: Transaction, recipient: Recipient, findings: Iterable[Finding]) -> tuple[RuleStory, ...]:

@@ -180,9 +180,9 @@ class Inquiry:
         """Return what counts for one recipient by itself."""
         found, ruled = heard.by(party)
         plan = party.plan
-        if plan.envelope.each and not party.postmaster:
+        if not party.postmaster and (each := self._examiner.awake(plan.envelope.each)):
             found = dict(found)
-            await self._remembered(_recipient, plan.envelope.each, replace(tx, recipients=(recipient,)), found)
+            await self._remembered(_recipient, each, replace(tx, recipients=(recipient,)), found)
         if plan.rules is not None and plan.rules.per_recipient and heard.facts is not None:
             facts = self._desk.knowing(heard.facts.about(recipient), {**heard.found, **found})
             rules = plan.rules.of(postmaster=party.postmaster)
@@ -196,6 +196,7 @@ class Inquiry:
         tx: Transaction,
         found: Found,
     ) -> None:
+        filters = self._examiner.awake(filters)
         if not filters:
             return
         key = key_of(tx)

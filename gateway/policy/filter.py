@@ -103,6 +103,10 @@ class Filter(ABC, Generic[O]):
         """
         return True
 
+    def rests(self, ctx: Context) -> bool:  # noqa: ARG002 - for those that know
+        """Whether there is nothing to ask about any mail for now (empty lists, no scanner); spares a task as well."""
+        return False
+
     @property
     def reactions(self) -> Mapping[str, float | Action | None]:
         """What the options make of some results, whatever the policy's ``on`` says of them (None: ignore)."""

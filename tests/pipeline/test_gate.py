@@ -53,8 +53,9 @@ async def test_ordinary_mail_is_taken_and_says_so(bench, tools):
     assert verdict.reply is None
     assert [(d.action, d.score, d.reason) for d in verdict.dispositions] == [(Action.ACCEPT, 0.0, "")]
     ready = {name: kind for name, kind in catalogue().items() if kind.enabled and not kind(kind.Options()).is_idle}
-    # Those that wait are asked at their own stage, once; the antivirus where a scanner is configured.
-    del ready["antivirus"]
+    # Those that wait are asked at their own stage, once; the antivirus where a scanner is configured, contents are
+    # looked up where a list has something that stands in them.
+    del ready["antivirus"], ready["blocklist-content"]
     asked = {
         name
         for name, kind in ready.items()
@@ -516,3 +517,35 @@ async def test_no_scanner_is_asked_about_mail_that_every_policy_rejects(bench, t
     kinds["scan"] = ask("scan", scan, io=True, on={"good": Action.ACCEPT})
     await bench(filters=kinds).gate.judge_content(tools.transaction(loop))
     assert asked == ["scan"]
+
+
+async def test_a_filter_that_has_nothing_to_ask_is_asked_as_soon_as_it_has(bench, tools):
+    """A list is loaded while the gateway runs: the next mail is looked up, each recipient's too."""
+    lists: list[str] = []
+
+    class Listed(Filter[NoOptions]):
+        stage = Stage.DATA
+        io = True
+        results: ClassVar = {"listed": "it is on a list"}
+        on: ClassVar = {"listed": Action.REJECT}
+
+        def rests(self, _):
+            return not lists
+
+        async def examine(self, tx, _):
+            return self.found("listed") if tx.recipients[0].key in lists else None
+
+    class Recipient(Listed):
+        stage = Stage.ENVELOPE
+        io = False
+        per_recipient = True
+
+    Listed.name, Recipient.name = "listed", "recipient"
+    b = bench(filters={"listed": Listed, "recipient": Recipient})
+    assert (await b.rcpt("b@ours.test")).startswith("250")
+    verdict = await b.gate.judge_content(tools.transaction())
+    assert (verdict.reply, verdict.filter_seconds) == (None, ())
+    lists.append("b@ours.test")
+    assert (await b.rcpt("b@ours.test")).startswith("550")
+    verdict = await b.gate.judge_content(tools.transaction())
+    assert {j.finding.filter for d in verdict.dispositions for j in d.judgements} == {"listed", "recipient"}
