@@ -1,0 +1,45 @@
+"""The ruler of a part's share of the mail path: it calls nothing shown that chance could have made."""
+
+import pytest
+
+from tests.benchmarks.mail_path import Found, Spent, interval, judged, verdict_of
+
+
+def spent(part: float, plain: float, seconds: float = 10.0) -> Spent:
+    return Spent(seconds=seconds, part=part, plain=plain, part_supervisor=part / 10, plain_supervisor=plain / 10)
+
+
+def test_the_median_lies_between_the_ranks_that_the_binomial_distribution_leaves():
+    # Tabulated (Conover, Practical Nonparametric Statistics, A3): so many values are left out on each side at 95 %.
+    for count, outside in ((6, 1), (10, 2), (15, 4), (24, 7)):
+        assert interval(list(range(count))) == (outside - 1, count - outside)
+    assert interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("within", "expected"),
+    [
+        ((-1.0, 1.9), "kept"),
+        ((-1.0, 2.1), "not shown"),
+        ((1.0, 2.0), "not shown"),
+        ((2.0, 3.0), "NOT kept"),
+        (None, "not shown"),
+    ],
+)
+def test_a_promise_is_kept_only_when_the_whole_interval_is_below_it(within, expected):
+    assert verdict_of(within, 2.0) == expected
+
+
+def test_idling_is_taken_off_the_bursts_and_charged_at_the_stated_rate(capsys):
+    # 10 ms a second more while idle; in the bursts of 2 × 500 messages, 2 s of work and 10 s of idling.
+    idle = spent(1.2, 0.6, 60.0)
+    found = Found(idle=idle, fours=[spent(2.2, 2.1)] * 8, messages=500)
+    assert found.shares(1e9) == pytest.approx([0.0] * 8, abs=1e-4)
+    # 2 ms a message, and 0.1 ms of idling each at a hundred a second without the part, twice that with it.
+    assert found.shares(100.0) == pytest.approx([100 * 0.1 / 2.1] * 8)
+    assert judged(found, of="the part", most_share=4.0, rate=100.0) == 1
+    assert judged(found, of="the part", most_share=5.0, rate=100.0) == 0
+    said = capsys.readouterr().out
+    assert "idle, with the part: 20.00 ms" in said
+    assert "of 4 % promised: NOT kept" in said
+    assert "of 5 % promised: kept" in said
