@@ -86,10 +86,14 @@ def _row(change: Change, condition: str, value: str) -> OwnMailRow | None:
     return OwnMailRow(mail=rows[0][0], ticket=rows[0][1], report=rows[0][2], incident=rows[0][3]) if rows else None
 
 
-def note(change: Change, own: OwnMailRow, returned: Returned) -> None:
-    """Put it on record."""
+def note(change: Change, own: OwnMailRow, returned: Returned) -> bool:
+    """Put it on record; False where it says nothing new, as the second notification of one mail."""
     if returned.what == "bounced":
-        change.execute("UPDATE desk_mail SET state = 'bounced', problem = ? WHERE id = ?", (returned.reason, own.mail))
+        if not change.execute(
+            "UPDATE desk_mail SET state = 'bounced', problem = ? WHERE id = ? AND state <> 'bounced' RETURNING id",
+            (returned.reason, own.mail),
+        ):
+            return False
         change.execute(
             "UPDATE report SET bounced_at = ?, bounce = ? WHERE mail = ?", (change.at, returned.reason, own.mail)
         )
@@ -99,6 +103,7 @@ def note(change: Change, own: OwnMailRow, returned: Returned) -> None:
             (change.at, returned.reason, own.mail),
         )
     else:
-        return
+        return False
     facts = {"mail": own.mail, "report": own.report, "ticket": own.ticket, "reason": returned.reason}
     change.record(f"mail-{returned.what}", own.incident, facts)
+    return True

@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.journal.codec import as_dict
 from gateway.journal.duty_events import (
+    AnswerUndelivered,
     BackupDrilled,
     BackupFailed,
     BackupFinished,
@@ -441,6 +442,10 @@ def _incident(event: IncidentChanged) -> _Described:
     return Level.INFO if event.state == "open" else Level.WARNING, fields, event.reason
 
 
+def _undelivered(event: AnswerUndelivered) -> _Described:
+    return Level.ERROR, {"ticket": str(event.ticket), "answer": event.answer}, event.reason
+
+
 def _record(event: RecordAnchored) -> _Described:
     return Level.INFO, {"number": str(event.number), "digest": event.digest}, "the incident record's chain"
 
@@ -497,6 +502,7 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     DeadlineNeared: _deadline,
     FaultChanged: _fault,
     IncidentChanged: _incident,
+    AnswerUndelivered: _undelivered,
     RecordAnchored: _record,
     ClockJumped: _clock_jumped,
 }

@@ -23,7 +23,6 @@ from gateway.backup.retention import LOCKED_SECONDS, KeptAccount, keep_account
 from gateway.backup.running import repository_of
 from gateway.blocklist.local.lists import LocalLists
 from gateway.clock import Clock
-from gateway.config.incidents import Incidents
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
@@ -61,8 +60,14 @@ def keep_data(config: GatewayConfig, account: str, reason: str, who: str, now: f
     return True
 
 
-def _keeping(config: Incidents) -> Keeping:
-    return Keeping(sightings=config.keep_sightings, evidence=config.keep_evidence, closed=config.keep_closed)
+def _keeping(config: GatewayConfig) -> Keeping:
+    return Keeping(
+        sightings=config.incidents.keep_sightings,
+        evidence=config.incidents.keep_evidence,
+        closed=config.incidents.keep_closed,
+        tickets=config.complaints.keep_tickets,
+        reports=config.reporting.keep,
+    )
 
 
 def _nobody(_: Sequence[OwnListingChanged]) -> None:
@@ -157,7 +162,7 @@ class IncidentDesk:
     def _looked_after(self) -> list[Event]:
         """Do what the record needs; a failure holds nothing else up."""
         try:
-            return self._upkeep.look(_keeping(self._snapshot().config.incidents))
+            return self._upkeep.look(_keeping(self._snapshot().config))
         except (StorageError, OSError) as error:
             return [StorageFailed(at=self._now(), store="incidents", operation="look after", error=str(error))]
 

@@ -17,12 +17,15 @@ app = typer.Typer(no_args_is_help=True, help="Complaints to the abuse addresses:
 NumberArgument = Annotated[int, typer.Argument(metavar="TICKET", help="The ticket's number.")]
 # sysexits.h EX_DATAERR and EX_TEMPFAIL
 _EXIT_BROKEN, _EXIT_BUSY = 65, 75
+_STATES = ("open", "answered", "undelivered", "closed")
 
 
 @app.command("list")
 def list_(
     *,
-    state: Annotated[str, typer.Option("--state", help="open, answered or closed; default: those not closed.")] = "",
+    state: Annotated[
+        str, typer.Option("--state", help="open, answered, undelivered or closed; default: those not closed.")
+    ] = "",
     reporter: Annotated[str, typer.Option("--reporter", metavar="ADDRESS", help="Whose complaints.")] = "",
     incident: Annotated[int | None, typer.Option("--incident", metavar="N", help="Those about an incident.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Closed ones, too.")] = False,
@@ -35,8 +38,8 @@ def list_(
     from gateway.cli.table import print_table
     from gateway.storage import StorageError
 
-    if state not in ("", "open", "answered", "closed"):
-        raise typer.BadParameter(f"{state} is no state; allowed: open, answered, closed")
+    if state not in ("", *_STATES):
+        raise typer.BadParameter(f"{state} is no state; allowed: {', '.join(_STATES)}")
     try:
         with Tickets(data_folder(config)) as tickets:
             found = tickets.find(state, reporter, incident, limit)
@@ -53,9 +56,16 @@ def list_(
 
 
 @app.command()
-def show(number: NumberArgument, *, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show(
+    number: NumberArgument,
+    *,
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Print the complaint's mail as it came, and nothing else.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one ticket: what is complained of, its clocks, what was written to and fro. Exit 1 for none."""
-    from gateway.abuse.complaints.folder import find
     from gateway.abuse.complaints.ticket import Tickets
     from gateway.admin.lines import printable
     from gateway.storage import StorageError
@@ -68,17 +78,39 @@ def show(number: NumberArgument, *, config: ConfigOption = None, as_json: JsonOp
         fail(str(error), _EXIT_BROKEN)
     if ticket is None:
         fail(f"there is no ticket {number}")
-    kept = find(data, ticket.trace_id)
-    if as_json:
-        said = asdict(ticket) | {"mails": [asdict(each) for each in mails], "file": str(kept) if kept else ""}
-        print_json(said)
+    if mail:
+        _print_mail(data, ticket)
         return
-    for name, value in _facts(ticket, kept):
+    if as_json:
+        print_json(asdict(ticket) | {"mails": [asdict(each) for each in mails]})
+        return
+    for name, value in _facts(ticket):
         if value:
             typer.echo(f"{name:<14}{printable(value)}")
     typer.echo("")
-    for mail in mails:
-        typer.echo(printable(f"{_when(mail.at)}  {mail.kind:<16}{mail.party}  {mail.subject}  {mail.state}".rstrip()))
+    for each in mails:
+        typer.echo(printable(f"{_when(each.at)}  {each.kind:<16}{each.party}  {each.subject}  {each.state}".rstrip()))
+
+
+def _print_mail(data: Path, ticket: "Ticket") -> None:
+    """Print a complaint's mail, octet by octet."""
+    from gateway.abuse.complaints.filing import original_mail
+    from gateway.abuse.complaints.folder import find
+    from gateway.incidents import IncidentReader
+    from gateway.incidents.evidence import EvidenceBrokenError, EvidenceStore
+    from gateway.storage import StorageError
+
+    try:
+        with IncidentReader(data) as reader:
+            kept = original_mail(reader, EvidenceStore(data), ticket.trace_id)
+        if kept is None and (path := find(data, ticket.trace_id)) is not None:
+            # One that was read before complaints were filed as evidence.
+            kept = path.read_bytes()
+    except (EvidenceBrokenError, StorageError, OSError) as error:
+        fail(str(error), _EXIT_BROKEN)
+    if kept is None:
+        fail(f"the mail of ticket {ticket.id} is not kept any more")
+    typer.get_binary_stream("stdout").write(kept)
 
 
 @app.command()
@@ -90,6 +122,7 @@ def answer(
         bool, typer.Option("--interim", help="A first response; the outcome follows and the ticket stays open.")
     ] = False,
     no_mail: Annotated[bool, typer.Option("--no-mail", help="They were told otherwise; send nothing.")] = False,
+    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Another address of whoever complained.")] = "",
     lang: Annotated[str, typer.Option("--lang", help="en or zh; default: the complaint's.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -110,7 +143,16 @@ def answer(
     snapshot, data = load_snapshot(config), data_folder(config)
     calendar = calendar_of(snapshot.config)
     kind = RESPONSE if interim else OUTCOME
-    given = Answer(ticket=number, kind=kind, text=said, by=operator(), place=place(), language=lang, mailed=not no_mail)
+    given = Answer(
+        ticket=number,
+        kind=kind,
+        text=said,
+        by=operator(),
+        place=place(),
+        language=lang,
+        mailed=not no_mail,
+        to=to,
+    )
     try:
         ticket = give(
             the_book(data),
@@ -123,10 +165,11 @@ def answer(
         fail(str(error), 2)
     except StorageError as error:
         fail(str(error), _EXIT_BUSY)
-    told = f"{kind} {'noted' if no_mail else f'to {ticket.reporter}'}"
+    reached = "" if no_mail else to or ticket.reporter
+    told = f"{kind} to {reached}" if reached else f"{kind} noted"
     put_on_record(data, "complaint answer", f"ticket {number}", [told, f"from {place()}"])
     if as_json:
-        print_json({"ticket": number, "kind": kind, "to": "" if no_mail else ticket.reporter})
+        print_json({"ticket": number, "kind": kind, "to": reached})
     else:
         typer.echo(f"ticket {number}: {told}")
 
@@ -145,7 +188,7 @@ def _line(ticket: "Ticket") -> tuple[str, ...]:
     )
 
 
-def _facts(ticket: "Ticket", kept: Path | None) -> list[tuple[str, str]]:
+def _facts(ticket: "Ticket") -> list[tuple[str, str]]:
     return [
         ("ticket", f"{ticket.id} {ticket.state}"),
         ("received", f"{_when(ticket.opened_at)} at {ticket.address}"),
@@ -160,7 +203,7 @@ def _facts(ticket: "Ticket", kept: Path | None) -> list[tuple[str, str]]:
         ("answered", f"{ticket.outcome} (by {ticket.answered_by})" if ticket.outcome else ""),
         ("not answered", f"by itself: {ticket.unanswerable}" if ticket.unanswerable else ""),
         ("defects", "; ".join(ticket.facts.get("defects", ()))),
-        ("mail", f"{ticket.trace_id} {kept or ''}"),
+        ("mail", f"{ticket.trace_id} {ticket.octets} octets, sha256 {ticket.sha256[:16]}…"),
     ]
 
 

@@ -46,8 +46,10 @@ class Complaints(Table):
     acknowledgement_counts: bool = True
     # Of answers, where the complaint does not show the language of who wrote it.
     language: Literal["en", "zh"] = "en"
-    # Complaints as they came; the ticket stays.
+    # What was read and is no complaint, as it came; complaints are kept whole with their tickets.
     keep: Duration = 400 * 86_400.0
+    # Tickets that are closed, with the mails of both sides: as long as the incidents they may be about.
+    keep_tickets: Duration = Field(default=730 * 86_400.0, ge=86_400.0)
 
 
 class ReportContact(Table):
@@ -94,6 +96,8 @@ class Reporting(Table):
     redact: bool = True
     # What of the mail goes with a report.
     evidence: Literal["message", "headers"] = "message"
+    # Reports as they left, once all they tell of is closed.
+    keep: Duration = Field(default=730 * 86_400.0, ge=86_400.0)
 
     @field_validator("rdap", mode="after")
     @classmethod

@@ -159,13 +159,16 @@ class Exporter:
 
     def _message(self, row: EvidenceRow, redactor: Redactor | None) -> bytes:
         content = self._store.read(row)
-        return redactor.message(content) if redactor else content
+        if redactor is None:
+            return content
+        # Who complained is nobody's spam source.
+        return redactor.complaint(content) if is_complaint(row) else redactor.message(content)
 
 
 def _redactor(
     key: bytes | None, incident: Incident, kept: Sequence[EvidenceRow], reader: IncidentReader
 ) -> Redactor | None:
-    """Return who hides our users: everybody whom this incident's mail was for, and an account that sent it."""
+    """Return who hides our users and complainants: whom this incident's mail was for, an account that sent it."""
     if key is None:
         return None
     private: set[str] = set()
@@ -177,7 +180,14 @@ def _redactor(
         envelope = row.facts.get("envelope")
         if isinstance(envelope, Mapping):
             private |= {str(each) for each in envelope.get("recipients", ())}
+        if is_complaint(row):
+            private.add(str(row.facts["complaint"].get("reporter", "")))
     return Redactor(key, private)
+
+
+def is_complaint(row: EvidenceRow) -> bool:
+    """Whether a kept message is a complaint's, not a spam source's."""
+    return isinstance(row.facts.get("complaint"), Mapping)
 
 
 def _sealed(row: Row, source: Source) -> Row:

@@ -4,7 +4,7 @@ Each row of the chain that tells of one names it, and says what must stand in it
 attempts counted, is not told and not compared. A row that the chain does not name was added by somebody else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,11 @@ class DeskRows:
             return
         columns = self.expected.setdefault(seal.table, {}).setdefault(int(facts[seal.number]), {})
         columns.update({column: facts[fact] for column, fact in seal.columns.items() if fact in facts})
+
+    def gone(self, table: str, numbers: Iterable[int]) -> None:
+        """Expect rows no more that retention removed."""
+        for number in numbers:
+            self.expected.get(table, {}).pop(number, None)
 
     def flaws(self, database: ReadDatabase, incidents: Mapping[int, object]) -> Iterator[tuple[str, str]]:
         """Yield where something is not as recorded, and what; rows of pruned incidents are passed over."""

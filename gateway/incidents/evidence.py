@@ -72,7 +72,7 @@ class Inbox:
         ``facts`` are what is known of the message besides its content, plain values: by convention ``connection``,
         ``envelope``, ``tls``, ``findings``, ``policy``, each a mapping or list.
         """
-        packed = _pack(content)
+        packed = pack(content)
         self._files.write(self.folder / f"{trace_id}.zst", [packed.octets])
         head = {
             "at": at,
@@ -128,13 +128,15 @@ class Inbox:
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
+class Packed:
+    """A message ready to be kept: compressed ``octets``, the ``length`` and digest of what they unpack to."""
+
     octets: bytes
     length: int
     sha256: str
 
 
-def _pack(content: Iterable[bytes]) -> _Packed:
+def pack(content: Iterable[bytes]) -> Packed:
     """Return content compressed, with a checksum of its own, and its digest."""
     digest, length, packed = hashlib.sha256(), 0, io.BytesIO()
     with zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).stream_writer(packed, closefd=False) as writer:
@@ -142,7 +144,7 @@ def _pack(content: Iterable[bytes]) -> _Packed:
             digest.update(piece)
             length += len(piece)
             writer.write(piece)
-    return _Packed(packed.getvalue(), length, digest.hexdigest())
+    return Packed(packed.getvalue(), length, digest.hexdigest())
 
 
 class EvidenceStore:
@@ -173,9 +175,13 @@ class EvidenceStore:
             return None
         return self._enter(change, (incident, trace_id), head, stored)
 
-    def keep(self, change: Change, incident: int, trace_id: str, content: bytes, facts: Mapping[str, Any]) -> int:
-        """File a message that is at hand, such as one that came with a complaint; return the evidence's number."""
-        packed = _pack([content])
+    def keep(
+        self, change: Change, incident: int | None, trace_id: str, packed: Packed, facts: Mapping[str, Any]
+    ) -> int:
+        """File a message that is at hand, such as a complaint, of an incident or of none; return the evidence's number.
+
+        It is packed before the change begins, so that nobody waits for that.
+        """
         head = {
             "at": change.at,
             "sha256": packed.sha256,
@@ -213,7 +219,7 @@ class EvidenceStore:
             self._files.write(path, [octets])
         return path
 
-    def _enter(self, change: Change, of: tuple[int, str], head: Mapping[str, Any], path: Path) -> int:
+    def _enter(self, change: Change, of: tuple[int | None, str], head: Mapping[str, Any], path: Path) -> int:
         incident, trace_id = of
         stored = path.read_bytes()
         values: dict[str, Any] = {

@@ -80,10 +80,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRow:
-    """One message kept as evidence: content's and stored file's digest and octets; ``number`` its row in the chain."""
+    """One message kept as evidence: content's and stored file's digest and octets; ``number`` its row in the chain.
+
+    ``incident`` is None for a complaint about nobody on record.
+    """
 
     id: int
-    incident: int
+    incident: int | None
     trace_id: str
     at: float
     sha256: str

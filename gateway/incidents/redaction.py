@@ -20,7 +20,7 @@ import hmac
 import os
 import quopri
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.header import decode_header
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ _ADDRESSED = (
     "resent-to",
     "resent-cc",
 )
+# Whose a mail is: private where it is a complaint.
+_AUTHORS = ("from", "sender", "reply-to", "return-path")
 _SIGN = re.compile("(@|%40|=40)")
 # RFC 5322 §3.4.1 in a form that takes what occurs; the local part is what is replaced.
 _ADDRESS = re.compile(r"([^\s<>()\[\]:;,\"@\\]+)@([\w.-]+\w)")
@@ -98,23 +100,26 @@ class Redactor:
             return {key: self.value(each) for key, each in value.items()}
         return [self.value(each) for each in value] if isinstance(value, list | tuple) else value
 
-    def message(self, content: bytes, depth: int = 0) -> bytes:
+    def message(self, content: bytes, depth: int = 0, fields: Sequence[str] = _ADDRESSED) -> bytes:
         """Return a message with private addresses replaced, those that its address fields name everywhere in it."""
         head, gap, body = _split(content)
         parsed = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
-        redactor = self.with_private(_addressed(parsed))
-        return redactor.header(head) + gap + redactor.body(parsed, body, depth)
+        redactor = self.with_private(_addressed(parsed, fields))
+        return redactor.header(head, fields) + gap + redactor.body(parsed, body, depth)
 
-    def header(self, section: bytes) -> bytes:
+    def complaint(self, content: bytes) -> bytes:
+        """Return a complaint's mail, whose author is private too; of an enclosed mail, the author is not."""
+        return self.message(content, fields=(*_ADDRESSED, *_AUTHORS))
+
+    def header(self, section: bytes, fields: Sequence[str] = _ADDRESSED) -> bytes:
         """Return a header section, a field that names somebody in encoded words written anew."""
-        fields = re.split(rb"(?<=\n)(?![ \t])", section)
-        return b"".join(self._field(field) for field in fields)
+        return b"".join(self._field(field, fields) for field in re.split(rb"(?<=\n)(?![ \t])", section))
 
-    def _field(self, field: bytes) -> bytes:
+    def _field(self, field: bytes, fields: Sequence[str]) -> bytes:
         """Return a field; one that says for whom the mail is loses the names beside the addresses too."""
         plain = re.sub(rb"\r?\n(?=[ \t])", b"", field)
         name, colon, value = plain.partition(b":")
-        if name.strip().lower().decode("ascii", "replace") in _ADDRESSED:
+        if name.strip().lower().decode("ascii", "replace") in fields:
             found = [self.pseudonym(match[0]) for match in _ADDRESS.finditer(_decoded(value))]
             return name + colon + b" " + ", ".join(found).encode("utf-8", "replace") + b"\r\n"
         if b"=?" in value:
@@ -191,11 +196,9 @@ def _decoded(value: bytes) -> str:
         return text
 
 
-def _addressed(header: email.message.Message) -> set[str]:
-    """Return the addresses in the fields that say for whom a mail is."""
-    values = [
-        _decoded(str(value).encode("utf-8", "replace")) for name in _ADDRESSED for value in header.get_all(name, [])
-    ]
+def _addressed(header: email.message.Message, fields: Sequence[str]) -> set[str]:
+    """Return the addresses in the fields given, such as those that say for whom a mail is."""
+    values = [_decoded(str(value).encode("utf-8", "replace")) for name in fields for value in header.get_all(name, [])]
     return {match[0] for value in values for match in _ADDRESS.finditer(value)}
 
 

@@ -4,12 +4,16 @@ Sightings go by whole batches, as the chain sealed them. A message goes when it 
 was said about it (envelope, addresses) is erased from the chain with it. A closed incident goes with everything that
 belongs to it, and its rows of the chain keep their digests only. Each step is a short change, so that whoever writes
 beside it is held up for some tenths of a second at most.
+
+The abuse desk's rows go as well: tickets that are closed, with the mails of both sides, and reports about incidents
+that are all closed. A message that belongs to a ticket goes with it.
 """
 
 from dataclasses import dataclass
 
 from gateway.incidents.book import Change, IncidentBook
 from gateway.incidents.chain import COLUMNS, erase, stored_row
+from gateway.incidents.desk_retention import STEP_REPORTS, STEP_TICKETS, prune_reports, prune_tickets
 from gateway.incidents.evidence import EvidenceStore
 from gateway.incidents.folding import day_of
 from gateway.incidents.reader import EVIDENCE_COLUMNS, RANKINGS, evidence_of
@@ -24,11 +28,16 @@ STEP_PERIODS = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How long things are kept, seconds: sightings, messages of closed incidents, closed incidents and rankings."""
+    """How long things are kept, seconds: sightings, messages of closed incidents, closed incidents and rankings.
+
+    ``tickets`` are those that are closed, with their mails; ``reports`` what was told of incidents that are closed.
+    """
 
     sightings: float = 90 * 86_400.0
     evidence: float = 180 * 86_400.0
     closed: float = 730 * 86_400.0
+    tickets: float = 730 * 86_400.0
+    reports: float = 730 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,8 @@ class Pruned:
     sightings: int = 0
     messages: int = 0
     incidents: int = 0
+    tickets: int = 0
+    reports: int = 0
     more: bool = False
 
 
@@ -51,6 +62,8 @@ class Pruner:
         """Do one step of each kind; raises StorageError."""
         with self._book.change("retention", "prune") as change:
             sightings, batches = self._sightings(change)
+            tickets = prune_tickets(change, self._store, self._keeping.tickets)
+            reports = prune_reports(change, self._keeping.reports)
             messages = self._messages(change)
             incidents = self._incidents(change)
             periods = self._periods(change)
@@ -59,8 +72,12 @@ class Pruner:
             or messages >= STEP_MESSAGES
             or incidents >= STEP_INCIDENTS
             or periods >= STEP_PERIODS
+            or tickets >= STEP_TICKETS
+            or reports >= STEP_REPORTS
         )
-        return Pruned(sightings=sightings, messages=messages, incidents=incidents, more=more)
+        return Pruned(
+            sightings=sightings, messages=messages, incidents=incidents, tickets=tickets, reports=reports, more=more
+        )
 
     def _sightings(self, change: Change) -> tuple[int, int]:
         """Remove whole batches from the oldest on; return how many sightings and batches."""
@@ -80,7 +97,9 @@ class Pruner:
     def _messages(self, change: Change) -> int:
         rows = change.execute(
             f"SELECT {EVIDENCE_COLUMNS} FROM evidence WHERE removed_at IS NULL AND at < ?"  # noqa: S608 - constants
-            " AND EXISTS (SELECT 1 FROM incident WHERE id = evidence.incident AND state = 'closed')"
+            " AND (incident IS NULL"
+            " OR EXISTS (SELECT 1 FROM incident WHERE id = evidence.incident AND state = 'closed'))"
+            " AND NOT EXISTS (SELECT 1 FROM ticket_mail WHERE ticket_mail.trace_id = evidence.trace_id)"
             " ORDER BY at LIMIT ?",
             (change.at - self._keeping.evidence, STEP_MESSAGES),
         )
@@ -88,10 +107,11 @@ class Pruner:
         return len(rows)
 
     def _incidents(self, change: Change) -> int:
-        """Remove closed incidents whose sightings are gone already."""
+        """Remove closed incidents whose sightings and tickets are gone already."""
         rows = change.execute(
             "SELECT id FROM incident INDEXED BY incident_closed WHERE state = 'closed' AND closed_at < ? AND NOT EXISTS"
-            " (SELECT 1 FROM sighting WHERE incident = incident.id) ORDER BY closed_at LIMIT ?",
+            " (SELECT 1 FROM sighting WHERE incident = incident.id) AND NOT EXISTS (SELECT 1 FROM ticket"
+            " WHERE ticket.incident = incident.id) ORDER BY closed_at LIMIT ?",
             (change.at - self._keeping.closed, STEP_INCIDENTS),
         )
         for (number,) in rows:

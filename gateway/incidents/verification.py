@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links, stored_row
+from gateway.incidents.desk_retention import TICKET_ROWS
 from gateway.incidents.desk_rows import DeskRows
 from gateway.incidents.evidence import EvidenceStore, flat
 from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
@@ -70,6 +71,8 @@ class _Expected:
     # Messages whose facts were erased, to be covered by a later row that says that they were removed.
     hidden: dict[int, int] = field(default_factory=dict)
     desk: DeskRows = field(default_factory=DeskRows)
+    # The same for tickets.
+    hidden_tickets: dict[int, int] = field(default_factory=dict)
     # Erased rows by incident, each to be covered by a later row that says so.
     erased: dict[int, int] = field(default_factory=dict)
 
@@ -96,6 +99,8 @@ class _Walk:
             "evidence": self._evidence,
             "evidence-removed": self._removed,
             "pruned": self._forgotten,
+            "tickets-pruned": self._tickets_pruned,
+            "reports-pruned": self._reports_pruned,
         }
 
     def take(self, rows: Iterator[Row]) -> None:
@@ -123,6 +128,8 @@ class _Walk:
             # What was said about a message went with it; which one it was stays.
             self.expected.hidden[int(row.facts["evidence"])] = row.number
             self.expected.evidence[int(row.facts["evidence"])] = b""
+        elif row.sealed and row.kind in TICKET_ROWS and "ticket" in row.facts:
+            self.expected.hidden_tickets[int(row.facts["ticket"])] = row.number
         elif row.sealed:
             if row.incident is None or not all(name.startswith("facts.") for name in row.sealed):
                 raise ValueError
@@ -142,6 +149,8 @@ class _Walk:
             self.flaws.append(Flaw(f"chain {number}", f"it was erased, but incident {incident} was not pruned"))
         for evidence, number in self.expected.hidden.items():
             self.flaws.append(Flaw(f"chain {number}", f"it was erased, but evidence {evidence} was not removed"))
+        for ticket, number in self.expected.hidden_tickets.items():
+            self.flaws.append(Flaw(f"chain {number}", f"it was erased, but ticket {ticket} was not pruned"))
 
     def _opened(self, row: Row) -> None:
         facts = row.facts
@@ -193,9 +202,23 @@ class _Walk:
             expected.erased.pop(facts["pruned"], None)
         for number in facts["notes"]:
             expected.notes.pop(number, None)
-        for number in facts["evidence"]:
-            expected.evidence.pop(number, None)
-            expected.removed.discard(number)
+        self._evidence_pruned(facts["evidence"])
+
+    def _evidence_pruned(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.expected.evidence.pop(number, None)
+            self.expected.removed.discard(number)
+
+    def _tickets_pruned(self, row: Row) -> None:
+        facts, hidden = row.facts, self.expected.hidden_tickets
+        for number in facts["tickets"]:
+            if hidden.get(number, 0) <= int(facts["through"]):
+                hidden.pop(number, None)
+        self.expected.desk.gone("ticket", facts["tickets"])
+        self._evidence_pruned(facts["evidence"])
+
+    def _reports_pruned(self, row: Row) -> None:
+        self.expected.desk.gone("report", row.facts["reports"])
 
 
 def _hash(value: Any) -> bytes:

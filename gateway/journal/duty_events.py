@@ -149,6 +149,19 @@ class IncidentChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerUndelivered(Event):
+    """Alarm: an answer to a complaint came back (contract.md §4): ``ticket`` is due again at ``due_at``, UTC seconds.
+
+    ``answer`` is which one: response or outcome; ``reason`` in the words of whoever did not take it.
+    """
+
+    ticket: int
+    answer: str
+    reason: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAnchored(Event):
     """The incident record's hash chain ended at row ``number`` with ``digest``; `incident verify` asks for it."""
 

@@ -16,7 +16,7 @@ from gateway.abuse.reporting.contacts import NOBODY, RDAP, ZONE, rdap_lookup
 from gateway.abuse.reporting.desk import ReportDesk
 from gateway.abuse.reporting.table import COLUMNS
 from gateway.incidents import State
-from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.evidence import EvidenceStore, pack
 from gateway.incidents.values import Sighting, Source
 from gateway.incidents.verification import verify
 from gateway.journal.guard_events import OwnListingChanged
@@ -71,7 +71,7 @@ def spam(case: Desk, address: str = "203.0.113.9", **given: object) -> int:
             change.move(number, State.CONFIRMED, "threshold")
         if message:
             facts = FACTS | {"connection": FACTS["connection"] | {"client": address}}
-            EvidenceStore(case.data).keep(change, number, sighting["trace_id"], message, facts)
+            EvidenceStore(case.data).keep(change, number, sighting["trace_id"], pack([message]), facts)
     return number
 
 

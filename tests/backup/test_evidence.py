@@ -14,7 +14,7 @@ from gateway.backup.restore import restore
 from gateway.backup.verify import Verification, Verified
 from gateway.incidents import Anchor, IncidentBook, Source, SourceKind
 from gateway.incidents.bundle import verify_bundle
-from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.evidence import EvidenceStore, pack
 from gateway.incidents.guarantees import Guarantee, Letters, record_guarantee
 from gateway.incidents.schema import database_path, head_path
 from gateway.incidents.suspensions import begin_suspension
@@ -36,7 +36,7 @@ def recorded(place: Place) -> Place:
 def add(place: Place, book: IncidentBook, number: int) -> None:
     one = sighting(number)
     with book.change("keeper", "adopt") as change:
-        EvidenceStore(place.data).keep(change, 1, one.trace_id, MESSAGE, {"policy": "ab12"})
+        EvidenceStore(place.data).keep(change, 1, one.trace_id, pack([MESSAGE]), {"policy": "ab12"})
 
 
 def verified(place: Place) -> Verified:

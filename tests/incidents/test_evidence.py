@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gateway.incidents.evidence import EvidenceBrokenError
+from gateway.incidents.evidence import EvidenceBrokenError, pack
 from gateway.storage import StorageFull
 from gateway.storage.durable import DurableFiles
 from tests.incidents.conftest import MESSAGE, NOW, Desk, sighting, trace
@@ -92,7 +92,7 @@ def test_a_sample_that_could_not_be_written_whole_is_none(seen: Desk, tmp_path):
 
 def test_a_message_at_hand_is_kept_like_a_sample(seen: Desk):
     with seen.book.change("desk", "complaint") as change:
-        seen.store.keep(change, 1, trace(9), MESSAGE, {"complaint": {"from": "a@b"}})
+        seen.store.keep(change, 1, trace(9), pack([MESSAGE]), {"complaint": {"from": "a@b"}})
     assert seen.store.read(seen.reader().evidence(1)[0]) == MESSAGE
     assert seen.wrong() == ""
 

@@ -52,7 +52,7 @@ def unanswerable(letter: Letter, own: Collection[str]) -> str:
         return "our own address"
     if is_machine(mailbox.local_part):
         return f"sent by {mailbox.local_part.lower()}@"
-    return _forged(letter.header) or automatic(letter.header)
+    return forged(letter.header) or automatic(letter.header)
 
 
 def is_machine(local_part: str) -> bool:
@@ -60,8 +60,8 @@ def is_machine(local_part: str) -> bool:
     return _MACHINE.fullmatch(local_part) is not None
 
 
-def _forged(header: HeaderSection) -> str:
-    """Return which check says that the sender is not who it says: an answer would go to a bystander."""
+def forged(header: HeaderSection) -> str:
+    """Return which check says that the sender is not who it says, "" for none: an answer would go to a bystander."""
     # Ours is the first; what was forged in its name has been removed (invariant 6).
     field = header.first("authentication-results")
     match = _FAILED.search(field.text) if field else None

@@ -1,10 +1,14 @@
-"""A person answers a complaint: a response on the way, or the outcome, which closes the ticket and stops its clocks."""
+"""A person answers a complaint: a response on the way, or the outcome, which closes the ticket and stops its clocks.
+
+An answer that comes back has told nobody anything: its ticket is ``undelivered``, and due again in the time that the
+contract gives, from the moment when that is known.
+"""
 
 from dataclasses import dataclass
 
 from gateway.abuse.complaints.answering import Case, answer
 from gateway.abuse.complaints.automatic import is_machine
-from gateway.abuse.complaints.deadlines import TicketClocks
+from gateway.abuse.complaints.deadlines import CLOCK_OF, TicketClocks
 from gateway.abuse.complaints.letter import mailbox_of
 from gateway.abuse.complaints.opening import note_answer
 from gateway.abuse.complaints.ticket import SELECT, Ticket, ticket_of
@@ -24,7 +28,8 @@ class UnanswerableError(Exception):
 class Answer:
     """What is answered: ``kind`` response or outcome; ``language`` "" for the complaint's; ``by`` who, from where.
 
-    ``mailed`` False: the complainant was told by other means, and nothing is sent.
+    ``mailed`` False: the complainant was told by other means, and nothing is sent. ``to`` is another address of theirs,
+    where the one that they wrote from does not take mail.
     """
 
     ticket: int
@@ -34,6 +39,7 @@ class Answer:
     place: str
     language: str = ""
     mailed: bool = True
+    to: str = ""
 
 
 def give(book: IncidentBook, given: Answer, writer: Writer, zone: str, clocks: TicketClocks) -> Ticket:
@@ -59,13 +65,53 @@ def give(book: IncidentBook, given: Answer, writer: Writer, zone: str, clocks: T
     return ticket
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undelivered:
+    """An answer that came back: of which ticket, which answer, why, and when the next one is due (UTC seconds)."""
+
+    ticket: int
+    answer: str
+    reason: str
+    due_at: float
+
+
+def take_back(change: Change, number: int, mail: int, reason: str, clocks: TicketClocks) -> Undelivered | None:
+    """Make a ticket due again whose answer came back; None where another answer has gone out since.
+
+    Its clock is put on the service level's record by ``settling``.
+    """
+    ticket = ticket_of(change.execute(f"{SELECT} WHERE id = ?", (number,))[0])
+    rows = change.execute(
+        "SELECT kind FROM ticket_mail WHERE ticket = ? AND mail = ? AND NOT EXISTS (SELECT 1 FROM"
+        " ticket_mail later WHERE later.ticket = ticket_mail.ticket AND later.id > ticket_mail.id"
+        " AND later.kind IN ('response', 'outcome'))",
+        (number, mail),
+    )
+    kind = str(rows[0][0]) if rows else ""
+    if kind not in CLOCK_OF or (kind == RESPONSE and ticket.state == "closed"):
+        return None
+    subject = f"complaint {ticket.trace_id}, {kind} undelivered"
+    due = clocks.wanted(CLOCK_OF[kind], subject, change.at).due
+    clock = change.start_clock(CLOCK_OF[kind], subject, due, incident=ticket.incident, ticket=number)
+    met = "outcome_at" if kind == OUTCOME else "responded_at"
+    change.execute(
+        f"UPDATE ticket SET state = 'undelivered', {met} = NULL, {kind}_clock = ?, {kind}_deadline = NULL,"  # noqa: S608 - constants
+        f" {kind}_due = ? WHERE id = ?",
+        (clock, due, number),
+    )
+    facts = {"ticket": number, "answer": kind, "due_at": due, "reason": reason}
+    change.record("ticket-undelivered", ticket.incident, facts)
+    return Undelivered(ticket=number, answer=kind, reason=reason, due_at=due)
+
+
 def _mail(change: Change, ticket: Ticket, given: Answer, writer: Writer, zone: str) -> None:
-    mailbox = mailbox_of(ticket.reporter)
+    reporter = given.to or ticket.reporter
+    mailbox = mailbox_of(reporter)
     if mailbox is None or is_machine(mailbox.local_part):
-        told = ticket.reporter or "nobody"
-        raise UnanswerableError(f"{told} wrote it, whom no answer reaches; say --no-mail when it was told otherwise")
+        told = reporter or "nobody"
+        raise UnanswerableError(f"no answer reaches {told}; say --to ADDRESS, or --no-mail when it was told otherwise")
     if mailbox.key == writer.address.casefold():
-        raise UnanswerableError("it was written from our own abuse address")
+        raise UnanswerableError("that is our own abuse address")
     case = Case(
         ticket=ticket.id,
         received=ticket.opened_at,
@@ -77,9 +123,9 @@ def _mail(change: Change, ticket: Ticket, given: Answer, writer: Writer, zone: s
         zone=zone,
     )
     language = given.language or ticket.language
-    letter = answer(given.kind, case, ticket.reporter, writer, (language, given.text, change.at))
+    letter = answer(given.kind, case, reporter, writer, (language, given.text, change.at))
     written = write(letter, writer, token=new_token(), returned=True)
-    to = (ticket.reporter, letter.subject, written.message_id)
+    to = (reporter, letter.subject, written.message_id)
     note_answer(change, ticket.id, given.kind, put(change, written), to)
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.abuse.complaints import folder, letter, taking
+from gateway.abuse.complaints.closing import take_back
 from gateway.abuse.complaints.complaint import Complaint, Format
 from gateway.abuse.complaints.deadlines import TicketClocks
 from gateway.abuse.complaints.matching import Match
+from gateway.abuse.complaints.settling import settle
 from gateway.abuse.complaints.taking import Around
-from gateway.abuse.post import BY
 from gateway.abuse.sightings import Neighbourhood
 from gateway.blocklist.local.declaration import Calendar, read_declarations
 from gateway.blocklist.local.workdays import WorkingCalendar
@@ -26,7 +27,9 @@ from gateway.clock import Clock
 from gateway.config.models import GatewayConfig
 from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
-from gateway.incidents import IncidentBook
+from gateway.incidents import Change, IncidentBook
+from gateway.incidents.evidence import EvidenceStore
+from gateway.journal.duty_events import AnswerUndelivered
 from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.mail.content import Content
 from gateway.storage import StorageError
@@ -34,6 +37,10 @@ from gateway.storage import StorageError
 # A round is seconds at most; the next follows at once.
 MOST_A_ROUND = 200
 PRUNE_SECONDS = 3600.0
+# A command that could not stop a clock leaves it to us, and nothing tells that it has.
+SETTLE_SECONDS = 600.0
+# Kept whole as evidence: the copy here says nothing more.
+_ELSEWHERE = frozenset({"ticket", "follow-up"})
 
 
 class ComplaintDesk:
@@ -48,9 +55,13 @@ class ComplaintDesk:
         events: EventSink,
     ) -> None:
         self._snapshot, self._book, self._clock, self._events = snapshot, book, clock, events
+        data = snapshot().config.data
+        self._store = EvidenceStore(data)
+        self._clocks = TicketClocks(data, WorkingCalendar(Calendar()))
         self._unreadable: set[str] = set()
         self._pruned_at = 0.0
-        self._settled = False
+        # The size that the service level's record had when both told the same, and when that was seen.
+        self._settled: tuple[int, float] = (-1, 0.0)
 
     def round(self) -> Counter[str]:
         """Read what is new; return how much there was of each kind (ticket, follow-up, bounced, answered …)."""
@@ -61,6 +72,7 @@ class ComplaintDesk:
                 break
             if path.name not in self._unreadable and (what := self._read(path, around)):
                 done[what] += 1
+        self._settle(done.total())
         self._prune(around.config)
         return done
 
@@ -68,16 +80,16 @@ class ComplaintDesk:
         snapshot = self._snapshot()
         config = snapshot.config
         calendar = calendar_of(config)
-        clocks = TicketClocks(config.data, WorkingCalendar(calendar))
-        if not self._settled:
-            self._settle(clocks)
+        self._clocks.use(WorkingCalendar(calendar))
         return Around(
             config=config,
             book=self._book,
-            clocks=clocks,
+            store=self._store,
+            clocks=self._clocks,
             near=Neighbourhood.of(snapshot),
             zone=calendar.zone,
             now=self._now,
+            undelivered=self._undelivered,
         )
 
     def _read(self, path: Path, around: Around) -> str:
@@ -85,7 +97,7 @@ class ComplaintDesk:
         try:
             content = Content(path=path, size=path.stat().st_size)
             what = self._taken(content, trace_id, around)
-            if what == "set-aside" and folder.is_returned(path):
+            if what in _ELSEWHERE or (what == "set-aside" and folder.is_returned(path)):
                 path.unlink()
             else:
                 folder.mark_read(path)
@@ -112,25 +124,31 @@ class ComplaintDesk:
                     traceback="".join(traceback.format_exception(error)),
                 )
             )
-            empty = Content(b"")
             plain = Complaint(format=Format.PLAIN, defects=("could not be read",))
-            return taking.opened(letter.read(empty, trace_id), plain, Match(), empty, around)
+            return taking.opened(letter.read(Content(b""), trace_id), plain, Match(), content, around)
 
-    def _settle(self, clocks: TicketClocks) -> None:
-        """Stop the clocks on the service level's record that an earlier run had no time to stop."""
-        self._settled = True
-        running = clocks.running()
-        if not running:
-            return
-        with self._book.change(BY, "complaint desk") as change:
-            rows = change.execute(
-                "SELECT response_deadline, responded_at, outcome_deadline, outcome_at FROM ticket"
-                " WHERE responded_at IS NOT NULL OR outcome_at IS NOT NULL"
+    def _undelivered(self, change: Change, ticket: int, mail: int, reason: str) -> None:
+        found = take_back(change, ticket, mail, reason, self._clocks)
+        if found is not None:
+            change.afterwards(
+                lambda: self._events.emit(
+                    AnswerUndelivered(
+                        at=change.at,
+                        ticket=found.ticket,
+                        answer=found.answer,
+                        reason=found.reason,
+                        due_at=found.due_at,
+                    )
+                )
             )
-        for response, responded_at, outcome, outcome_at in rows:
-            for number, at in ((response, responded_at), (outcome, outcome_at)):
-                if number in running and at is not None:
-                    clocks.stop([number], at, BY)
+
+    def _settle(self, read: int) -> None:
+        """Have the service level's record and our clocks tell the same, where either may have changed."""
+        size, now = self._clocks.size(), self._now()
+        before, at = self._settled
+        if read or size != before or now - at >= SETTLE_SECONDS:
+            went_well = settle(self._book, self._clocks, now)
+            self._settled = (self._clocks.size() if went_well else -1, now)
 
     def _prune(self, config: GatewayConfig) -> None:
         now = self._now()

@@ -1,12 +1,13 @@
 """What a complaint is about: the mail by our trace id or its Message-ID, the incident, else the source.
 
-A complaint that names a mail which our journal has is *proven*: whoever wrote it has that mail, and its incident is
-confirmed by the complaint (contract.md §4 a). A source alone is a hint that anybody can give about anybody; it links
-the ticket to the incident and confirms nothing.
+A complaint is *proven* by a mail that its author has: one named by our trace id, which stands in that mail alone, or by
+its Message-ID where the mail went to the author's domain. Then its incident is confirmed (contract.md §4 a). A
+Message-ID can be read in a list's archive by anybody, and a source named about anybody: they link the ticket to the
+incident, and confirm nothing.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from gateway.incidents import IncidentReader
 from gateway.incidents.values import Incident, Source, SourceKind, State, StoredSighting
 from gateway.journal.events import MessageJudged
 from gateway.journal.reader import JournalReader
+from gateway.mail.text.hosts import registrable
 
 # Of one Message-ID: a mail sent through us to many, or spam that repeats it.
 _MOST_EVENTS = 20
@@ -23,19 +25,14 @@ _MOST_EVENTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What was found: ``by`` trace id, Message-ID, source or nothing; ``judged`` our journal's word on the mail."""
+    """What was found: ``by`` trace id, Message-ID, source or nothing; whether the author is proven to have the mail."""
 
     by: str = ""
     trace_id: str = ""
     message_id: str = ""
     source: Source | None = None
     incident: int | None = None
-    judged: MessageJudged | None = None
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether the complaint names a mail that we have handled."""
-        return bool(self.trace_id)
+    is_proven: bool = False
 
 
 class Matcher:
@@ -46,18 +43,19 @@ class Matcher:
         self._incidents = IncidentReader(data)
         self._since, self._near = since, near
 
-    def match(self, complaint: Complaint) -> Match:
-        """Return what a complaint is about, by the most certain thing it names."""
-        for match in self._candidates(complaint):
+    def match(self, complaint: Complaint, reporter: str) -> Match:
+        """Return what a complaint is about, by the most certain thing it names; ``reporter`` is "" for a forged one."""
+        domain = _organisation(reporter)
+        for match in self._candidates(complaint, domain):
             return match
         return Match()
 
-    def _candidates(self, complaint: Complaint) -> Iterator[Match]:
+    def _candidates(self, complaint: Complaint, domain: str) -> Iterator[Match]:
         for trace_id in complaint.trace_ids:
             told = [event for event in self._journal.of_trace(trace_id) if isinstance(event, MessageJudged)]
             judged = told[0] if told else None
             if found := self._of_mail("trace id", trace_id, judged, self._incidents.by_trace(trace_id)):
-                yield found
+                yield replace(found, is_proven=True)
         for message_id in complaint.message_ids:
             events = self._journal.mentioning(message_id, self._since, _MOST_EVENTS)
             named = [e for e in events if isinstance(e, MessageJudged) and _same(e.message_id, message_id)]
@@ -65,7 +63,7 @@ class Matcher:
             sightings = self._incidents.by_message_id(message_id)
             trace_id = sightings[0].sighting.trace_id if sightings else judged.trace_id if judged else ""
             if found := self._of_mail("Message-ID", trace_id, judged, sightings):
-                yield found
+                yield replace(found, is_proven=bool(domain) and domain in _recipients(judged, sightings))
         for address in complaint.sources:
             for kind in SourceKind:
                 source = Source.at(address, kind) if kind is not SourceKind.ACCOUNT else None
@@ -86,7 +84,7 @@ class Matcher:
         elif source is not None:
             incident = self._incident_of(source)
         message_id = judged.message_id if judged is not None else sightings[0].sighting.message_id
-        return Match(by=by, trace_id=trace_id, message_id=message_id, source=source, incident=incident, judged=judged)
+        return Match(by=by, trace_id=trace_id, message_id=message_id, source=source, incident=incident)
 
     def _sender(self, judged: MessageJudged) -> Source:
         return self._near.source(judged.client, judged.reverse_path, role=judged.role, origin=judged.origin)
@@ -102,6 +100,19 @@ class Matcher:
     def __exit__(self, *_: object) -> None:
         self._journal.close()
         self._incidents.close()
+
+
+def _recipients(judged: MessageJudged | None, sightings: list[StoredSighting]) -> set[str]:
+    """Return the organisations that a mail went to."""
+    addresses = [disposition[0] for disposition in judged.dispositions] if judged is not None else []
+    addresses += [address for each in sightings for address in each.sighting.recipients]
+    return {_organisation(address) for address in addresses}
+
+
+def _organisation(address: str) -> str:
+    """Return the domain that somebody registered: a provider's reports come from names of their own below it."""
+    domain = address.rpartition("@")[2].lower()
+    return registrable(domain) or domain
 
 
 def _same(one: str, other: str) -> bool:

@@ -9,6 +9,7 @@ from gateway.abuse.complaints.complaint import Complaint
 from gateway.abuse.complaints.deadlines import OUTCOME, RESPONSE, Clock
 from gateway.abuse.complaints.letter import Letter
 from gateway.abuse.complaints.matching import Match
+from gateway.abuse.complaints.settling import started
 from gateway.abuse.post import new_token, put
 from gateway.abuse.writing import Writer, write
 from gateway.incidents import Change
@@ -54,11 +55,13 @@ class Opened:
 def open_ticket(change: Change, received: Received, clocks: dict[str, Clock], manner: Manner) -> Opened:
     """Put a ticket on record."""
     ticket = _ticket(change, received, clocks)
-    incident = _confirmed(change, received, ticket)
+    incident = confirm(change, received.match, received.complaint, ticket)
     numbers = {
-        kind: change.start_clock(kind, f"ticket {ticket}", clock.due, incident=incident, ticket=ticket)
+        kind: change.start_clock(kind, clock.subject, clock.due, incident=incident, ticket=ticket)
         for kind, clock in clocks.items()
     }
+    for kind, clock in clocks.items():
+        started(change, numbers[kind], clock.started, clock.number)
     change.execute(
         "UPDATE ticket SET incident = ?, response_clock = ?, outcome_clock = ? WHERE id = ?",
         (incident, numbers[RESPONSE], numbers[OUTCOME], ticket),
@@ -143,9 +146,8 @@ def _ticket(change: Change, received: Received, clocks: dict[str, Clock]) -> int
     )
 
 
-def _confirmed(change: Change, received: Received, ticket: int) -> int | None:
+def confirm(change: Change, match: Match, complaint: Complaint, ticket: int) -> int | None:
     """Return the incident, opened and confirmed where the complaint proves that the mail was ours to answer for."""
-    match, complaint = received.match, received.complaint
     if not match.is_proven or match.source is None or complaint.is_praise:
         return match.incident
     reason = f"complaint, ticket {ticket}"

@@ -11,19 +11,21 @@ from dataclasses import dataclass
 
 from gateway.abuse import returns
 from gateway.abuse.complaints import letter, reading
-from gateway.abuse.complaints.automatic import automatic, unanswerable
+from gateway.abuse.complaints.automatic import automatic, forged, unanswerable
 from gateway.abuse.complaints.complaint import Complaint, Format
 from gateway.abuse.complaints.deadlines import RESPONSE, TicketClocks
+from gateway.abuse.complaints.filing import COMPLAINT, FOLLOW_UP, Filed, file_mail
 from gateway.abuse.complaints.letter import Letter, language_of
 from gateway.abuse.complaints.matching import Match, Matcher
-from gateway.abuse.complaints.opening import Manner, Received, note_mail, open_ticket
+from gateway.abuse.complaints.opening import Manner, Received, confirm, note_mail, open_ticket
 from gateway.abuse.identity import writer_of
 from gateway.abuse.post import BY
-from gateway.abuse.returns import OwnMailRow, Returned
+from gateway.abuse.returns import OwnMailRow
 from gateway.abuse.sightings import Neighbourhood
 from gateway.abuse.writing import MARK
 from gateway.config.models import GatewayConfig
 from gateway.incidents import Change, IncidentBook
+from gateway.incidents.evidence import EvidenceStore, pack
 from gateway.incidents.values import printable
 from gateway.mail.content import Content
 from gateway.mail.trace_id import trace_id_time
@@ -31,20 +33,32 @@ from gateway.pipeline.admission import abuse_keys
 
 # A mail is complained of within weeks; the journal is kept for months.
 LOOK_BACK_SECONDS = 90 * 86_400.0
+DAY_SECONDS = 86_400.0
+# Of one complainant; whoever reports more by hand is a program, whose mails are many of one thing.
+MOST_TICKETS_A_DAY = 50
+_SAME = "SELECT id FROM ticket WHERE reporter = ? AND about_trace_id = ? AND state <> 'closed' ORDER BY id LIMIT 1"
+_COUNTED = "SELECT count(*) FROM ticket WHERE reporter = ? AND opened_at > ?"
+_LAST = "SELECT id FROM ticket WHERE reporter = ? AND state <> 'closed' ORDER BY id DESC LIMIT 1"
 # What our own X-Spam-Flag says of a mail that the policy would have marked, and worse.
 _SPAM_LEVELS = frozenset({"yes"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What taking a mail needs: the configuration, the record, the clocks, and who a mail's source is."""
+    """What taking a mail needs: the configuration, the record and its evidence, the clocks, who a mail's source is.
+
+    ``undelivered`` is told of an answer that came back: its ticket, the mail's number, and why.
+    """
 
     config: GatewayConfig
     book: IncidentBook
+    store: EvidenceStore
     clocks: TicketClocks
     near: Neighbourhood
     zone: str
     now: Callable[[], float]
+
+    undelivered: Callable[[Change, int, int, str], None]
 
     def change(self, operation: str) -> AbstractContextManager[Change]:
         """Begin a change in the gateway's name."""
@@ -57,21 +71,22 @@ def take(content: Content, trace_id: str, around: Around) -> str:
     with around.change("complaint desk") as change:
         if change.execute("SELECT 1 FROM desk_seen WHERE trace_id = ?", (trace_id,)):
             return "seen"
-        if what := _known(change, found, content):
+        if what := _known(change, found, content, around):
             return what
     complaint = reading.read(content, around.config.hostname)
     if why := _nothing(found, complaint, content):
         with around.change("complaint desk") as change:
             return _seen(change, found, "set-aside", why)
     with Matcher(around.config.data, around.now() - LOOK_BACK_SECONDS, around.near) as matcher:
-        match = matcher.match(complaint)
-    return opened(found, complaint, match, content, around)
+        match = matcher.match(complaint, "" if forged(found.header) else found.reporter)
+    if what := _again(found, complaint, match, content, around):
+        return what
+    return opened(found, complaint, match, content, around, reading.said(content.mime, content))
 
 
-def opened(found: Letter, complaint: Complaint, match: Match, content: Content, around: Around) -> str:
-    """Open a ticket for a complaint."""
+def opened(found: Letter, complaint: Complaint, match: Match, content: Content, around: Around, text: str = "") -> str:
+    """Open a ticket for a complaint; ``text`` is what its author wrote, whose language we answer in."""
     config = around.config
-    text = reading.said(content.mime, content)
     received = Received(
         letter=found,
         complaint=complaint,
@@ -89,39 +104,70 @@ def opened(found: Letter, complaint: Complaint, match: Match, content: Content, 
         acknowledgement_counts=config.complaints.acknowledgement_counts,
     )
     clocks = around.clocks.start(f"complaint {found.trace_id}", received.at, around.now(), BY)
+    packed = pack(content.chunks())
     with around.change("complaint desk") as change:
         ticket = open_ticket(change, received, clocks, manner)
+        filed = Filed(
+            ticket=ticket.ticket,
+            incident=ticket.incident,
+            what=COMPLAINT,
+            letter=found,
+            format=complaint.format.value,
+        )
+        file_mail(change, around.store, packed, filed)
         _seen(change, found, "ticket", complaint.format.value, ticket=ticket.ticket)
     if ticket.acknowledged and config.complaints.acknowledgement_counts:
         around.clocks.stop([clocks[RESPONSE].number], around.now(), BY)
     return "ticket"
 
 
-def _known(change: Change, found: Letter, content: Content) -> str:
+def _known(change: Change, found: Letter, content: Content, around: Around) -> str:
     """Return what a mail is that belongs to one of ours, "" for any other."""
     own = returns.by_token(change, found.token) if found.token else returns.by_answers(change, found.answers)
     if own is not None:
-        return _came_back(change, found, own, returns.reading(found, content))
+        return _came_back(change, found, own, content, around)
     if found.token or found.header.count(MARK):
         return _seen(change, found, "set-aside", "to no mail of ours" if found.token else "our own mail")
     if found.ticket is not None and not automatic(found.header) and _is_of(change, found):
-        return _followed_up(change, found, found.ticket)
+        return _followed_up(change, found, found.ticket, content, around)
     return ""
 
 
-def _came_back(change: Change, found: Letter, own: OwnMailRow, returned: Returned) -> str:
-    returns.note(change, own, returned)
+def _came_back(change: Change, found: Letter, own: OwnMailRow, content: Content, around: Around) -> str:
+    returned = returns.reading(found, content)
+    is_new = returns.note(change, own, returned)
     if own.ticket is not None and returned.what == "answered":
-        return _followed_up(change, found, own.ticket)
+        return _followed_up(change, found, own.ticket, content, around)
+    if own.ticket is not None and returned.what == "bounced" and is_new:
+        around.undelivered(change, own.ticket, own.mail, returned.reason)
     return _seen(change, found, returned.what, returned.reason, ticket=own.ticket, report=own.report)
 
 
-def _followed_up(change: Change, found: Letter, ticket: int) -> str:
+def _followed_up(change: Change, found: Letter, ticket: int, content: Content, around: Around) -> str:
     """Note what a complainant adds; "" where the outcome was told: an objection is a ticket of its own, with clocks."""
-    if change.execute("SELECT 1 FROM ticket WHERE id = ? AND state = 'closed'", (ticket,)):
+    rows = change.execute("SELECT incident FROM ticket WHERE id = ? AND state <> 'closed'", (ticket,))
+    if not rows:
         return ""
-    note_mail(change, ticket, "follow-up", found)
+    note_mail(change, ticket, FOLLOW_UP, found)
+    filed = Filed(ticket=ticket, incident=rows[0][0], what=FOLLOW_UP, letter=found)
+    file_mail(change, around.store, pack(content.chunks()), filed)
     return _seen(change, found, "follow-up", found.subject, ticket=ticket)
+
+
+def _again(found: Letter, complaint: Complaint, match: Match, content: Content, around: Around) -> str:
+    """Take a complaint that is one too many to a ticket that is open, "" for one that opens its own.
+
+    One ticket is enough of one mail and complainant; and whoever floods the desk does not bury everybody else's tickets
+    under theirs: what they write is kept with their last one, and confirms what it proves all the same.
+    """
+    reporter = printable(found.reporter)
+    with around.change("complaint desk") as change:
+        rows = change.execute(_SAME, (reporter, match.trace_id)) if match.trace_id else []
+        if not rows and change.execute(_COUNTED, (reporter, around.now() - DAY_SECONDS))[0][0] >= MOST_TICKETS_A_DAY:
+            rows = change.execute(_LAST, (reporter,))
+            if rows:
+                confirm(change, match, complaint, rows[0][0])
+        return _followed_up(change, found, rows[0][0], content, around) if rows else ""
 
 
 def _is_of(change: Change, found: Letter) -> bool:
