@@ -319,6 +319,7 @@ def _operator(event: OperatorActed) -> _Described:
 
 
 def _configuration(event: ConfigurationChanged) -> _Described:
+    facts = {"digest": event.digest, "operator": event.operator}
     if event.errors:
         return Level.ERROR, {"digest": event.digest, "errors": len(event.errors)}, "; ".join(event.errors)
     return Level.INFO, {"digest": event.digest}, ", ".join(event.changed)

@@ -246,7 +246,7 @@ class Supervisor:
         if name == "status":
             return await self._status()
         if name == "reload":
-            return await self.reload()
+            return await self.reload(str(arguments.get("operator", "")))
         if name == "audit":
             self.events.emit(acted(arguments, self.clock.stamp().utc))
             await self.journal.flush()
@@ -303,22 +303,22 @@ class Supervisor:
         return ShardReader(self.snapshot.config.data, self.clock).queue()
 
     def _reload_by_signal(self) -> None:
-        self._begin_reload()
+        self._begin_reload("signal")
 
-    async def reload(self) -> dict[str, Any]:
+    async def reload(self, operator: str) -> dict[str, Any]:
         """Load the files again; switch every worker, or change nothing and say why (invariant 10).
 
         Once begun it goes to its end, although whoever asked waits no longer: half the workers must not stay behind.
         """
-        return await asyncio.shield(self._begin_reload())
+        return await asyncio.shield(self._begin_reload(operator))
 
-    def _begin_reload(self) -> "asyncio.Task[dict[str, Any]]":
-        task = asyncio.create_task(self._one_reload())
+    def _begin_reload(self, operator: str) -> "asyncio.Task[dict[str, Any]]":
+        task = asyncio.create_task(self._one_reload(operator))
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
         return task
 
-    async def _one_reload(self) -> dict[str, Any]:
+    async def _one_reload(self, operator: str) -> dict[str, Any]:
         if self._stopping:
             # Nor may a service manager hear READY=1 once more.
             return self._refused(["the gateway is shutting down"])
@@ -341,6 +341,7 @@ class Supervisor:
             new = await asyncio.to_thread(load, self.configuration, catalogue())
         except ConfigError as error:
             return self._refused([str(problem) for problem in error.problems])
+                operator=operator,
         if restart := needs_restart(self.snapshot, new):
             return self._refused([f"{key}: a change of this key needs a restart of the gateway" for key in restart])
         if errors := await self.workers.instruct("prepare", digest=new.digest):

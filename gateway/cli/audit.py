@@ -57,7 +57,7 @@ def _row(event: "Event") -> tuple[str, str, str, str, str]:
             return when, event.operator, "quarantine release", event.trace_id, _some(told)
         case ConfigurationChanged():
             done = "reload refused" if event.errors else "reload"
-            return when, "-", done, event.digest, _some(event.errors or event.changed)
+            return when, event.operator or "-", done, event.digest, _some(event.errors or event.changed)
         case _:
             return when, "-", event.kind, "", ""
 

@@ -219,11 +219,15 @@ class OperatorActed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationChanged(Event):
-    """A reload took effect (``errors`` empty) or was refused; ``digest`` names the snapshot now serving."""
+    """A reload took effect (``errors`` empty) or was refused; ``digest`` names the snapshot now serving.
+
+    ``operator`` asked for it on the control socket, or is ``signal``: a SIGHUP does not say who sent it.
+    """
 
     digest: str
     changed: tuple[str, ...]
     errors: tuple[str, ...]
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What breaks if these fail: a change of configuration costs mail, a connection, or comes into force by halves."""
 
+import getpass
 import re
 import signal
 from collections.abc import Callable
@@ -64,6 +65,21 @@ def test_a_signal_reloads_like_the_command(lenient: Gateway) -> None:
     until(lambda: digest(lenient) != before, what="the new configuration")
     assert lenient.mail("new@added.test").startswith("250")
     lenient.await_line("configuration_changed", "added.toml: added, for added.test")
+
+
+def test_the_audit_says_who_reloaded(lenient: Gateway) -> None:
+    """Contract §6: an audit trail of every operator action, and a configuration is the greatest of them."""
+    assert lenient.ask("reload").status == 0
+    lenient.process.send_signal(signal.SIGHUP)
+
+    def operators() -> list[str]:
+        return [
+            row["operator"] for row in lenient.ask("audit", "--json").json() if row["kind"] == "configuration_changed"
+        ]
+
+    me = getpass.getuser()
+    found = until(lambda: {me, "signal"} <= set(operators()) and operators(), what="a reload by command and by signal")
+    assert set(found) == {me, "signal"}
 
 
 def test_nothing_changed_is_said(lenient: Gateway) -> None:
