@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from gateway.app.children import Children
 from gateway.blocklist.local import manifest
 from gateway.blocklist.local.declaration import ASSOCIATION, read_declarations
 from gateway.blocklist.local.editions import OPEN, Edition, EditionStore
@@ -35,9 +36,12 @@ _KIND = KINDS["association-list"]
 class ListKeeping:
     """``begin`` before the first mail, then ``run`` until cancelled; ``folder`` gives where lists are declared."""
 
-    def __init__(self, folder: Callable[[], Path], data: Path, *, clock: Clock, events: EventSink) -> None:
+    def __init__(
+        self, folder: Callable[[], Path], data: Path, *, clock: Clock, events: EventSink, children: Children
+    ) -> None:
         self._folder, self._data, self._clock, self._events = folder, data, clock, events
-        self._watch = ListWatch(folder, data, clock=clock, events=events)
+        self._children = children
+        self._watch = ListWatch(folder, data, clock=clock, events=events, child=self._child)
         self._seen: object = None
 
     async def begin(self) -> None:
@@ -47,6 +51,10 @@ class ListKeeping:
     async def run(self) -> None:
         """Keep lists, and put what becomes of their deadlines on record."""
         await asyncio.gather(self._watch.run(), self._keep_clocks())
+
+    async def _child(self, *arguments: str) -> tuple[int, bytes, bytes]:
+        done = await self._children.run("lists", arguments)
+        return done.status, done.out, done.err
 
     async def _keep_clocks(self) -> None:
         while True:

@@ -1,21 +1,19 @@
-"""One worker process as the supervisor sees it: started by exec with its sockets, asked over a channel."""
+"""One worker process as the supervisor sees it: forked by the nursery with its sockets, asked over a channel."""
 
 import asyncio
 import json
-import os
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from gateway.app.channel import Channel, Handler
+from gateway.app.children import Child, Children
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOrder:
-    """What a worker is told at its start; travels as JSON in its argument.
+    """What a worker is told at its start; travels as JSON beside its descriptors.
 
     ``configuration`` is the file's path or "" for the embedded default, ``digest`` the snapshot it must load from the
     texts behind the descriptor ``kept``, ``listeners`` the inherited descriptors in the order of the configuration's
@@ -32,42 +30,32 @@ class WorkerOrder:
     control: int = -1
 
     def text(self) -> str:
-        """Return the argument."""
+        """Return the argument; descriptors are other numbers over there."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, text: str) -> "WorkerOrder":
-        """Return the order an argument carries."""
-        values = json.loads(text)
-        return cls(**{**values, "listeners": tuple(values["listeners"])})
+    def read(cls, text: str, descriptors: Sequence[int]) -> "WorkerOrder":
+        """Return the order an argument carries, with what came along: ``control``, ``kept``, the listeners."""
+        control, kept, *listeners = descriptors
+        return replace(cls(**json.loads(text)), control=control, kept=kept, listeners=tuple(listeners))
 
 
 class WorkerProcess:
     """A running worker."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(self, process: Child, channel: Channel) -> None:
         self.process, self.channel = process, channel
         self._served = asyncio.create_task(channel.run())
 
     @classmethod
-    async def start(cls, order: WorkerOrder, sockets: Sequence[socket.socket], handler: Handler) -> "WorkerProcess":
+    async def start(
+        cls, children: Children, order: WorkerOrder, sockets: Sequence[socket.socket], handler: Handler
+    ) -> "WorkerProcess":
         """Start one; it reports ``ready`` through ``handler`` when it serves. OSError when there can be no process."""
         ours, theirs = socket.socketpair()
         try:
-            full = replace(order, listeners=tuple(s.fileno() for s in sockets), control=theirs.fileno())
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                # Not from the working directory, where others may write.
-                "-P",
-                "-m",
-                "gateway.app.worker",
-                full.text(),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-                pass_fds=(*full.listeners, full.control, full.kept),
-                # A terminal's Ctrl-C reaches the supervisor alone, which drains the workers.
-                start_new_session=True,
-            )
+            descriptors = (theirs.fileno(), order.kept, *(sock.fileno() for sock in sockets))
+            process = await children.fork("worker", (order.text(),), descriptors)
         except OSError:
             ours.close()
             raise
@@ -85,10 +73,3 @@ class WorkerProcess:
         self.channel.close()
         await asyncio.gather(self._served, return_exceptions=True)
         return status
-
-
-def _environment() -> dict[str, str]:
-    """Return our environment with the folder of this package first in the path: all processes run one code."""
-    home = str(Path(__file__).parents[2])
-    others = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{others}" if others else home}

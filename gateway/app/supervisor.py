@@ -21,9 +21,10 @@ from gateway.admin.protocol import QueueStatus, RefusedError, UnknownCommandErro
 from gateway.admin.registry import merge
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
-from gateway.app import descriptors, lock, sockets, systemd
+from gateway.app import descriptors, lock, nursery, offspring, sockets, systemd
 from gateway.app.abuse_desk import AbuseDesk
 from gateway.app.backups import Backups
+from gateway.app.children import Children, Cradle
 from gateway.app.dmarc_reports import DmarcReportSchedule
 from gateway.app.incidents import IncidentDesk
 from gateway.app.kept import KeptTexts
@@ -60,7 +61,7 @@ _OK, _TRY_AGAIN = 0, 75
 class Supervisor:
     """One gateway; ``run`` returns its exit status."""
 
-    def __init__(self, snapshot: Snapshot, configuration: Path | None) -> None:
+    def __init__(self, snapshot: Snapshot, configuration: Path | None, cradle: Cradle) -> None:
         config = snapshot.config
         self.snapshot = snapshot
         self.kept = KeptTexts(snapshot)
@@ -73,8 +74,13 @@ class Supervisor:
         self.count = config.workers or len(os.sched_getaffinity(0))
         self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
         self.events = FanOut([self.journal, self.log, self.metrics])
+        self.children = Children(cradle, lambda text: self.log.say("error", text, {}))
         self.lists = ListKeeping(
-            lambda: self.snapshot.config.blocklists, config.data, clock=self.clock, events=self.events
+            lambda: self.snapshot.config.blocklists,
+            config.data,
+            clock=self.clock,
+            events=self.events,
+            children=self.children,
         )
         self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
         self.dmarc_reports = DmarcReportSchedule(
@@ -114,6 +120,7 @@ class Supervisor:
         if self.http is not None:
             await self._start_http(self.http)
         self._handle_signals()
+        self.children.begin()
         await self._unless_stopped(self.lists.begin())
         lists = asyncio.create_task(self.lists.run())
         backups = asyncio.create_task(self.backups.run())
@@ -140,6 +147,7 @@ class Supervisor:
         await control.close()
         if self.http is not None:
             await self.http.close()
+        await self.children.close()
         await self.journal.close()
         self.log.close()
         self.kept.close()
@@ -170,7 +178,8 @@ class Supervisor:
                     probe=self.probe_mailbox.domain,
                 ),
                 [socks[index] for socks in bound],
-                self._notice,
+                children=self.children,
+                notice=self._notice,
             )
             for index in range(self.count)
         ]
@@ -332,6 +341,7 @@ class Supervisor:
                 digest=answer["digest"],
                 changed=tuple(answer["changed"]),
                 errors=tuple(answer["errors"]),
+                operator=operator,
             )
         )
         return answer
@@ -341,7 +351,6 @@ class Supervisor:
             new = await asyncio.to_thread(load, self.configuration, catalogue())
         except ConfigError as error:
             return self._refused([str(problem) for problem in error.problems])
-                operator=operator,
         if restart := needs_restart(self.snapshot, new):
             return self._refused([f"{key}: a change of this key needs a restart of the gateway" for key in restart])
         if errors := await self.workers.instruct("prepare", digest=new.digest):
@@ -416,9 +425,11 @@ def run(snapshot: Snapshot, configuration: Path | None) -> int:
     data = snapshot.config.data
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock.hold(data)
         descriptors.raise_limit()
-        return asyncio.run(Supervisor(snapshot, configuration).run())
+        # Before the lock, which is ours alone, and before there is a thread.
+        cradle = nursery.beside_us(offspring.ENTRIES)
+        lock.hold(data)
+        return asyncio.run(Supervisor(snapshot, configuration, cradle).run())
     except (lock.AlreadyRunningError, sockets.BindError) as error:
         print(f"tidegate: {error}", file=sys.stderr)  # noqa: T201 - said to whoever started it
     except OSError as error:

@@ -13,10 +13,12 @@ import socket
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from setproctitle import setproctitle
 
 from gateway import __version__
 from gateway.abuse.sampling import EvidenceSampler
@@ -407,9 +409,10 @@ def _collect_seldom() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def main() -> int:
-    """Run from the command line: one argument, the order."""
-    order = WorkerOrder.read(sys.argv[1])
+def begin(arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+    """Be a worker in a process that was forked for it, with its order; return the exit status."""
+    order = WorkerOrder.read(arguments[0], descriptors)
+    setproctitle(f"tidegate: worker {order.index} {order.configuration}".rstrip())
     # Ctrl-C on the terminal is the supervisor's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -427,7 +430,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         else:
             return uvloop.new_event_loop
     return asyncio.new_event_loop
-
-
-if __name__ == "__main__":
-    sys.exit(main())

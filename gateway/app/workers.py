@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.app.channel import ChannelClosedError
+from gateway.app.children import Children
 from gateway.app.kept import KeptTexts
 from gateway.app.process import WorkerOrder, WorkerProcess
 
@@ -31,14 +32,16 @@ Notice = Callable[[int, str, str], None]
 class Slot:
     """One worker number: the process in it, its sockets, and whether it serves."""
 
-    def __init__(self, order: WorkerOrder, sockets: Sequence[socket.socket], notice: Notice) -> None:
+    def __init__(
+        self, order: WorkerOrder, sockets: Sequence[socket.socket], *, children: Children, notice: Notice
+    ) -> None:
         self.order, self.sockets = order, sockets
         self.ready = asyncio.Event()
         # Set when the first start has ended either way: the worker serves, or it died and not for its predecessor.
         self.tried = asyncio.Event()
         self.worker: WorkerProcess | None = None
         self.last_status: int | None = None
-        self._notice = notice
+        self._children, self._notice = children, notice
         self._stopping = asyncio.Event()
 
     async def keep(self) -> None:
@@ -80,7 +83,7 @@ class Slot:
         """Return a process that has the order which holds now: none could hear of a reload while it was being made."""
         while True:
             order = self.order
-            worker = await WorkerProcess.start(order, self.sockets, self._answer)
+            worker = await WorkerProcess.start(self._children, order, self.sockets, self._answer)
             if order is self.order:
                 return worker
             worker.process.kill()

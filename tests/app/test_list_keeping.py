@@ -144,4 +144,4 @@ def test_monitoring_is_told_how_lists_stand_and_how_many_are_overdue(desk: Desk)
 
 def _keeping(desk: Desk) -> tuple[ListKeeping, Recorded]:
     events = Recorded()
-    return ListKeeping(lambda: desk.folder, desk.data, clock=desk.clock, events=events), events
+    return ListKeeping(lambda: desk.folder, desk.data, clock=desk.clock, events=events, children=None), events

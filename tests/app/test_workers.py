@@ -36,11 +36,11 @@ class Begun:
 
 async def test_a_reload_while_the_process_is_being_made_is_no_worker_left_behind(monkeypatch):
     order = WorkerOrder(index=0, workers=1, configuration="", digest="old", kept=3)
-    slot = Slot(order, (), lambda *_: None)
+    slot = Slot(order, (), children=None, notice=lambda *_: None)
     made: list[Begun] = []
     serving = asyncio.Event()
 
-    async def start(order: WorkerOrder, *_: object) -> Begun:
+    async def start(_: object, order: WorkerOrder, *more: object) -> Begun:
         if not made:
             slot.follow(Kept("new", 4))
         made.append(Begun(order))

@@ -35,7 +35,7 @@ ground = "advertising"
 # Run by every process of the gateway at its start.
 _WITHOUT = """\
 import asyncio, sys
-if "gateway.app.worker" in " ".join(sys.orig_argv) or "serve" in sys.orig_argv:
+if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
     from gateway.abuse.sampling import EvidenceSampler
     from gateway.app.incidents import IncidentDesk
     async def idle(self): await asyncio.Event().wait()

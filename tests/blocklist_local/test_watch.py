@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,23 @@ from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 from gateway.journal.sinks import Recorded
 
 
+async def begun(*arguments: str) -> tuple[int, bytes, bytes]:
+    """Run a child, as the supervisor's nursery does."""
+    code = "import sys; from gateway.blocklist.local import child; sys.exit(child.begin(sys.argv[1:]))"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, stdout=PIPE, stderr=PIPE)
+    try:
+        out, err = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return child.returncode, out, err
+
+
 @pytest.fixture
 def watching(place):
     events = Recorded()
-    return place, ListWatch(lambda: place.folder, place.data, clock=FakeClock(), events=events), events
+    return place, ListWatch(lambda: place.folder, place.data, clock=FakeClock(), events=events, child=begun), events
 
 
 async def test_a_change_is_noticed_and_told_and_rest_costs_no_child(watching):
@@ -86,7 +100,7 @@ async def test_mistakes_are_told_with_their_place(watching):
 async def test_a_data_folder_that_cannot_be_written_is_told(watching, tmp_path: Path):
     place, _, events = watching
     (tmp_path / "file").write_text("")
-    found = ListWatch(lambda: place.folder, tmp_path / "file", clock=FakeClock(), events=events)
+    found = ListWatch(lambda: place.folder, tmp_path / "file", clock=FakeClock(), events=events, child=begun)
     place.declare('[[list]]\nname = "local"\n')
     await found.round()
     (event,) = events.events
@@ -106,7 +120,11 @@ async def test_a_child_that_hangs_is_ended_and_told(watching, monkeypatch):
 
 async def test_a_child_that_cannot_be_started_is_told(watching, monkeypatch):
     _, found, events = watching
-    monkeypatch.setattr(watch.sys, "executable", "/nonexistent/python")
+
+    async def refused(*_: str) -> None:
+        raise OSError("no process")
+
+    monkeypatch.setattr(found, "_child", refused)
     await found.round()
     assert isinstance(events.events[0], StorageFailed)
 

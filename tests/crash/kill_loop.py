@@ -4,8 +4,8 @@
 
 A load of several connections sends uniquely numbered messages and notes which were acknowledged (250 to the final
 dot). Postfix's smtp-sink takes what the gateway delivers and writes every message to a file. After each random
-interval the whole gateway, one worker, its writer process, or both are killed; what must be is started again on the
-same data folder. At the end the gateway runs until its queue is empty, then:
+interval the whole gateway, one worker, its writer process, both, or what forks the workers are killed; what must be is
+started again on the same data folder. At the end the gateway runs until its queue is empty, then:
 
     lost       = acknowledged - delivered            must be 0 (invariant 1)
     duplicates = delivered more than once            only where a kill fell between the sink's 250 and its record
@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CONNECTIONS = 8
-# The share of kills that take the supervisor and everything below it; the others take one worker, its writer, or both.
+# The share of kills that take the supervisor and everything below it; the others take one worker, its writer, both, or
+# the nursery.
 WHOLE_GATEWAY = 0.4
 # A next hop that was unreachable for a moment is tried again after seconds; everything queued is delivered within
 # these.
@@ -131,16 +132,27 @@ class Gateway:
         """Kill everything, or one worker with its writer process, or either alone; return whether everything."""
         assert self.process is not None
         supervisor = self.process.pid
-        workers = children(supervisor)
+        nurseries, workers = children(supervisor), self.workers()
         dice = chance.random()
         if dice < WHOLE_GATEWAY or not workers:
-            slay([supervisor, *(process for worker in workers for process in (worker, *children(worker)))])
+            below = [child for process in (*nurseries, *workers) for child in children(process)]
+            slay([supervisor, *nurseries, *workers, *below])
             self.process.wait()
             return True
         worker = chance.choice(workers)
         writers = children(worker)
-        slay(chance.choice([[worker, *writers], [worker], writers]))
+        slay(chance.choice([[worker, *writers], [worker], writers, nurseries]))
         return False
+
+    def workers(self) -> list[int]:
+        """Return the workers by what they are called: those of a nursery that was killed are nobody's children."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                title = (entry / "cmdline").read_text(errors="replace")
+                if title.startswith("tidegate: worker ") and str(self.folder) in title:
+                    found.append(int(entry.name))
+        return found
 
     def queued(self) -> int | None:
         """Return how many messages wait, as the operator would ask; None when the gateway does not say."""

@@ -189,9 +189,13 @@ class Gateway:
         """Return the process id of every worker, by its number."""
         found = {}
         for pid, text in processes_of(self.folder).items():
-            if "gateway.app.worker" in text:
-                found[int(json.loads(text.partition("gateway.app.worker ")[2])["index"])] = pid
+            if number := re.match(r"tidegate: worker (\d+)", text):
+                found[int(number[1])] = pid
         return found
+
+    def nursery(self) -> int | None:
+        """Return the process id of what forks the workers, None while there is none."""
+        return next((pid for pid, text in processes_of(self.folder).items() if "tidegate: nursery" in text), None)
 
     def writers(self) -> dict[int, int]:
         """Return the process id of every spool's writer, by its shard's number."""

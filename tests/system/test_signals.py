@@ -114,6 +114,25 @@ def test_a_killed_worker_is_replaced_and_mail_goes_on(lasting: Gateway) -> None:
     assert len(lasting.queue("--domain", "dead.test")) == 4
 
 
+def test_what_forks_workers_is_replaced_when_it_is_killed_and_mail_never_notices(lasting: Gateway) -> None:
+    before, killed = lasting.workers(), until(lasting.nursery)
+    os.kill(killed, signal.SIGKILL)
+    for number in range(10):
+        assert lasting.mail(f"on{number}@box.test").startswith("250")
+    lasting.await_line("the nursery ended, exit status -9")
+    assert lasting.workers() == before
+    until(lambda: lasting.ask("status").status == 0)
+    # Whose parent is gone is replaced as ever, by the next one's child.
+    os.kill(before[1], signal.SIGKILL)
+    lasting.await_line("worker=1", "state=died")
+    after = until(lambda: len(found := lasting.workers()) == 2 and found)
+    assert after[1] != before[1]
+    until(lambda: lasting.ask("status").status == 0)
+    assert lasting.nursery() not in {None, killed}
+    for number in range(10):
+        lasting.await_maildir(f"on{number}@box.test")
+
+
 def test_a_killed_writer_costs_a_moment_and_nothing_that_was_acknowledged(lasting: Gateway) -> None:
     acknowledged, told = [], []
     before = lasting.writers()

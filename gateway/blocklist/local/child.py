@@ -1,4 +1,4 @@
-"""One round of keeping lists, in a process of its own: ``python -m gateway.blocklist.local.child FOLDER DATA [here]``.
+"""One round of keeping lists, in a process of its own with the arguments FOLDER DATA [here].
 
 Reading a million entries takes seconds of processor time and hundreds of megabytes; here neither is the gateway's, and
 a stranger's list that breaks something breaks this. With ``here`` no source on the web is asked. Prints each event as
@@ -8,6 +8,7 @@ a line of JSON: [kind, at, data]; exit 75 when the data folder cannot be written
 import json
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.blocklist.local.keeping import Asking, ListKeeper
@@ -42,6 +43,7 @@ def main(folder: str, data: str, extent: str = "") -> int:
     return 0
 
 
-if __name__ == "__main__":
+def begin(arguments: Sequence[str]) -> int:
+    """Be the process; return its exit status."""
     bound_memory()
-    sys.exit(main(*sys.argv[1:4]))
+    return main(*arguments)

@@ -6,8 +6,7 @@ Runs in the supervisor, which never touches mail. The workers look for themselve
 
 import asyncio
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from gateway.blocklist.local.keeping import ListKeeper
@@ -24,17 +23,21 @@ LOOK_SECONDS = 5.0
 ROUND_SECONDS = 900.0
 # All sources of a round, each with its own time-out, and the compiling.
 CHILD_SECONDS = 900.0
-_ENTRY = "gateway.blocklist.local.child"
 _HERE = "here"
 
+# Runs the child with its arguments, ends it when cancelled; its exit status, what it wrote, what it complained of.
+RunChild = Callable[..., Awaitable[tuple[int, bytes, bytes]]]
 Signature = tuple[tuple[str, int, int], ...]
 
 
 class ListWatch:
     """``run`` until cancelled; ``folder`` gives where lists are declared, ``data`` is the gateway's data folder."""
 
-    def __init__(self, folder: Callable[[], Path], data: Path, *, clock: Clock, events: EventSink) -> None:
+    def __init__(
+        self, folder: Callable[[], Path], data: Path, *, clock: Clock, events: EventSink, child: RunChild
+    ) -> None:
         self._folder, self._data, self._clock, self._events = folder, data, clock, events
+        self._child = child
         self._seen: Signature | None = None
         self._last = float("-inf")
 
@@ -67,29 +70,18 @@ class ListWatch:
     async def round(self, *extent: str) -> None:
         """Have a child bring every list up to date, and tell what it did."""
         try:
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _ENTRY, str(self._folder()), str(self._data), *extent),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except OSError as error:
-            self._failed(str(error))
-            return
-        try:
             async with asyncio.timeout(CHILD_SECONDS):
-                out, err = await child.communicate()
+                status, out, err = await self._child(str(self._folder()), str(self._data), *extent)
         except TimeoutError:
             self._failed(f"not finished within {CHILD_SECONDS:g} s")
             return
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        except OSError as error:
+            self._failed(str(error))
+            return
         for event in _events(out):
             self._events.emit(event)
-        if child.returncode:
-            self._failed(err.decode("utf-8", "replace").strip()[-500:] or f"exit status {child.returncode}")
+        if status:
+            self._failed(err.decode("utf-8", "replace").strip()[-500:] or f"exit status {status}")
 
     def _failed(self, why: str) -> None:
         self._events.emit(StorageFailed(at=self._clock.stamp().utc, store=FOLDER, operation="keep", error=why))
