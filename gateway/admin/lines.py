@@ -10,25 +10,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from time import gmtime, strftime
 from typing import Any
 
+from gateway.admin.duty_lines import DUTIES
+from gateway.admin.level import Described, Level
 from gateway.journal.codec import as_dict
-from gateway.journal.duty_events import (
-    AnswerUndelivered,
-    BackupDrilled,
-    BackupFailed,
-    BackupFinished,
-    ClockJumped,
-    DeadlineNeared,
-    DmarcReported,
-    FaultChanged,
-    IncidentChanged,
-    RecordAnchored,
-    ServiceDoubted,
-    ServiceNeared,
-)
 from gateway.journal.events import (
     ConfigurationChanged,
     DeliveryAttempted,
@@ -47,17 +34,6 @@ from gateway.journal.events import (
     TransactionAborted,
     WorkerChanged,
 )
-from gateway.journal.guard_events import (
-    DnsListChanged,
-    ListApplied,
-    ListOverdue,
-    ListWithheld,
-    OwnListingChanged,
-    ScannerChanged,
-    ScannerTested,
-    SignaturesAged,
-    SignaturesChanged,
-)
 
 # RFC 5321 §4.5.3.1.5: a reply line has 512 octets, the longest a well-behaved peer sends.
 MAX_VALUE = 512
@@ -65,20 +41,6 @@ MAX_VALUE = 512
 MAX_TRACEBACK = 8192
 # Recipients shown of one message; the journal has them all.
 MAX_RECIPIENTS = 3
-
-
-class Level(IntEnum):
-    """``log.level``; the numbers are those of the standard library."""
-
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-
-    @property
-    def word(self) -> str:
-        """The word of the configuration and of the line."""
-        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +124,6 @@ def _moment(at: float) -> str:
 
 # --- what each event says ---------------------------------------------------------------------------------------------
 
-_Described = tuple[Level, dict[str, Any], str]
 _dsn_in = re.compile(r"[245]\d\d[ -]([245]\.\d{1,3}\.\d{1,3})\b").match
 _REFUSED_STATUS = {"2": "2.0.0", "4": "4.0.0", "5": "5.0.0"}
 # RFC 3463 §3.5: 4.4.7, delivery time expired.
@@ -186,7 +147,7 @@ def status_of(event: MessageJudged) -> str:
     return "quarantined" if "quarantine" in actions else "discarded" if actions == {"discard"} else "queued"
 
 
-def _judged(event: MessageJudged) -> _Described:
+def _judged(event: MessageJudged) -> Described:
     recipients = event.dispositions
     fields: dict[str, Any] = {
         "id": event.trace_id,
@@ -218,7 +179,7 @@ def _first(addresses: Any) -> tuple[str, ...]:
     return tuple(addresses)
 
 
-def _attempted(event: DeliveryAttempted) -> _Described:
+def _attempted(event: DeliveryAttempted) -> Described:
     fields: dict[str, Any] = {
         "id": event.trace_id,
         "from": event.reverse_path,
@@ -234,7 +195,7 @@ def _attempted(event: DeliveryAttempted) -> _Described:
     return Level.INFO, fields, event.reply
 
 
-def _recipient_refused(event: RecipientRefused) -> _Described:
+def _recipient_refused(event: RecipientRefused) -> Described:
     fields: dict[str, Any] = {
         "id": event.trace_id,
         "from": event.reverse_path,
@@ -251,7 +212,7 @@ def _recipient_refused(event: RecipientRefused) -> _Described:
     return Level.INFO, fields, _because(event.reply, event.reason)
 
 
-def _aborted(event: TransactionAborted) -> _Described:
+def _aborted(event: TransactionAborted) -> Described:
     fields = {
         "id": event.trace_id,
         "from": event.reverse_path,
@@ -264,12 +225,12 @@ def _aborted(event: TransactionAborted) -> _Described:
     return Level.INFO, fields, _because(event.reply, event.reason)
 
 
-def _session_refused(event: SessionRefused) -> _Described:
+def _session_refused(event: SessionRefused) -> Described:
     fields = {"id": event.trace_id, "client": f"[{event.client}]", "role": event.role, "status": "rejected"}
     return Level.INFO, fields, _because(event.reply, event.reason)
 
 
-def _session_closed(event: SessionClosed) -> _Described:
+def _session_closed(event: SessionClosed) -> Described:
     # The ordinary end of a session says nothing that the message's own line does not.
     quiet = event.end in {"quit", "disconnect"} and not event.errors
     fields = {
@@ -286,12 +247,12 @@ def _session_closed(event: SessionClosed) -> _Described:
     return Level.DEBUG if quiet else Level.INFO, fields, ""
 
 
-def _notice(event: NoticeQueued) -> _Described:
+def _notice(event: NoticeQueued) -> Described:
     fields = {"id": event.trace_id, "about": event.about, "to": event.recipient, "notice": event.notice}
     return Level.INFO, fields, ""
 
 
-def _queue(event: QueueChanged) -> _Described:
+def _queue(event: QueueChanged) -> Described:
     fields = {
         "id": event.trace_id,
         "operation": event.operation,
@@ -302,7 +263,7 @@ def _queue(event: QueueChanged) -> _Described:
     return Level.INFO, fields, ""
 
 
-def _let_out(event: QuarantineReleased) -> _Described:
+def _let_out(event: QuarantineReleased) -> Described:
     fields = {
         "id": event.trace_id,
         "to": _first(event.recipients[:MAX_RECIPIENTS]),
@@ -313,153 +274,35 @@ def _let_out(event: QuarantineReleased) -> _Described:
     return Level.WARNING if event.objection else Level.INFO, fields, event.objection
 
 
-def _operator(event: OperatorActed) -> _Described:
+def _operator(event: OperatorActed) -> Described:
     fields = {"operation": event.operation, "target": event.target, "operator": event.operator}
     return Level.INFO, fields, ", ".join(event.changes)
 
 
-def _configuration(event: ConfigurationChanged) -> _Described:
+def _configuration(event: ConfigurationChanged) -> Described:
     facts = {"digest": event.digest, "operator": event.operator}
     if event.errors:
-        return Level.ERROR, {"digest": event.digest, "errors": len(event.errors)}, "; ".join(event.errors)
-    return Level.INFO, {"digest": event.digest}, ", ".join(event.changed)
+        return Level.ERROR, facts | {"errors": len(event.errors)}, "; ".join(event.errors)
+    return Level.INFO, facts, ", ".join(event.changed)
 
 
-def _worker(event: WorkerChanged) -> _Described:
+def _worker(event: WorkerChanged) -> Described:
     return Level.INFO, {"worker": event.worker, "state": event.state}, event.detail
 
 
-def _shard(event: ShardAdopted) -> _Described:
+def _shard(event: ShardAdopted) -> Described:
     return Level.WARNING, {"shard": event.shard, "queued": event.queued}, ""
 
 
-def _storage(event: StorageFailed) -> _Described:
+def _storage(event: StorageFailed) -> Described:
     return Level.ERROR, {"id": event.trace_id, "store": event.store, "operation": event.operation}, event.error
 
 
-def _scanner(event: ScannerChanged) -> _Described:
-    level = Level.INFO if event.state == "well" else Level.WARNING
-    return level, {"scanner": event.scanner, "state": event.state}, event.reason
-
-
-def _scanner_tested(event: ScannerTested) -> _Described:
-    level = Level.INFO if event.result == "passed" else Level.ERROR
-    return level, {"scanner": event.scanner, "result": event.result}, event.reason
-
-
-def _signatures(event: SignaturesChanged) -> _Described:
-    return Level.INFO, {"scanner": event.scanner, "before": event.before, "after": event.after}, ""
-
-
-def _signatures_aged(event: SignaturesAged) -> _Described:
-    level = {"fresh": Level.INFO, "old": Level.WARNING}.get(event.freshness, Level.ERROR)
-    fields = {"scanner": event.scanner, "version": event.version, "freshness": event.freshness}
-    return level, fields, f"{event.age_seconds / 86_400:.1f} days old"
-
-
-def _list_applied(event: ListApplied) -> _Described:
-    level = Level.WARNING if event.deadline == "missed" or event.bad_lines else Level.INFO
-    fields = {"list": event.list, "edition": event.edition, "entries": event.entries, "by": event.operator}
-    told = f"{event.added} added, {event.removed} removed, deadline {event.deadline or 'none'}"
-    return level, fields, "; ".join((told, *event.problems[:3]))
-
-
-def _list_withheld(event: ListWithheld) -> _Described:
-    problems = "; ".join((event.reason, *event.problems[:3]))
-    return Level.ERROR, {"list": event.list, "edition": event.edition, "state": event.state}, problems
-
-
-def _list_overdue(event: ListOverdue) -> _Described:
-    return Level.ERROR, {"list": event.list, "edition": event.edition}, f"not applied in time: {event.reason}"
-
-
-def _dns_list(event: DnsListChanged) -> _Described:
-    level = Level.INFO if event.state == "healthy" else Level.ERROR
-    return level, {"zone": event.zone, "state": event.state}, event.reason
-
-
-def _own_listing(event: OwnListingChanged) -> _Described:
-    level = Level.ERROR if event.state == "listed" else Level.INFO
-    fields = {"identity": event.identity, "zone": event.zone, "state": event.state, "code": event.code}
-    return level, fields, event.reason
-
-
-def _backup(event: BackupFinished) -> _Described:
-    level = Level.ERROR if event.problems else Level.WARNING if event.deadline == "missed" else Level.INFO
-    fields = {"backup": event.backup, "type": event.type, "octets": event.octets, "added": event.added_octets}
-    told = f"{event.messages} messages in custody, {event.seconds:.0f} s, deadline {event.deadline}"
-    return level, fields, "; ".join((told, *event.problems[:3]))
-
-
-def _backup_failed(event: BackupFailed) -> _Described:
-    return Level.ERROR, {"backup": event.backup, "state": event.state}, event.reason
-
-
-def _backup_drilled(event: BackupDrilled) -> _Described:
-    level = Level.INFO if event.result == "passed" else Level.ERROR
-    return level, {"backup": event.backup, "result": event.result}, "; ".join(event.problems[:3])
-
-
-def _dmarc_reported(event: DmarcReported) -> _Described:
-    fields = {
-        "day": event.day,
-        "domains": event.domains,
-        "sent": event.sent,
-        "withheld": event.withheld,
-        "failed": event.failed,
-    }
-    return Level.WARNING if event.failed or event.reason else Level.INFO, fields, event.reason
-
-
-def _service(event: ServiceNeared) -> _Described:
-    level = Level.ERROR if event.state == "missed" else Level.WARNING
-    fields = {"customer": event.customer, "month": event.month, "clause": event.clause, "state": event.state}
-    return level, fields, f"{event.measure} is {event.value:g}, the limit {event.limit:g}"
-
-
-def _doubt(event: ServiceDoubted) -> _Described:
-    return Level.WARNING, {"customer": event.customer, "about": event.about}, event.detail
-
-
-def _deadline(event: DeadlineNeared) -> _Described:
-    level = Level.ERROR if event.state == "overdue" else Level.WARNING
-    fields = {"deadline": event.deadline, "number": str(event.number), "state": event.state}
-    return level, fields, f"{event.subject} {event.customer}".rstrip()
-
-
-def _fault(event: FaultChanged) -> _Described:
-    level = Level.ERROR if event.state == "opened" else Level.INFO
-    fields = {"fault": str(event.number), "customer": event.customer, "cause": event.cause, "state": event.state}
-    return level, fields, event.reason
-
-
-def _incident(event: IncidentChanged) -> _Described:
-    fields = {
-        "incident": str(event.incident),
-        "source": event.source,
-        "state": event.state,
-        "sightings": event.sightings,
-    }
-    return Level.INFO if event.state == "open" else Level.WARNING, fields, event.reason
-
-
-def _undelivered(event: AnswerUndelivered) -> _Described:
-    return Level.ERROR, {"ticket": str(event.ticket), "answer": event.answer}, event.reason
-
-
-def _record(event: RecordAnchored) -> _Described:
-    return Level.INFO, {"number": str(event.number), "digest": event.digest}, "the incident record's chain"
-
-
-def _clock_jumped(event: ClockJumped) -> _Described:
-    return Level.WARNING, {"seconds": event.seconds}, "the wall clock was set, or the machine slept"
-
-
-def _internal(event: InternalError) -> _Described:
+def _internal(event: InternalError) -> Described:
     return Level.ERROR, {"id": event.trace_id, "where": event.where, "error": event.error}, event.traceback
 
 
-def _any(event: Event) -> _Described:
+def _any(event: Event) -> Described:
     fields = as_dict(event)
     return Level.INFO, {name: value for name, value in fields.items() if name not in {"kind", "at"}}, ""
 
@@ -469,7 +312,8 @@ def _because(reply: str, reason: str) -> str:
 
 
 # Each describes the one class it stands beside; a dictionary cannot say so to the type checker.
-_DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
+_DESCRIBE: dict[type[Event], Callable[..., Described]] = {
+    **DUTIES,
     MessageJudged: _judged,
     DeliveryAttempted: _attempted,
     RecipientRefused: _recipient_refused,
@@ -484,26 +328,5 @@ _DESCRIBE: dict[type[Event], Callable[..., _Described]] = {
     WorkerChanged: _worker,
     ShardAdopted: _shard,
     StorageFailed: _storage,
-    ScannerChanged: _scanner,
-    ScannerTested: _scanner_tested,
-    SignaturesChanged: _signatures,
-    SignaturesAged: _signatures_aged,
-    ListApplied: _list_applied,
-    ListWithheld: _list_withheld,
-    ListOverdue: _list_overdue,
-    DnsListChanged: _dns_list,
-    OwnListingChanged: _own_listing,
-    BackupFinished: _backup,
-    BackupFailed: _backup_failed,
-    BackupDrilled: _backup_drilled,
-    DmarcReported: _dmarc_reported,
     InternalError: _internal,
-    ServiceNeared: _service,
-    ServiceDoubted: _doubt,
-    DeadlineNeared: _deadline,
-    FaultChanged: _fault,
-    IncidentChanged: _incident,
-    AnswerUndelivered: _undelivered,
-    RecordAnchored: _record,
-    ClockJumped: _clock_jumped,
 }

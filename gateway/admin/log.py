@@ -19,7 +19,8 @@ from threading import Condition, Thread
 from time import time
 from typing import Any
 
-from gateway.admin.lines import Level, Line, describe, printable, render_json, render_text
+from gateway.admin.level import Level
+from gateway.admin.lines import Line, describe, printable, render_json, render_text
 from gateway.journal.events import Event
 
 # Ten seconds of a gateway under full load: some 2,000 lines a second of 200 octets.

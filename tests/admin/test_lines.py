@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.admin.lines import MAX_VALUE, Level, describe, render_json, render_text
+from gateway.admin.level import Level
+from gateway.admin.lines import MAX_VALUE, describe, render_json, render_text
 from gateway.journal.codec import event_classes
 from gateway.journal.events import ConfigurationChanged, InternalError, RecipientRefused, SessionClosed
 
