@@ -90,9 +90,11 @@ def verify(
 
 
 def _verify_record(data: Path, noted: "list[Anchor]", *, as_json: bool) -> None:
+    from gateway.cli.progress import counting
     from gateway.incidents.verification import verify as prove
 
-    found = prove(data, anchors=[*noted, *_journalled(data)])
+    with counting("verifying", "rows") as progress:
+        found = prove(data, anchors=[*noted, *_journalled(data)], progress=progress)
     flaws = [str(flaw) for flaw in found.flaws]
     told = {
         "sound": not flaws,

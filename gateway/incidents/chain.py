@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.incidents.values import printable
-from gateway.storage import Transaction
 
 # What the first row stands on.
 ROOT = b"\0" * 32
@@ -140,10 +139,18 @@ def field_names(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"facts.{name}": value for name, value in facts.items()}
 
 
+class Executes(Protocol):
+    """A transaction, or what stands for one."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement and return its rows."""
+        ...
+
+
 class Appender:
     """Appends rows within one transaction."""
 
-    def __init__(self, transaction: Transaction, random_octets: Callable[[int], bytes]) -> None:
+    def __init__(self, transaction: Executes, random_octets: Callable[[int], bytes]) -> None:
         self._transaction, self._random_octets = transaction, random_octets
         rows = transaction.execute("SELECT number, digest FROM chain ORDER BY number DESC LIMIT 1")
         self.head = Anchor(int(rows[0][0]), str(rows[0][1])) if rows else Anchor(0, ROOT.hex())
@@ -199,14 +206,6 @@ def stored_row(values: tuple[Any, ...]) -> Row:
         row_salt = bytes.fromhex(salt)
         salts = {name: _field_salt(row_salt, name).hex() for name in fields}
     return Row(number=number, fields=fields, salts=salts, digest=digest, sealed=kept)
-
-
-class Executes(Protocol):
-    """A transaction, or what stands for one."""
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Execute one statement and return its rows."""
-        ...
 
 
 def erase(transaction: Executes, row: Row, hidden: Callable[[str], bool]) -> None:

@@ -13,6 +13,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,30 @@ from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links
 from gateway.incidents.desk_retention import TICKET_ROWS
 from gateway.incidents.desk_rows import DeskRows
 from gateway.incidents.evidence import EvidenceStore, flat
-from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
 from gateway.incidents.guarantees import Letters
 from gateway.incidents.reader import EVIDENCE_COLUMNS, evidence_of
 from gateway.incidents.schema import FOLDER, database_path, head_path
+from gateway.incidents.sighting_seals import SightingSeals
 from gateway.incidents.values import State
 from gateway.storage import ReadDatabase, StorageError, open_readonly
 from gateway.storage.online import integrity
 
 # Hundreds of flaws have one cause.
 MAX_FLAWS = 200
+# Of some tens of thousands a second.
+TOLD_ROWS = 1000
+_LAST = """
+SELECT (SELECT coalesce(max(number), 0) FROM chain), (SELECT coalesce(max(id) - min(id) + 1, 0) FROM sighting),
+    (SELECT count(*) FROM incident)"""
+
+Progress = Callable[[int, int], None]
+"""Hears how many rows were looked at, and of about how many."""
+
+
+def _silent(_: int, __: int) -> None:
+    """Tell nobody."""
+
+
 # Facts of an ``evidence`` row that are columns of its table, not facts about the message.
 _EVIDENCE_FIELDS = ("evidence", "trace_id", "at", "sha256", "octets", "stored_sha256", "stored_octets")
 
@@ -63,8 +78,6 @@ class _Expected:
 
     incidents: dict[int, list[Any]] = field(default_factory=dict)
     sightings: Counter[int] = field(default_factory=Counter)
-    batches: dict[int, tuple[int, str, int]] = field(default_factory=dict)
-    gone_through: int = 0
     notes: dict[int, bytes] = field(default_factory=dict)
     evidence: dict[int, bytes] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
@@ -78,9 +91,10 @@ class _Expected:
 
 
 class _Walk:
-    """Collects what rows say, in their order."""
+    """Collects what rows say, in their order, and holds sightings against them on the way."""
 
     def __init__(self, anchors: Sequence[Anchor]) -> None:
+        self.seals: SightingSeals | None = None
         self.expected = _Expected()
         self.flaws: list[Flaw] = []
         self.rows = 0
@@ -94,7 +108,6 @@ class _Walk:
             "resumed": self._moved,
             "reported": self._reported,
             "folded": self._folded,
-            "sightings-pruned": self._pruned,
             "noted": self._noted,
             "evidence": self._evidence,
             "evidence-removed": self._removed,
@@ -116,6 +129,7 @@ class _Walk:
                 if anchor.digest != row.digest and anchor.number:
                     self.flaws.append(Flaw(where, f"it is not the row that was anchored ({anchor.digest[:16]}…)"))
             self.head = Anchor(row.number, str(row.digest))
+            del self.flaws[MAX_FLAWS:]
             try:
                 self._said(row)
             except (KeyError, TypeError, ValueError):
@@ -169,15 +183,8 @@ class _Walk:
             self.expected.incidents[row.incident][2] = row.facts["state"]
 
     def _folded(self, row: Row) -> None:
-        facts = row.facts
-        self.expected.batches[int(facts["first"])] = (int(facts["last"]), str(facts["sightings"]), row.number)
-        for incident, count in facts["counts"]:
-            self.expected.sightings[incident] += count
-
-    def _pruned(self, row: Row) -> None:
-        through = self.expected.gone_through = int(row.facts["through"])
-        for first in [first for first, (last, _, _) in self.expected.batches.items() if last <= through]:
-            del self.expected.batches[first]
+        if self.seals is not None:
+            self.flaws += [Flaw(*found) for found in self.seals.hold(row.number, row.facts)]
 
     def _noted(self, row: Row) -> None:
         facts = row.facts
@@ -225,14 +232,39 @@ def _hash(value: Any) -> bytes:
     return hashlib.sha256(canonical(value)).digest()
 
 
+class _Counted(ReadDatabase):
+    """The record, which tells how many of its rows were read."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        super().__init__(path)
+        self._progress, self._done, self._of = progress, 0, 0
+
+    def begin(self) -> None:
+        """See how many rows there are, about."""
+        self._of = sum(self.read(_LAST)[0])
+        self._progress(0, self._of)
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, and tell now and then."""
+        for row in super().rows(sql, parameters):
+            self._done += 1
+            if not self._done % TOLD_ROWS:
+                self._progress(self._done, self._of)
+            yield row
+
+
 def verify(
     data: Path,
     *,
     anchors: Sequence[Anchor] = (),
     store: EvidenceStore | None = None,
     letters: Letters | None = None,
+    progress: Progress = _silent,
 ) -> Verification:
-    """Verify everything under a data folder; ``anchors`` are heads noted elsewhere, such as in the journal."""
+    """Verify everything under a data folder; ``anchors`` are heads noted elsewhere, such as in the journal.
+
+    It takes memory for what the chain says of each incident, note, message and row of the desk, not for sightings.
+    """
     path = database_path(data)
     known, flaws = _anchored(data)
     wanted = [*known, *anchors]
@@ -241,19 +273,22 @@ def verify(
             [Flaw(str(path.name), "it is missing, but a chain was anchored")] if any(a.number for a in wanted) else []
         )
         return _verification(_Walk(()), [*flaws, *found], (0, 0))
-    walk = _Walk(wanted)
+    walk, seals, messages = _Walk(wanted), None, 0
     try:
-        flaws += [Flaw(path.name, text) for text in integrity(path)]
-        with open_readonly(path) as database:
+        with _Counted(path, progress) as database:
+            flaws += [Flaw(path.name, text) for text in integrity(path)]
             database.read("BEGIN")
+            database.begin()
+            walk.seals = seals = SightingSeals(database)
+            walk.expected.sightings = seals.counts
             rows = database.rows(f"SELECT {COLUMNS} FROM chain ORDER BY number")  # noqa: S608 - constants
             walk.take(_read(rows, flaws))
-            looked = _compare(database, walk.expected, store or EvidenceStore(data), flaws)
+            flaws += [Flaw(*found) for found in seals.end()]
+            messages = _compare(database, walk.expected, store or EvidenceStore(data), flaws)
             flaws += _scans(database, letters or Letters(data / FOLDER))
     except StorageError as error:
         flaws.append(Flaw(path.name, str(error)))
-        looked = (0, 0)
-    return _verification(walk, [*walk.flaws, *flaws], looked)
+    return _verification(walk, [*walk.flaws, *flaws], (seals.looked_at if seals else 0, messages))
 
 
 def _verification(walk: _Walk, flaws: list[Flaw], looked: tuple[int, int]) -> Verification:
@@ -287,13 +322,12 @@ def _read(rows: Iterator[tuple[Any, ...]], flaws: list[Flaw]) -> Iterator[Row]:
             yield Row(number=values[0], fields={}, salts={}, digest=str(values[-1]))
 
 
-def _compare(database: ReadDatabase, expected: _Expected, store: EvidenceStore, flaws: list[Flaw]) -> tuple[int, int]:
-    """Hold what there is against what the chain says; return how many sightings and messages were looked at."""
-    flaws += _incidents(database, expected)
+def _compare(database: ReadDatabase, expected: _Expected, store: EvidenceStore, flaws: list[Flaw]) -> int:
+    """Hold what there is against what the chain says; return how many messages were looked at."""
+    flaws += islice(_incidents(database, expected), MAX_FLAWS)
     flaws += _notes(database, expected)
     flaws += [Flaw(*found) for found in expected.desk.flaws(database, expected.incidents)]
-    sightings = _sightings(database, expected, flaws)
-    return sightings, _messages(database, expected, store, flaws)
+    return _messages(database, expected, store, flaws)
 
 
 def _incidents(database: ReadDatabase, expected: _Expected) -> Iterator[Flaw]:
@@ -322,30 +356,6 @@ def _notes(database: ReadDatabase, expected: _Expected) -> Iterator[Flaw]:
             yield Flaw(f"note {number}", "it was altered")
     for number in left:
         yield Flaw(f"note {number}", "it is missing")
-
-
-def _sightings(database: ReadDatabase, expected: _Expected, flaws: list[Flaw]) -> int:
-    """Compute each batch's seal; one pass over the table."""
-    rows = database.rows(f"{SELECT_SIGHTINGS} ORDER BY id")
-    row = next(rows, None)
-    seen = 0
-    for first, (last, digest, number) in sorted(expected.batches.items()):
-        while row is not None and row[0] < first:
-            flaws.append(Flaw(f"sighting {row[0]}", "it is not on record"))
-            row = next(rows, None)
-        batch = []
-        while row is not None and row[0] <= last:
-            batch.append(row)
-            row = next(rows, None)
-        seen += len(batch)
-        if sightings_digest(batch) != digest:
-            missing = last - first + 1 - len(batch)
-            what = f"{missing} of them are missing" if missing > 0 else "one of them was altered"
-            flaws.append(Flaw(f"sightings {first} to {last} (chain {number})", what))
-    while row is not None and len(flaws) < MAX_FLAWS:
-        flaws.append(Flaw(f"sighting {row[0]}", "it is not on record"))
-        row = next(rows, None)
-    return seen
 
 
 def _messages(database: ReadDatabase, expected: _Expected, store: EvidenceStore, flaws: list[Flaw]) -> int:

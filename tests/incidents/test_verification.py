@@ -285,3 +285,51 @@ def test_two_incidents_may_hold_the_same_message(full: Desk):
     full.prune(evidence=180 * DAY)
     assert full.wrong() == ""
     assert full.store.read(full.reader().evidence(2)[0]) == MESSAGE
+
+
+def test_a_hand_cannot_say_that_retention_removed_sightings(full: Desk):
+    """What was removed is known from the chain beforehand; a lie about it does not hide what is missing."""
+    full.clock.advance(91 * DAY)
+    full.fold([sighting(20, at=full.clock.stamp().utc)])
+    full.prune(sightings=90 * DAY)
+    assert full.wrong() == ""
+    full.tamper(
+        "UPDATE chain SET facts = json_set(facts, '$.through', 1000) WHERE kind = 'sightings-pruned'",
+        "DELETE FROM sighting",
+    )
+    assert "it, or the row before it, was altered" in full.wrong()
+
+
+def test_a_sighting_between_two_batches_is_not_on_record(desk: Desk):
+    desk.fold([sighting(1)])
+    desk.tamper("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'sighting'")
+    desk.fold([sighting(2)])
+    assert desk.wrong() == ""
+    desk.tamper(
+        "INSERT INTO sighting SELECT 2, incident, day, at, trace_id, client, helo, reverse_path, recipients,"
+        " recipient_domain, message_id, subject, grounds, findings, action, octets, virus FROM sighting WHERE id = 1"
+    )
+    assert "sighting 2: it is not on record" in desk.wrong()
+
+
+def test_progress_is_told_of_rows_as_they_are_looked_at(desk: Desk, monkeypatch):
+    monkeypatch.setattr("gateway.incidents.verification.TOLD_ROWS", 10)
+    for start in range(0, 60, 20):
+        desk.fold(sighting(n) for n in range(start, start + 20))
+    told = []
+    found = desk.verified(progress=lambda done, of: told.append((done, of)))
+    assert found.sightings == 60
+    dones = [done for done, _ in told]
+    assert dones == sorted(dones)
+    assert dones[-1] >= 60
+    assert {of for _, of in told} == {4 + 60 + 1}, "chain rows, sightings, incidents"
+
+
+def test_ten_thousands_of_flaws_are_told_as_some(desk: Desk, monkeypatch):
+    monkeypatch.setattr("gateway.incidents.verification.MAX_FLAWS", 10)
+    for number in range(30):
+        desk.fold([sighting(number, f"192.0.2.{number}")])
+    desk.tamper("UPDATE sighting SET subject = 'harmless'", "UPDATE incident SET sightings = 7")
+    found = desk.verified()
+    assert len(found.flaws) == 10
+    assert found.sightings == 30
