@@ -4,10 +4,10 @@ from gateway.clock import Clock
 from gateway.config.models import Dns
 from gateway.dns.answer import Answer
 from gateway.dns.cache import CachingResolver
-from gateway.dns.resolver import DnspythonResolver
+from gateway.dns.resolver import DnspythonResolver, Resolver
 
 
-class CurrentResolver:
+class CurrentResolver(Resolver):
     """Asks through the resolver that the present ``[dns]`` table describes."""
 
     def __init__(self, settings: Dns, clock: Clock) -> None:
@@ -27,6 +27,10 @@ class CurrentResolver:
         """Return the answer to one question."""
         return await self._resolver.query(name, rdtype)
 
+    def known(self, name: str, rdtype: str) -> Answer | None:
+        """Return the answer if it is remembered."""
+        return self._resolver.known(name, rdtype)
+
     async def use(self, settings: Dns) -> None:
         """Take new settings; running questions are answered by the old ones."""
         if settings != self._settings:
@@ -38,7 +42,7 @@ class CurrentResolver:
         await self._resolver.close()
 
 
-class Anew:
+class Anew(Resolver):
     """``CurrentResolver`` without its memory, as a resolver."""
 
     def __init__(self, resolver: CurrentResolver) -> None:

@@ -29,6 +29,9 @@ async def addresses(resolver: Resolver, host: str) -> HostAddresses:
     literal = _literal(host)
     if literal is not None:
         return HostAddresses(host=host, outcome=Outcome.FOUND, addresses=(str(literal),))
+    v6, v4 = resolver.known(host, "AAAA"), resolver.known(host, "A")
+    if v6 and v4:
+        return _joined(host, v6, v4)
     v6, v4 = await asyncio.gather(resolver.query(host, "AAAA"), resolver.query(host, "A"))
     return _joined(host, v6, v4)
 

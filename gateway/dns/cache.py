@@ -24,7 +24,7 @@ FAILURE_SECONDS = 1
 _Key = tuple[str, str]
 
 
-class CachingResolver:
+class CachingResolver(Resolver):
     """Remembers up to ``max_entries`` answers of ``inner``, the least recently used go first."""
 
     def __init__(self, inner: Resolver, clock: Clock, max_entries: int) -> None:
@@ -42,15 +42,16 @@ class CachingResolver:
 
     async def query(self, name: str, rdtype: str) -> Answer:
         """Return the answer, remembered or new."""
-        # RFC 4343: names compare without case.
-        key = (name.lower().removesuffix("."), rdtype.upper())
-        entry = self._entries.get(key)
-        if entry is not None and entry[0] > self._clock.monotonic():
-            self._entries.move_to_end(key)
-            self.hits += 1
-            return entry[1]
+        key = _key(name, rdtype)
+        answer = self._remembered(key)
+        if answer is not None:
+            return answer
         # The shield keeps the question alive when this one of those who wait for it goes away.
         return await asyncio.shield(self._asked(key))
+
+    def known(self, name: str, rdtype: str) -> Answer | None:
+        """Return the answer if it is remembered."""
+        return self._remembered(_key(name, rdtype))
 
     async def close(self) -> None:
         """End the questions under way; those who wait for them are cancelled."""
@@ -61,6 +62,14 @@ class CachingResolver:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _remembered(self, key: _Key) -> Answer | None:
+        entry = self._entries.get(key)
+        if entry is None or entry[0] <= self._clock.monotonic():
+            return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return entry[1]
 
     def _asked(self, key: _Key) -> asyncio.Task[Answer]:
         task = self._in_flight.get(key)
@@ -89,6 +98,11 @@ class CachingResolver:
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)
+
+
+def _key(name: str, rdtype: str) -> _Key:
+    # RFC 4343: names compare without case.
+    return name.lower().removesuffix("."), rdtype.upper()
 
 
 def _lifetime_seconds(answer: Answer) -> int:

@@ -39,6 +39,13 @@ class Resolver(Protocol):
         """
         ...
 
+    def known(self, name: str, rdtype: str) -> Answer | None:  # noqa: ARG002 - for those that remember
+        """Return the answer where it is at hand, None where it takes asking.
+
+        For who has many questions: of those that are answered here none needs a task.
+        """
+        return None
+
 
 # DNS Flag Day 2020: larger UDP answers are fragmented, and fragments get lost or forged.
 _EDNS_OCTETS = 1232
@@ -50,7 +57,7 @@ _FAILOVER_SECONDS = 30.0
 _DNS_PORT = 53
 
 
-class DnspythonResolver:
+class DnspythonResolver(Resolver):
     """Asks ``servers`` (``host:port``, IP addresses; empty: the system's) within ``timeout_seconds`` a question."""
 
     def __init__(self, servers: Sequence[str], timeout_seconds: float, clock: Clock) -> None:

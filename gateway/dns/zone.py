@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.dns.answer import Answer, found, no_such_name, no_such_record, temperror
+from gateway.dns.resolver import Resolver
 from gateway.smtp.domain import DomainError, normalise_domain
 
 # As long as an hour's test needs and no longer; a zone text has no TTLs.
@@ -31,7 +32,7 @@ class ZoneError(ValueError):
     """The text is no zone; the message begins with the line's number."""
 
 
-class ZoneResolver:
+class ZoneResolver(Resolver):
     """Answers from the records given; ``asked`` holds every question, in order."""
 
     def __init__(self, text: str = "", *, ttl_seconds: int = _TTL_SECONDS) -> None:

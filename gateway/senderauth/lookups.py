@@ -9,7 +9,7 @@ from gateway.dns.answer import Answer
 from gateway.dns.resolver import Resolver
 
 
-class SharedLookups:
+class SharedLookups(Resolver):
     """A ``Resolver`` that remembers every answer of ``inner`` as long as it lives: one message."""
 
     __slots__ = ("_answers", "_inner")
@@ -26,3 +26,9 @@ class SharedLookups:
             # Two that ask at the same moment are joined by the cache behind; what came first counts for both.
             answer = self._answers.setdefault(key, await self._inner.query(name, rdtype))
         return answer
+
+    def known(self, name: str, rdtype: str) -> Answer | None:
+        """Return the answer that this message had, or one that is remembered behind."""
+        key = (name.lower().removesuffix("."), rdtype)
+        answer = self._answers.get(key) or self._inner.known(name, rdtype)
+        return None if answer is None else self._answers.setdefault(key, answer)

@@ -7,10 +7,11 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.dns.answer import found, no_such_name, temperror
 from gateway.dns.cache import MAX_NEGATIVE_SECONDS, MAX_POSITIVE_SECONDS, CachingResolver
+from gateway.dns.resolver import Resolver
 from gateway.dns.zone import ZoneResolver
 
 
-class Gate:
+class Gate(Resolver):
     """Answers with ``answer`` once it is opened, and counts."""
 
     def __init__(self, answer):
@@ -147,3 +148,16 @@ async def test_a_cache_of_no_entries_still_answers():
     cache = CachingResolver(ZoneResolver("a.example A 192.0.2.1"), FakeClock(), 0)
     assert (await cache.query("a.example", "A")).is_found
     assert len(cache) == 0
+
+
+async def test_what_is_remembered_is_known_in_any_spelling_until_its_time_is_up():
+    clock = FakeClock()
+    gate = Gate(ANSWER)
+    gate.opened.set()
+    cache = CachingResolver(gate, clock, 10)
+    assert cache.known("a.example", "A") is None
+    await cache.query("a.example", "A")
+    assert cache.known("A.Example.", "a") == ANSWER
+    clock.advance(60)
+    assert cache.known("a.example", "A") is None
+    assert gate.count == 1

@@ -11,7 +11,7 @@ from gateway.blocklist.dns.reading import Outcome
 from gateway.blocklist.dns.zone import CompiledList, DnsList
 from gateway.clock import FakeClock, SystemClock
 from gateway.dns.cache import CachingResolver
-from gateway.dns.resolver import DnspythonResolver
+from gateway.dns.resolver import DnspythonResolver, Resolver
 from gateway.dns.zone import ZoneResolver
 from tests.dnsbl.conftest import free_port
 
@@ -22,7 +22,7 @@ def lists(*zones, score=2.0):
     return [CompiledList(DnsList(zone=zone, score=score)) for zone in zones]
 
 
-class SlowZone:
+class SlowZone(Resolver):
     """Answers for one zone when told, for the others at once."""
 
     def __init__(self, zone, inner):
@@ -132,3 +132,12 @@ async def test_words_that_do_not_come_leave_the_listing():
 )
 def test_a_zones_words_cannot_shape_our_reply(text, shown):
     assert printable_reason(text) == shown
+
+
+async def test_what_is_remembered_needs_no_time():
+    """A budget that is used up loses no answer that is at hand."""
+    zone = SlowZone("b.test", ZoneResolver("1.2.0.192.a.test A 127.0.0.2"))
+    resolver = CachingResolver(zone, FakeClock(), 10)
+    await ask(resolver, [CLIENT], lists("a.test"), budget_seconds=1, usable=AllUsable())
+    readings = await ask(resolver, [CLIENT], lists("a.test", "b.test", "c.test"), budget_seconds=0, usable=AllUsable())
+    assert [r.outcome for r in readings] == [Outcome.LISTED, Outcome.TEMPERROR, Outcome.TEMPERROR]

@@ -8,6 +8,7 @@ from gateway.blocklist.dns.health import RECHECK_SECONDS, Health, HealthWatch, K
 from gateway.blocklist.dns.own import OwnNames, OwnWatch
 from gateway.blocklist.dns.zone import DnsList
 from gateway.clock import FakeClock
+from gateway.dns.resolver import Resolver
 from gateway.dns.zone import ZoneResolver
 
 GOOD = "2.0.0.127.a.test A 127.0.0.2"
@@ -56,7 +57,7 @@ async def test_a_list_without_the_rfcs_entries_can_name_another_or_none():
     assert (await probe(resolver, watched(silent, Kind.ADDRESSES)))[0] is State.HEALTHY
 
 
-class Switchable:
+class Switchable(Resolver):
     """One zone text after another."""
 
     def __init__(self, text):

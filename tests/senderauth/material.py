@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.dns.answer import Answer, found, no_such_name, no_such_record, temperror
+from gateway.dns.resolver import Resolver
 
 MATERIAL = Path(__file__).parents[3] / "shared/material"
 ABSENT = f"the conformance suites are not there ({MATERIAL.relative_to(MATERIAL.parents[1])} beside the project)"
@@ -36,7 +37,7 @@ def cases(path: str) -> list[Any]:
     return found_cases or [pytest.param({}, {}, id=path, marks=pytest.mark.skip(reason=ABSENT))]
 
 
-class TextZone:
+class TextZone(Resolver):
     """DNS of the ARC suite and the DKIM corpus: TXT records by name, a list of names that fail."""
 
     def __init__(self, texts: Mapping[str, str], failing: Sequence[str] = ()) -> None:
@@ -52,7 +53,7 @@ class TextZone:
         return no_such_name(name, rdtype, 300) if text is None else found(name, rdtype, (text,), 300)
 
 
-class SuiteZone:
+class SuiteZone(Resolver):
     """DNS of one scenario of the SPF suite (its zonedata), with its rules.
 
     SPF records stand for TXT where a name has no TXT of its own; "NONE" is no record; TIMEOUT answers whatever has

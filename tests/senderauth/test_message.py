@@ -10,6 +10,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.dns.answer import Answer
+from gateway.dns.resolver import Resolver
 from gateway.dns.zone import ZoneResolver
 from gateway.mail.connection import Connection, Role
 from gateway.mail.content import EMPTY_CONTENT, Content
@@ -93,7 +94,7 @@ async def test_results_are_gone_with_their_content():
         gc.enable()
 
 
-class _Hanging:
+class _Hanging(Resolver):
     """DNS that answers when told."""
 
     def __init__(self, inner) -> None:

@@ -7,6 +7,7 @@ A listing's TXT record is its reason (RFC 5782 §2.1), asked for within what is 
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from typing import Protocol
@@ -96,19 +97,22 @@ def printable_reason(text: str) -> str:
 
 async def _answers(resolver: Resolver, names: Sequence[str], rdtype: str, seconds: float) -> dict[str, Answer]:
     """Return the answers that came in time."""
+    # A task costs more than an answer from the cache, and a newsletter's links ask for dozens.
+    answers = {name: answer for name in names if (answer := resolver.known(name, rdtype))}
+    names = [name for name in names if name not in answers]
+    if not names:
+        return answers
     if len(names) == 1:
-        # By far the most frequent case, and a task costs more than an answer from the cache.
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                return {names[0]: await resolver.query(names[0], rdtype)}
-        except TimeoutError:
-            return {}
+                answers[names[0]] = await resolver.query(names[0], rdtype)
+        return answers
     tasks = {name: asyncio.ensure_future(resolver.query(name, rdtype)) for name in names}
     try:
-        if tasks:
-            await asyncio.wait(tasks.values(), timeout=seconds)
+        await asyncio.wait(tasks.values(), timeout=seconds)
     finally:
         late = [task for task in tasks.values() if not task.done()]
         for task in late:
             task.cancel()
-    return {name: task.result() for name, task in tasks.items() if task.done() and not task.cancelled()}
+    done = {name: task.result() for name, task in tasks.items() if task.done() and not task.cancelled()}
+    return answers | done
