@@ -29,9 +29,8 @@ async def addresses(resolver: Resolver, host: str) -> HostAddresses:
     literal = _literal(host)
     if literal is not None:
         return HostAddresses(host=host, outcome=Outcome.FOUND, addresses=(str(literal),))
-    v6, v4 = resolver.known(host, "AAAA"), resolver.known(host, "A")
-    if v6 and v4:
-        return _joined(host, v6, v4)
+    if (known6 := resolver.known(host, "AAAA")) and (known4 := resolver.known(host, "A")):
+        return _joined(host, known6, known4)
     v6, v4 = await asyncio.gather(resolver.query(host, "AAAA"), resolver.query(host, "A"))
     return _joined(host, v6, v4)
 
