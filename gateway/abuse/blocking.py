@@ -17,8 +17,11 @@ from gateway.incidents.blocks import (
     Ask,
     Block,
     begin_block,
+    blocks_of,
     end_block,
+    expired_blocks,
     refuse_block,
+    silent_blocks,
     standing_block,
     standing_blocks,
     was_refused,
@@ -29,6 +32,8 @@ from gateway.incidents.values import Incident, State
 
 AUTOMATIC, BY_HAND = "automatic", "hand"
 OWNER = "abuse desk"
+# Ended in one look, each half minute: a transaction of some tenths of a second.
+MOST_A_LOOK = 100
 _PREFIX = "incident "
 _RECENT_CLIENTS = """
 SELECT DISTINCT client FROM (SELECT client FROM sighting WHERE incident = ? ORDER BY id DESC LIMIT 1000) LIMIT 100"""
@@ -66,7 +71,7 @@ def _objection(change: Change, incident: Incident, protection: Protection) -> st
 
 def lift(change: Change, incident: Incident, reason: str) -> int:
     """End an incident's blocks within a change, by hand; return how many."""
-    standing = [each for each in standing_blocks(change.execute) if each.incident == incident.id]
+    standing = [each for each in blocks_of(change.execute, incident.id) if each.ended_at is None]
     for each in standing:
         end_block(change, each, reason)
     if standing:
@@ -88,16 +93,28 @@ def end_over(change: Change, quiet_seconds: float, *, by_quiet: bool) -> list[tu
     Otherwise the source's incident is called quiet, and the block stands until somebody lifts it.
     """
     ended = []
-    for each in standing_blocks(change.execute):
-        incident = change.incident(each.incident)
-        proof = quiet_proof(change.execute, each, incident, quiet_seconds, change.at)
-        if proof and incident.state is State.BLOCKED:
-            change.move(incident.id, State.QUIET, proof)
-        if each.until <= change.at:
-            ended.append((each, _end(change, each, "its time is over", proof)))
-        elif proof and by_quiet:
+    for each in expired_blocks(change.execute, change.at, MOST_A_LOOK):
+        proof = _call_quiet(change, each, quiet_seconds)
+        ended.append((each, _end(change, each, "its time is over", proof)))
+    # By hand only, what is called quiet already has nothing to wait for but the hand.
+    states = [state for state in State if by_quiet or state is State.BLOCKED]
+    for each in silent_blocks(change.execute, change.at - quiet_seconds, MOST_A_LOOK, states=states):
+        proof = _call_quiet(change, each, quiet_seconds)
+        if not proof:
+            # We have not looked for long enough; of those that were heard of later even less.
+            break
+        if by_quiet:
             ended.append((each, _end(change, each, "the source has stopped", proof)))
     return ended
+
+
+def _call_quiet(change: Change, block: Block, quiet_seconds: float) -> str:
+    """Return what shows that a blocked source has stopped, its incident called quiet; "" while nothing does."""
+    incident = change.incident(block.incident)
+    proof = quiet_proof(change.execute, block, incident, quiet_seconds, change.at)
+    if proof and incident.state is State.BLOCKED:
+        change.move(incident.id, State.QUIET, proof)
+    return proof
 
 
 def _end(change: Change, block: Block, reason: str, proof: str) -> str:

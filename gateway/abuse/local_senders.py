@@ -45,7 +45,8 @@ class _Window:
     def add(self, count: int, at: float, rate: Rate) -> int:
         width = rate.seconds / PARTS
         now = int(at // width)
-        self.parts = {part: n for part, n in self.parts.items() if part > now - PARTS}
+        # Workers' clocks are close; what lies further ahead is from before the clock was set back.
+        self.parts = {part: n for part, n in self.parts.items() if now - PARTS < part <= now + 1}
         self.parts[now] = self.parts.get(now, 0) + count
         return sum(self.parts.values())
 

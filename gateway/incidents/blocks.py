@@ -80,6 +80,11 @@ class Block:
 
 _NAMES = tuple(field.name for field in fields(Block))
 _COLUMNS = ", ".join(_NAMES)
+_SILENT = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT block.*, state, max(last_seen, coalesce(last_attempt, 0), began_at) AS heard
+    FROM block JOIN incident ON incident.id = block.incident
+) WHERE ended_at IS NULL"""  # noqa: S608 - constants
 
 
 def standing_blocks(ask: Ask) -> list[Block]:
@@ -96,6 +101,22 @@ def standing_block(ask: Ask, entry: str) -> Block | None:
     """Return the block of an entry that was not ended."""
     rows = ask(f"SELECT {_COLUMNS} FROM block WHERE entry = ? AND ended_at IS NULL", (entry,))  # noqa: S608 - constants
     return next(iter(_blocks(rows)), None)
+
+
+def expired_blocks(ask: Ask, now: float, most: int) -> list[Block]:
+    """Return blocks that stand although their time is over, at most so many."""
+    sql = f"SELECT {_COLUMNS} FROM block WHERE ended_at IS NULL AND until <= ? ORDER BY until LIMIT ?"  # noqa: S608 - constants
+    return _blocks(ask(sql, (now, most)))
+
+
+def silent_blocks(ask: Ask, since: float, most: int, *, states: Sequence[str]) -> list[Block]:
+    """Return blocks that stand and whose source was not heard of since a time, the longest silent first.
+
+    ``states`` are those of their incidents.
+    """
+    marks = ", ".join("?" * len(states))
+    sql = f"{_SILENT} AND heard <= ? AND state IN ({marks}) ORDER BY heard, id LIMIT ?"
+    return _blocks(ask(sql, (since, *states, most)))
 
 
 def begin_block(change: "Change", incident: int, entry: str, *, how: str, reason: str, until: float) -> int:
@@ -170,10 +191,15 @@ def note_watch(change: "Change") -> None:
 def watched_seconds(ask: Ask, since: float, until: float) -> float:
     """Return for how long the gateway looked between two times."""
     rows = ask(
-        "SELECT coalesce(sum(min(until, ?) - max(began_at, ?)), 0) FROM watch WHERE until > ? AND began_at < ?",
-        (until, since, since, until),
+        "SELECT began_at, min(until, ?) FROM watch WHERE until > ? AND began_at < ? ORDER BY began_at",
+        (until, since, until),
     )
-    return float(rows[0][0])
+    found, covered = 0.0, since
+    for begin, end in rows:
+        # A clock that was set back has us look at the same hours twice.
+        found += max(0.0, end - max(begin, covered))
+        covered = max(covered, end)
+    return found
 
 
 def _blocks(rows: Sequence[tuple[Any, ...]]) -> list[Block]:

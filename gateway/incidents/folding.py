@@ -2,12 +2,12 @@
 
 A batch is folded within the transaction that also moves the reader's cursor on, so each verdict counts exactly once.
 What is per incident is bounded: of a source that changes its subject with every mail the first ``MAX_TEXTS`` of each
-kind are searchable.
+kind are searchable, and the first ``MAX_SENDER_DOMAINS`` are counted.
 """
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of each kind of text and incident: enough to recognise a campaign, and a bound for hostile variety.
 MAX_TEXTS = 30
+# Of one incident: who makes up a domain for each mail would else fill rankings that are kept for years.
+MAX_SENDER_DOMAINS = 1000
 # RFC 5322 §2.1.1: a line has 998 characters; longer texts of one field are cut.
 MAX_TEXT = 998
 # Addresses of one message kept with its sighting; their number is in the evidence.
@@ -99,8 +101,8 @@ class _Sums:
     domains: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     texts: dict[int, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, incident: int, sighting: Sighting) -> None:
-        """Count one sighting."""
+    def add(self, incident: int, sighting: Sighting, senders: Container[str]) -> None:
+        """Count one sighting; a sender's domain where it is one of ``senders``."""
         day, octets = int(sighting.at // _DAY_SECONDS), sighting.octets
         self._count((day, "source", str(sighting.source)), octets)
         for ground in sighting.grounds:
@@ -108,7 +110,7 @@ class _Sums:
         if domain := sighting.recipient_domain:
             self._count((day, "recipient-domain", domain), octets)
             self.domains[domain, "recipient", incident] += 1
-        if sender := sighting.reverse_path.rpartition("@")[2].lower():
+        if (sender := _sender_domain(sighting)) in senders:
             self._count((day, "sender-domain", sender), octets)
             self.domains[sender, "sender", incident] += 1
         texts = self.texts[incident]
@@ -154,9 +156,10 @@ class Folder:
             by_source[sighting.source].append(sighting)
         numbers = {source: self._take(source, group) for source, group in by_source.items()}
         self._store(clean, numbers)
+        senders = self._senders(clean, numbers)
         sums = _Sums()
         for sighting in clean:
-            sums.add(numbers[sighting.source], sighting)
+            sums.add(numbers[sighting.source], sighting, senders[numbers[sighting.source]])
         self._store_sums(sums)
         return FoldOutcome(
             sightings=len(clean),
@@ -236,6 +239,24 @@ class Folder:
             until = max(row[3] for row in batch)
             self._change.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (batch[0][0], batch[-1][0], until, number))
 
+    def _senders(self, sightings: Sequence[Sighting], numbers: dict[Source, int]) -> dict[int, set[str]]:
+        """Return the sender domains of each incident that count: the first so many that it ever had."""
+        said: dict[int, dict[str, None]] = defaultdict(dict)
+        for each in sightings:
+            said[numbers[each.source]][_sender_domain(each)] = None
+        known: dict[int, set[str]] = {incident: set() for incident in said}
+        incidents = list(said)
+        for start in range(0, len(incidents), _PARAMETERS):
+            some = incidents[start : start + _PARAMETERS]
+            marks = ", ".join("?" * len(some))
+            asked = f"SELECT incident, domain FROM domain WHERE incident IN ({marks}) AND role = 'sender'"  # noqa: S608 - marks
+            for incident, domain in self._change.execute(asked, some):
+                known[incident].add(domain)
+        for incident, domains in said.items():
+            fresh = [each for each in domains if each and each not in known[incident]]
+            known[incident].update(fresh[: max(0, MAX_SENDER_DOMAINS - len(known[incident]))])
+        return known
+
     def _store_sums(self, sums: _Sums) -> None:
         self._change.execute_many(_ACTIVITY, sums.activity())
         self._change.execute_many(_DOMAIN, [(*key, count) for key, count in sorted(sums.domains.items())])
@@ -257,6 +278,10 @@ class Folder:
                     have[incident, kind] += 1
                     rows.append((incident, kind, text, searchable(text)))
         self._change.execute_many(MENTION, rows)
+
+
+def _sender_domain(sighting: Sighting) -> str:
+    return sighting.reverse_path.rpartition("@")[2].lower()
 
 
 def _cleaned(sighting: Sighting) -> Sighting:

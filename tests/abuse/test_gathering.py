@@ -9,9 +9,11 @@ from contextlib import closing
 
 import pytest
 
+from gateway.abuse import blocking
 from gateway.abuse.gathering import GATHER_SECONDS, MOST_GATHERED
 from gateway.clock import FakeClock
 from gateway.incidents import IncidentReader, State
+from gateway.incidents.blocks import watched_seconds
 from gateway.incidents.schema import database_path
 from gateway.journal.files import DAY_SECONDS
 from gateway.journal.guard_events import OwnListingChanged
@@ -252,3 +254,65 @@ def test_a_source_of_any_number_of_sightings_costs_a_bounded_look(world, monkeyp
     assert world.incident().state is State.OPEN
     world.spam(2)
     assert world.incident().state is State.BLOCKED
+
+
+def test_an_event_that_cannot_be_judged_is_told_and_the_others_count(world):
+    world.journal([world.mail("no address"), world.mail()])
+    (done,) = [each for each in world.rounds() if each.sightings]
+    assert [event.kind for event in done.events if event.kind == "internal_error"] == ["internal_error"]
+    assert "no address" in done.events[0].error
+    assert world.incident().sightings == 1
+
+
+def test_a_record_that_was_put_aside_is_begun_again(world):
+    """As an operator does with one that is damaged, while the gateway runs."""
+    world.spam(2)
+    for path in (world.data / "incidents").glob("incidents.sqlite*"):
+        path.unlink()
+    world.journal([world.mail()])
+    world.keeper.round()
+    world.spam(1)
+    assert world.incident().sightings == 4, "what the journals still have is read again"
+
+
+def test_blocks_that_are_not_over_are_not_gone_through(world, monkeypatch):
+    looked = []
+    whole = blocking.quiet_proof
+
+    def counted(*arguments):
+        looked.append(arguments[1].entry)
+        return whole(*arguments)
+
+    monkeypatch.setattr(blocking, "quiet_proof", counted)
+    world.set(quiet=7200.0)
+    for number in range(1, 6):
+        world.spam(3, f"198.51.100.{number}")
+    world.clock.advance(7100)
+    world.keeper.round()
+    assert looked == []
+    world.clock.advance(200)
+    world.keeper.round()
+    assert looked == ["198.51.100.1/32"], "nobody looked long enough for the longest silent, so for no other"
+
+
+def test_hours_that_a_clock_repeats_count_once(world):
+    world.spam(1)
+    with world.book.change("keeper", "watch") as change:
+        change.execute("INSERT INTO watch (began_at, until) VALUES (?, ?)", (BEGIN, BEGIN + 3600))
+        change.execute("INSERT INTO watch (began_at, until) VALUES (?, ?)", (BEGIN + 1800, BEGIN + 5400))
+        change.execute("INSERT INTO watch (began_at, until) VALUES (?, ?)", (BEGIN + 2000, BEGIN + 3000))
+    with world.reader() as reader:
+        assert watched_seconds(reader.rows, BEGIN, BEGIN + 7200) == 5400
+        assert watched_seconds(reader.rows, BEGIN + 3000, BEGIN + 4000) == 1000
+
+
+def test_a_clock_set_back_makes_no_excess_of_a_sender(world):
+    limits = world.snapshot.config.incidents.local
+    world.set(local=limits.model_copy(update={"messages": type(limits.messages)(4, 3600.0)}))
+    sent = {"to": "you@far.test", "role": "relay", "reverse_path": "anna@box.test"}
+    for _ in range(3):
+        world.journal([world.ham("10.0.0.7", **sent) for _ in range(2)])
+        world.keeper.round()
+        # Set back by two hours, of which one passes.
+        world.clock = FakeClock(utc=world.now - 7200)
+    assert world.incidents() == []

@@ -174,3 +174,18 @@ def test_an_incident_without_a_sighting_is_opened_by_hand_once(desk: Desk):
     desk.fold([sighting(1, "203.0.113.5")])
     assert desk.reader().incident(first.id).sightings == 1
     assert desk.wrong() == ""
+
+
+def test_a_source_that_makes_up_sender_domains_fills_no_rankings(desk: Desk, monkeypatch):
+    monkeypatch.setattr("gateway.incidents.folding.MAX_SENDER_DOMAINS", 5)
+    for start in range(0, 30, 10):
+        desk.fold(sighting(n, reverse_path=f"x@made-up-{n}.example") for n in range(start, start + 10))
+    desk.fold([sighting(31, reverse_path="x@made-up-2.example"), sighting(32, "192.0.2.8")])
+    reader = desk.reader()
+    assert reader.domains(1, "sender") == [
+        ("made-up-2.example", 2),
+        *((f"made-up-{n}.example", 1) for n in (0, 1, 3, 4)),
+    ]
+    ranked = reader.rows("SELECT count(DISTINCT name) FROM activity WHERE what = 'sender-domain'")
+    assert ranked == [(6,)], "of this source five, of the other one"
+    assert reader.incident(1).sightings == 31
