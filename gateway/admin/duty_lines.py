@@ -10,6 +10,7 @@ from gateway.journal.duty_events import (
     BackupFinished,
     ClockJumped,
     DeadlineNeared,
+    DeskActed,
     DmarcReported,
     FaultChanged,
     IncidentChanged,
@@ -29,6 +30,9 @@ from gateway.journal.guard_events import (
     SignaturesAged,
     SignaturesChanged,
 )
+
+# What somebody has to look at: it was wanted, and is not so.
+_REFUSALS = frozenset({"block-refused", "mail-refused", "mail-bounced", "evidence-refused", "ticket-undelivered"})
 
 
 def _scanner(event: ScannerChanged) -> Described:
@@ -141,6 +145,11 @@ def _undelivered(event: AnswerUndelivered) -> Described:
     return Level.ERROR, {"ticket": str(event.ticket), "answer": event.answer}, event.reason
 
 
+def _desk(event: DeskActed) -> Described:
+    fields = {"what": event.what, "incident": event.incident or "none", "subject": event.subject, "by": event.by}
+    return Level.WARNING if event.what in _REFUSALS else Level.INFO, fields, event.reason
+
+
 def _record(event: RecordAnchored) -> Described:
     return Level.INFO, {"number": str(event.number), "digest": event.digest}, "the incident record's chain"
 
@@ -169,6 +178,7 @@ DUTIES: dict[type[Event], Callable[..., Described]] = {
     FaultChanged: _fault,
     IncidentChanged: _incident,
     AnswerUndelivered: _undelivered,
+    DeskActed: _desk,
     RecordAnchored: _record,
     ClockJumped: _clock_jumped,
 }

@@ -3,8 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.abuse.standing import Standing
 from gateway.admin.registry import Registry
-from gateway.journal.duty_events import BackupDrilled, BackupFailed, BackupFinished, DmarcReported, IncidentChanged
+from gateway.journal.duty_events import (
+    BackupDrilled,
+    BackupFailed,
+    BackupFinished,
+    DeskActed,
+    DmarcReported,
+    IncidentChanged,
+)
 from gateway.journal.events import Event
 from gateway.journal.guard_events import DnsListChanged, ListApplied, ListOverdue, ListWithheld, OwnListingChanged
 
@@ -26,6 +34,7 @@ class DutyMetrics:
             BackupDrilled: self._backup_drilled,
             DmarcReported: self._dmarc_reported,
             IncidentChanged: self._incident_changed,
+            DeskActed: self._desk_acted,
         }
         self._lists = registry.counters(
             "tidegate_list_editions_total", "Editions of local lists, by what became of them.", "outcome"
@@ -43,6 +52,7 @@ class DutyMetrics:
         self._incidents = registry.counters(
             "tidegate_incident_changes_total", "Incidents of spam sources opened or moved, by the new state.", "state"
         )
+        self._register_desk(registry)
         self._evidence = registry.gauges(
             "tidegate_evidence_samples", "Spam messages to be kept as evidence, by what became of them.", "outcome"
         )
@@ -52,6 +62,41 @@ class DutyMetrics:
         self._own_listings = registry.counters(
             "tidegate_own_listings_total", "Own addresses and domains found on DNS lists, and gone again.", "state"
         )
+
+    def _register_desk(self, registry: Registry) -> None:
+        self._acts = registry.counters(
+            "tidegate_desk_acts_total", "What the abuse desk and its operators put on the incident record.", "what"
+        )
+        self._sightings = registry.counter("tidegate_sightings_total", "Spam and virus verdicts folded into incidents.")
+        self._folded = 0
+        self._lag = registry.gauge(
+            "tidegate_incident_lag_seconds", "How long ago the journals were last read to their ends."
+        )
+        self._incidents_open = registry.gauges(
+            "tidegate_incidents", "Incidents that are not closed, by state.", "state"
+        )
+        self._held = registry.gauges("tidegate_desk_holds", "Blocks and suspensions in force.", "kind")
+        self._tickets = registry.gauge("tidegate_tickets_open", "Complaints whose outcome is owed.")
+        self._overdue = registry.gauge("tidegate_tickets_overdue", "Open complaints with a deadline that is over.")
+        self._mails_waiting = registry.gauge(
+            "tidegate_desk_mails_waiting", "Reports and answers written that no worker has taken yet."
+        )
+
+    def observe_keeper(self, *, folded: int, lag_seconds: float) -> None:
+        """Set how many verdicts the keeper has folded since the start, and how far behind the journals it is."""
+        self._sightings.inc(folded - self._folded)
+        self._folded = folded
+        self._lag.set(lag_seconds)
+
+    def observe_desk(self, desk: Standing) -> None:
+        """Set what is open at the abuse desk."""
+        for state, count in desk.incidents.items():
+            self._incidents_open[(state,)].set(count)
+        self._held[("block",)].set(desk.blocks)
+        self._held[("suspension",)].set(desk.suspensions)
+        self._tickets.set(desk.tickets)
+        self._overdue.set(desk.overdue)
+        self._mails_waiting.set(desk.mails_waiting)
 
     def observe_evidence(self, *, kept: int, over: int, failed: int) -> None:
         """Set how many samples of spam were kept, were too many, or could not be written since the start."""
@@ -83,6 +128,9 @@ class DutyMetrics:
 
     def _incident_changed(self, event: IncidentChanged) -> None:
         self._incidents[(event.state,)].inc()
+
+    def _desk_acted(self, event: DeskActed) -> None:
+        self._acts[(event.what,)].inc()
 
     def _dns_list_changed(self, event: DnsListChanged) -> None:
         self._dns_lists[(event.state,)].inc()

@@ -112,6 +112,21 @@ class GatewayStatus(TypedDict):
     workers: list[WorkerStatus]
 
 
+class DeskStatus(TypedDict):
+    """What is open at the abuse desk, ``desk`` of the answer to ``status``; None where its record cannot be read.
+
+    ``gateway.abuse.standing.Standing``, and how long ago the journals were last read to their ends.
+    """
+
+    incidents: dict[str, int]
+    blocks: int
+    suspensions: int
+    tickets: int
+    overdue: int
+    mails_waiting: int
+    lag_seconds: float
+
+
 class ReloadResult(TypedDict):
     """The answer to ``reload``: what changed, or why nothing did."""
 

@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from gateway.abuse import local_senders
+from gateway.abuse.keeper import BY as KEEPER
 from gateway.abuse.keeper import Keeper, Round
 from gateway.abuse.local_senders import LocalWatch
 from gateway.abuse.protection import Protection, host_names, resolve
+from gateway.abuse.standing import Standing, standing
+from gateway.abuse.telling import RecordTeller
 from gateway.abuse.upkeep import Upkeep
 from gateway.backup.errors import BackupError
 from gateway.backup.retention import LOCKED_SECONDS, KeptAccount, keep_account
@@ -94,7 +97,22 @@ class IncidentDesk:
         self._upkeep = Upkeep(self._data, clock=clock, book=IncidentBook(self._data, clock=clock))
         self._used: tuple[str, Mapping[str, tuple[str, ...]]] | None = None
         self._hosts: Mapping[str, tuple[str, ...]] = {}
+        self._teller: RecordTeller | None = None
         self._failing = False
+        self._caught_up_at = clock.monotonic()
+        self.folded = 0
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long ago the journals were last read to their ends: the verdicts since then are in no incident yet."""
+        return self._clock.monotonic() - self._caught_up_at
+
+    async def standing(self) -> Standing | None:
+        """Return what is open at the desk, None where the record cannot be read."""
+        try:
+            return await asyncio.to_thread(standing, self._data, self._now())
+        except (StorageError, OSError):
+            return None
 
     async def run(self) -> None:
         """Keep incidents until cancelled."""
@@ -130,6 +148,9 @@ class IncidentDesk:
             )
             return None
         self._failing = False
+        self.folded += done.sightings
+        if not done.more:
+            self._caught_up_at = self._clock.monotonic()
         for event in done.events:
             self._events.emit(event)
         self._listed(done.listed)
@@ -139,6 +160,7 @@ class IncidentDesk:
         """Take one turn, in the keeper's thread."""
         done = turn(self._ready())
         done.events += self._looked_after()
+        done.events += self._put_on_record()
         self._keep_data_of(done.suspended)
         return done
 
@@ -150,6 +172,7 @@ class IncidentDesk:
             book = IncidentBook(self._data, clock=self._clock, lookup=self._network_of)
             local = LocalWatch(known_recipients(self._data, self._clock))
             keeper = self._keeper = Keeper(self._data, clock=self._clock, book=book, local=local)
+            self._teller = RecordTeller(self._data, KEEPER)
         before, self._used = self._used, (snapshot.digest, hosts)
         if before != self._used:
             keeper.use(snapshot, Protection(snapshot, LocalLists(self._data), hosts))
@@ -165,6 +188,13 @@ class IncidentDesk:
             return self._upkeep.look(_keeping(self._snapshot().config))
         except (StorageError, OSError) as error:
             return [StorageFailed(at=self._now(), store="incidents", operation="look after", error=str(error))]
+
+    def _put_on_record(self) -> list[Event]:
+        """Return what anybody put on record since the last look; a failure holds nothing else up."""
+        try:
+            return self._teller.new() if self._teller is not None else []
+        except (StorageError, OSError) as error:
+            return [StorageFailed(at=self._now(), store="incidents", operation="tell", error=str(error))]
 
     def _network_of(self, key: str) -> tuple[int, str] | None:
         return self._networks(key)
@@ -183,6 +213,8 @@ class IncidentDesk:
     def _close(self) -> None:
         if self._keeper is not None:
             self._keeper.close()
+        if self._teller is not None:
+            self._teller.close()
 
     async def _resolve(self) -> None:
         """Look up our own name and the next hops', now and again; what cannot be told stays as it was."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -298,7 +299,9 @@ class Supervisor:
             now=now,
             started_at=self.started.utc,
         )
-        return dict(answer)
+        desk = await self.incidents.standing()
+        told = {**asdict(desk), "lag_seconds": self.incidents.lag_seconds} if desk is not None else None
+        return {**answer, "desk": told}
 
     async def _worker_states(self) -> list[WorkerStatus | None]:
         return cast("list[WorkerStatus | None]", await self.workers.ask_all("status"))
@@ -388,6 +391,9 @@ class Supervisor:
         answers = await self.workers.ask_all("metrics")
         self.metrics.mail.observe_queue(await asyncio.to_thread(self._queue_status))
         self.metrics.duties.observe_lists(*await asyncio.to_thread(self.lists.standing))
+        self.metrics.duties.observe_keeper(folded=self.incidents.folded, lag_seconds=self.incidents.lag_seconds)
+        if (desk := await self.incidents.standing()) is not None:
+            self.metrics.duties.observe_desk(desk)
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
 
 

@@ -8,6 +8,9 @@ import typer
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, print_json
 from gateway.cli.reach import call, data_folder, give_up
 
+# The keeper looks several times a second; what is older than this is no look under way.
+_BEHIND_SECONDS = 60.0
+
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Print workers, queue, rates and readiness; exit 0 when mail is taken, 1 when not, 69 when no gateway serves."""
@@ -39,6 +42,7 @@ def _print(found: dict[str, Any], data: Path) -> None:
         f"rates     {rates['messages_in']:.1f} messages/s in, {rates['recipients_out']:.1f} recipients/s delivered"
     )
     typer.echo(f"sessions  {found['sessions']}")
+    typer.echo(f"abuse     {_desk(found.get('desk'))}")
     print_table(
         ("worker", "pid", "state", "sessions", "in/s", "out/s"),
         [
@@ -53,6 +57,19 @@ def _print(found: dict[str, Any], data: Path) -> None:
             for worker in found["workers"]
         ],
     )
+
+
+def _desk(desk: dict[str, Any] | None) -> str:
+    """Return what is open at the abuse desk."""
+    if desk is None:
+        return "the incident record cannot be read: `tidegate incident verify` tells more"
+    incidents = ", ".join(f"{count} {state}" for state, count in desk["incidents"].items() if count)
+    tickets = f"tickets: {desk['tickets']} open" + (f", {desk['overdue']} OVERDUE" if desk["overdue"] else "")
+    held = f"in force: {desk['blocks']} blocks, {desk['suspensions']} suspensions"
+    told = [f"incidents: {incidents or 'none open'}", held, tickets]
+    told += [f"{desk['mails_waiting']} mails wait to be sent"] if desk["mails_waiting"] else []
+    told += [f"BEHIND the journals by {_span(desk['lag_seconds'])}"] if desk["lag_seconds"] > _BEHIND_SECONDS else []
+    return "; ".join(told)
 
 
 def _span(seconds: float) -> str:

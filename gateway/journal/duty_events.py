@@ -162,6 +162,23 @@ class AnswerUndelivered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeskActed(Event):
+    """The abuse desk, or an operator at it, did something that is on the incident record (contract.md §4).
+
+    ``what`` is the record's word: block-began, block-ended, block-refused, suspended, restored, guarantee-recorded,
+    ticket-opened, ticket-answered, ticket-undelivered, reported, mail-refused, mail-bounced, mail-answered, exported or
+    evidence-refused. ``incident`` is 0 for none; ``subject`` what it was done to; ``by`` a person, or a part of the
+    gateway.
+    """
+
+    what: str
+    incident: int
+    subject: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAnchored(Event):
     """The incident record's hash chain ended at row ``number`` with ``digest``; `incident verify` asks for it."""
 

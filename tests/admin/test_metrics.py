@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.abuse.standing import Standing
 from gateway.admin.metrics import Metrics
 from gateway.admin.registry import MAX_CHILDREN, merge
+from gateway.journal.duty_events import DeskActed
 from gateway.journal.events import ConfigurationChanged, RecipientRefused, SessionClosed, StorageFailed
 
 README = (Path(__file__).parents[2] / "gateway" / "admin" / "README.md").read_text(encoding="utf-8")
@@ -111,6 +113,26 @@ def test_failures_and_reloads_are_counted():
     assert values["tidegate_journal_dropped_events",] == 3
     assert values["tidegate_log_dropped_lines",] == 4
     assert values["tidegate_resident_bytes", ("process", "supervisor")] > 1_000_000
+
+
+def test_the_abuse_desks_work_is_counted_and_what_is_over_is_gone():
+    """Who is on duty sees by these numbers that a complaint waits too long, or that the keeper does not keep up."""
+    metrics = Metrics("")
+    for what in ("reported", "reported", "mail-bounced"):
+        metrics.emit(DeskActed(at=1.0, what=what, incident=1, subject="report 1", reason="", by="tidegate"))
+    metrics.duties.observe_keeper(folded=5, lag_seconds=0.25)
+    metrics.duties.observe_keeper(folded=7, lag_seconds=90.0)
+    desk = {"blocks": 3, "suspensions": 1, "tickets": 2, "overdue": 1, "mails_waiting": 4}
+    metrics.duties.observe_desk(Standing(incidents={"open": 2, "blocked": 3}, **desk))
+    metrics.duties.observe_desk(Standing(incidents={"open": 0, "blocked": 3}, **desk | {"overdue": 0}))
+    values = read(metrics, Metrics("0"))
+    assert values["tidegate_desk_acts_total", ("what", "reported")] == 2
+    assert values["tidegate_desk_acts_total", ("what", "mail-bounced")] == 1
+    assert (values["tidegate_sightings_total",], values["tidegate_incident_lag_seconds",]) == (7, 90)
+    assert values["tidegate_incidents", ("state", "open")] == 0
+    assert values["tidegate_desk_holds", ("kind", "suspension")] == 1
+    assert (values["tidegate_tickets_open",], values["tidegate_tickets_overdue",]) == (2, 0)
+    assert values["tidegate_desk_mails_waiting",] == 4
 
 
 def test_an_undocumented_metric_fails():

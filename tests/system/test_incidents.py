@@ -124,6 +124,18 @@ def test_a_block_by_hand_names_its_incident_and_is_lifted_by_hand(gateway: Gatew
     assert told == ["incident block", "incident lift", "incident lift refused"]
 
 
+def test_what_was_done_by_hand_is_in_the_journal_and_what_is_open_on_the_screen(gateway: Gateway) -> None:
+    """Who was not there reads it in the log; who is, sees at one look that somebody is blocked."""
+    gateway.await_line("desk_acted", "what=block-began", "by=keeper")
+    gateway.await_line("desk_acted", "what=block-ended", "they called")
+    gateway.await_line("incident_changed", "state=lifted", "they called")
+    blocked = len(SPAMMERS)
+    [line] = [line for line in gateway.ask("status").out.splitlines() if line.startswith("abuse ")]
+    assert f"in force: {blocked} blocks, 0 suspensions; tickets: 0 open" in line
+    desk = gateway.ask("status", "--json").json()["desk"]
+    assert (desk["incidents"]["blocked"], desk["incidents"]["lifted"]) == (blocked, 1)
+
+
 def test_our_own_addresses_cannot_be_blocked(gateway: Gateway) -> None:
     send(gateway, "127.0.0.1")
     (found,) = until(lambda: rows(gateway, "SELECT id FROM incident WHERE source_key = '127.0.0.1/32'"), what="it")
