@@ -17,6 +17,8 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would l
 MailsOption = Annotated[bool, typer.Option("--mails", help="With --dry-run, print the mails whole.")]
 # sysexits.h EX_DATAERR and EX_TEMPFAIL
 _EXIT_BROKEN, _EXIT_BUSY = 65, 75
+# Contacts of some hundred sources; whose is not known then is asked for by the next command, or by the gateway.
+_PATIENCE_SECONDS = 60.0
 
 
 @app.command()
@@ -88,7 +90,7 @@ def _report(kind: str, dry_run: bool, mails: bool, config: Any, as_json: bool) -
     from gateway.storage import StorageError
 
     snapshot, data = load_snapshot(config), data_folder(config)
-    desk = ReportDesk(lambda: snapshot, the_book(data), clock=SystemClock())
+    desk = ReportDesk(lambda: snapshot, the_book(data), clock=SystemClock(), patience_seconds=_PATIENCE_SECONDS)
     enabled = snapshot.config.reporting.enabled
     try:
         if dry_run or not enabled:

@@ -12,7 +12,7 @@ import json
 import pytest
 import xarf
 
-from gateway.abuse.reporting.contacts import NOBODY, RDAP, ZONE, rdap_lookup
+from gateway.abuse.reporting.contacts import NOBODY, RDAP, ZONE
 from gateway.abuse.reporting.desk import ReportDesk
 from gateway.abuse.reporting.table import COLUMNS
 from gateway.incidents import State
@@ -77,7 +77,7 @@ def spam(case: Desk, address: str = "203.0.113.9", **given: object) -> int:
 
 def reports(case: Desk, **lookups: str | None) -> ReportDesk:
     found = tuple((name, lambda _, value=value: value) for name, value in lookups.items())
-    return ReportDesk(lambda: case.snapshot, case.book, clock=case.clock, lookups=lambda: found)
+    return ReportDesk(lambda: case.snapshot, case.book, clock=case.clock, lookups=lambda: found, patience_seconds=30.0)
 
 
 def parsed(octets: bytes) -> email.message.EmailMessage:
@@ -214,20 +214,6 @@ def test_a_report_is_never_answered_with_a_report(desk):
     [octets] = case.mails()
     assert b"x-none" not in octets
     assert list(parsed(octets).iter_parts())[2].get_content().strip() == ""
-
-
-def test_registration_data_of_any_shape_is_an_address_or_nothing():
-    shapes = {
-        "a@b.test": {"entities": {"abuse": [{"email": "a@b.test"}]}},
-        "": {"entities": {"abuse": [{"email": "no address"}, {}, "x"]}},
-    }
-    for wanted, shape in shapes.items():
-        assert rdap_lookup(lambda _, shape=shape: shape)("203.0.113.9") == wanted
-
-    def fails(_: str) -> object:
-        raise OSError("no network")
-
-    assert rdap_lookup(fails)("203.0.113.9") is None
 
 
 # The association ------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Cases:
         kept = message if whole else _header(message)
         return Case(
             incident=incident,
-            address=str(facts.get("client") or (last.client if last else "")) or _address(incident.source.key),
+            address=str(facts.get("client") or (last.client if last else "")) or address_of(incident.source.key),
             port=_port(facts.get("client_port")),
             helo=shown(str(facts.get("helo") or (last.helo if last else ""))),
             mail_from=last.reverse_path if last else "",
@@ -137,7 +137,8 @@ def _port(value: object) -> int:
     return value if isinstance(value, int) and 0 < value < 1 << 16 else 0
 
 
-def _address(key: str) -> str:
+def address_of(key: str) -> str:
+    """Return the first address of a source's network."""
     try:
         return str(ip_network(key).network_address)
     except ValueError:

@@ -1,18 +1,20 @@
 """Whom to tell about a source: the configured table, then a zone of contacts, then registration data; remembered.
 
 A zone such as Abusix's has an address as TXT at the reversed address (``9.113.0.203.ZONE``). Registration data (RDAP,
-RFC 9083) comes by the library whoisit, over HTTPS. Both are asked by the keeper or a command only, never while mail
-waits. What could not be found out is not remembered; that there is nobody, is.
+RFC 9083) comes over HTTPS (``rdap``). Both are asked beside the desk's own work (``inquiry``), never while mail waits;
+what is not known yet is known in a later round. What could not be found out is not remembered; that there is nobody,
+is.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 from gateway.abuse.complaints.letter import mailbox_of
+from gateway.abuse.reporting.inquiry import Inquiry
 from gateway.blocklist.dns.query import reversed_label
 from gateway.config.abuse_desk import ReportContact, Reporting
 from gateway.dns.resolver import Resolver
@@ -33,16 +35,41 @@ class Contact:
 
 
 class Contacts:
-    """Finds contacts; blocking."""
+    """Finds contacts; ``patience_seconds`` is how long ``prepare`` waits for those that have to be asked for."""
 
-    def __init__(self, data: Path, settings: Reporting, lookups: Iterable[tuple[str, Lookup]]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        settings: Reporting,
+        lookups: Iterable[tuple[str, Lookup]],
+        inquiry: Inquiry,
+        patience_seconds: float,
+    ) -> None:
         self._data, self._settings, self._lookups = data, settings, tuple(lookups)
+        self._inquiry, self._patience_seconds = inquiry, patience_seconds
+
+    def prepare(self, sources: Iterable[tuple[str, str]], now: float) -> None:
+        """Begin to ask for the contacts of sources, given as IP address and key, that are not known yet."""
+        for address, key in sources:
+            if self._known(address, key, now) is None:
+                self._inquiry.ask(key, partial(self._asked, address))
+        if self._patience_seconds:
+            self._inquiry.wait(self._patience_seconds)
 
     def find(self, address: str, key: str, now: float) -> Contact | None:
-        """Return the contact of a source at an IP address; None when that cannot be found out now."""
+        """Return the contact of a source at an IP address; None when that is not known yet, or cannot be found out."""
+        if found := self._known(address, key, now):
+            return found
+        told = self._inquiry.answer(key)
+        if told is None:
+            return None
+        origin, _, contact = told.partition(" ")
+        return Contact(address=contact, origin=origin)
+
+    def _known(self, address: str, key: str, now: float) -> Contact | None:
         if found := _of_table(address, self._settings.contact):
             return Contact(address=found, origin=TABLE)
-        return self._remembered(key, now) or self._asked(address)
+        return self._remembered(key, now)
 
     def _remembered(self, key: str, now: float) -> Contact | None:
         with IncidentReader(self._data) as reader:
@@ -52,14 +79,15 @@ class Contacts:
             )
         return Contact(address=rows[0][0], origin=rows[0][1]) if rows else None
 
-    def _asked(self, address: str) -> Contact | None:
+    def _asked(self, address: str) -> str | None:
+        """Return where a contact was found, and which; None when that cannot be found out. In a thread of its own."""
         unknown = False
         for origin, lookup in self._lookups:
             found = lookup(address)
             unknown |= found is None
             if found and mailbox_of(found):
-                return Contact(address=found, origin=origin)
-        return None if unknown else Contact(address="", origin=NOBODY)
+                return f"{origin} {found}"
+        return None if unknown else f"{NOBODY} "
 
 
 def remember(change: Change, key: str, contact: Contact) -> None:
@@ -99,35 +127,3 @@ def zone_lookup(zone: str, resolver: Callable[[], Resolver]) -> Lookup:
         return next((text for text in texts if mailbox_of(text)), "")
 
     return look_up
-
-
-def rdap_lookup(query: Callable[[str], object]) -> Lookup:
-    """Return a look-up in registration data; ``query`` is whoisit's ``ip``."""
-
-    def look_up(address: str) -> str | None:
-        try:
-            return _abuse_address(query(address))
-        except Exception:  # noqa: BLE001 - the library raises what its own libraries raise; the next round asks again
-            return None
-
-    return look_up
-
-
-def whoisit_query(address: str) -> object:
-    """Ask the registries; needs the extra ``rdap``."""
-    # An optional library, slow to import.
-    whoisit = import_module("whoisit")
-    if not whoisit.is_bootstrapped():
-        whoisit.bootstrap()
-    answer: object = whoisit.ip(address)
-    return answer
-
-
-def _abuse_address(answer: object) -> str:
-    entities = answer.get("entities") if isinstance(answer, dict) else None
-    abuse = entities.get("abuse") if isinstance(entities, dict) else None
-    for entity in abuse if isinstance(abuse, list) else []:
-        email = entity.get("email") if isinstance(entity, dict) else None
-        if isinstance(email, str) and mailbox_of(email):
-            return email
-    return ""

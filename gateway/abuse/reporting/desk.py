@@ -1,7 +1,7 @@
 """The report desk: a round writes what is due and puts it on record; ``gateway.abuse.post`` hands it to the gateway.
 
 Nothing is written while ``[reporting] enabled`` is false. ``preview`` shows what would be, whatever the configuration
-says; it asks contacts, and changes nothing.
+says; contacts are asked for, and nothing is changed.
 """
 
 import math
@@ -18,20 +18,20 @@ from gateway.abuse.reporting.contacts import (
     ZONE,
     Contacts,
     Lookup,
-    rdap_lookup,
     remember,
-    whoisit_query,
     zone_lookup,
 )
 from gateway.abuse.reporting.draft import ASSOCIATION, LISTING, OPERATOR, Draft, keep
+from gateway.abuse.reporting.inquiry import Inquiry
 from gateway.abuse.reporting.operators import OperatorReports, day_of
+from gateway.abuse.reporting.rdap import Registries
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.dns.resolver import DnspythonResolver
 from gateway.incidents import IncidentBook, IncidentReader
 from gateway.journal.guard_events import OwnListingChanged
 
-# Contacts are asked one after the other: the mail and the rest of the keeper's work go on between rounds.
+# A report is written in some milliseconds; complaints are answered between rounds.
 OPERATORS_A_ROUND = 20
 # Nobody reads a report the second it is due; what our own names are listed for is told at once.
 LOOK_SECONDS = 30.0
@@ -56,10 +56,13 @@ class ReportDesk:
         *,
         clock: Clock,
         lookups: Callable[[], tuple[tuple[str, Lookup], ...]] | None = None,
-        token: Callable[[], str] = new_token,
+        patience_seconds: float = 0.0,
     ) -> None:
-        self._snapshot, self._book, self._clock, self._token = snapshot, book, clock, token
+        """Take the parts; ``patience_seconds`` is how long a round waits for contacts that have to be asked for."""
+        self._snapshot, self._book, self._clock, self._token = snapshot, book, clock, new_token
         self._lookups = lookups or self._configured
+        self._inquiry, self._patience_seconds = Inquiry(clock), patience_seconds
+        self._registries = Registries(snapshot().config.data, clock)
         self._looked_at = float("-inf")
         # When the first of several batches that follow one another was written.
         self._batch_begun: float | None = None
@@ -154,7 +157,7 @@ class ReportDesk:
         snapshot = self._snapshot()
         config = snapshot.config
         writer, settings = writer_of(config), config.reporting
-        contacts = Contacts(config.data, settings, self._lookups())
+        contacts = Contacts(config.data, settings, self._lookups(), self._inquiry, self._patience_seconds)
         own = frozenset({*snapshot.policies.by_domain, config.hostname})
         operators = OperatorReports(config.data, settings, writer, contacts, own_domains=own)
         return _Parts(operators=operators, associations=AssociationReports(config.data, settings, writer, operators))
@@ -169,7 +172,7 @@ class ReportDesk:
             )
             found.append((ZONE, zone))
         if config.reporting.rdap:
-            found.append((RDAP, rdap_lookup(whoisit_query)))
+            found.append((RDAP, self._registries.contact))
         return tuple(found)
 
     def _last_batch(self) -> float | None:

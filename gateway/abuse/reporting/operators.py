@@ -14,7 +14,7 @@ from gateway.abuse.complaints.letter import mailbox_of
 from gateway.abuse.complaints.octets import shown
 from gateway.abuse.identity import signature
 from gateway.abuse.reporting import arf
-from gateway.abuse.reporting.case import Case, Cases
+from gateway.abuse.reporting.case import Case, Cases, address_of
 from gateway.abuse.reporting.contacts import NOBODY, Contact, Contacts
 from gateway.abuse.reporting.draft import OPERATOR, Draft
 from gateway.abuse.writing import Letter, Writer, template
@@ -51,7 +51,7 @@ def told(reader: IncidentReader, day: str) -> dict[str, int]:
 
 
 class OperatorReports:
-    """Drafts them; blocking, asks contacts."""
+    """Drafts them; blocking. Whose contact is not known yet comes in a later round."""
 
     def __init__(
         self, data: Path, settings: Reporting, writer: Writer, contacts: Contacts, *, own_domains: frozenset[str]
@@ -65,18 +65,19 @@ class OperatorReports:
         with IncidentReader(self._data) as reader:
             incidents, before = due(reader, now), told(reader, day)
         left = self._settings.operators_per_day - sum(before.values())
+        if left > 0:
+            self._contacts.prepare(((address_of(each.source.key), each.source.key) for each in incidents), now)
         with Cases(self._data, self._settings) as cases:
             for incident in incidents:
                 if left <= 0:
                     return
-                case = cases.of(incident)
-                contact = self._contacts.find(case.address, incident.source.key, now)
+                contact = self._contacts.find(address_of(incident.source.key), incident.source.key, now)
                 if contact is None:
                     continue
                 contact = self._allowed(contact)
                 if before.get(contact.address, 0) >= self._settings.contact_per_day:
                     continue
-                yield self.draft(case, contact, token(), now), contact
+                yield self.draft(cases.of(incident), contact, token(), now), contact
                 if contact.address:
                     left -= 1
                     before[contact.address] = before.get(contact.address, 0) + 1
