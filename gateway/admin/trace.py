@@ -5,7 +5,6 @@ the client's address; also what was refused at RCPT, after the final dot or at t
 lost (a crash within its batch, retention) is still told from custody and ledger.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from gateway.journal.files import DAY_SECONDS
 from gateway.journal.reader import JournalReader
 from gateway.ledger import DelayRecord, Ledger
 from gateway.mail.trace_id import trace_id_time
+from gateway.spool.codec import decode_attempts
 from gateway.spool.message import Attempt, SpoolMessage
 from gateway.storage import StorageError
 
@@ -87,7 +87,8 @@ class Story:
     def attempts(self) -> list[Attempt]:
         """Return the attempts that custody and ledger have as evidence, by time; for when the journal has none."""
         kept = [a for copy in (self.custody.recipients if self.custody else ()) for a in copy.attempts]
-        return sorted([*kept, *(a for r in self.records for a in _recorded(r))], key=lambda attempt: attempt.at)
+        recorded = [a for record in self.records for a in decode_attempts(record.attempts)]
+        return sorted([*kept, *recorded], key=lambda attempt: attempt.at)
 
     def as_json(self) -> dict[str, Any]:
         """Return the story as plain values."""
@@ -221,19 +222,3 @@ def _refusal(reply: str) -> str:
 
 
 _AFTER = {"sent": "delivered", "bounced": "failed", "deferred": "queued"}
-
-
-def _recorded(record: DelayRecord) -> list[Attempt]:
-    return [
-        Attempt(
-            at=at,
-            next_hop=next_hop,
-            relay=relay,
-            phase=phase,
-            reply=reply,
-            status=status,
-            seconds=seconds,
-            own_fault=own_fault,
-        )
-        for at, next_hop, relay, phase, reply, status, seconds, own_fault in json.loads(record.attempts)
-    ]

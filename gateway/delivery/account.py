@@ -11,6 +11,7 @@ from gateway.delivery.report import Report
 from gateway.delivery.transfer import Outcome
 from gateway.journal.events import DeliveryAttempted
 from gateway.ledger.record import DelayRecord
+from gateway.spool.codec import attempt_values
 from gateway.spool.message import Attempt, RecipientState, SpoolRecipient
 
 # Four kilobytes of a next hop's eloquence is evidence enough; 100 lines of 2 KiB an attempt would fill the spool.
@@ -99,23 +100,10 @@ def delay_record(
         next_hop=report.next_hop,
         relay=report.relay,
         reply=attempts[-1].reply,
-        attempts=_encode([_as_list(attempt) for attempt in attempts]),
+        attempts=_encode([attempt_values(attempt) for attempt in attempts]),
         attempt_count=len(attempts),
         greylisted_seconds=recipient.greylisted_seconds,
     )
-
-
-def _as_list(attempt: Attempt) -> list[str | float | bool]:
-    return [
-        attempt.at,
-        attempt.next_hop,
-        attempt.relay,
-        attempt.phase,
-        attempt.reply,
-        attempt.status,
-        attempt.seconds,
-        attempt.own_fault,
-    ]
 
 
 def _seconds(start: Stamp, end: Stamp | None) -> float | None:

@@ -6,7 +6,7 @@ Nobody is told of hostile content or of what was released from quarantine (invar
 §4.5.5). Without NOTIFY the sender hears of failure and delay (RFC 3461 §4.1).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.delivery.account import attempt_of, delay_record, event_of, shown_reply
 from gateway.delivery.report import Job, Report
@@ -91,14 +91,16 @@ def _deferred(
     message = report.job.message
     notice = _asks_for(recipient, "DELAY") and patience.wants_delay_notice(message, recipient, now_utc)
     reply = shown_reply(outcome)
+    due = max(patience.next_due(message, recipient, now_utc, random), report.not_before)
+    attempt = replace(attempt_of(report, outcome, "deferred", reply), due=due)
     decision.events.append(event_of(report, recipient, outcome, "deferred", reply))
     decision.settlements.append(
         Settlement(
             trace_id=message.trace_id,
             number=recipient.number,
             state=RecipientState.QUEUED,
-            due=max(patience.next_due(message, recipient, now_utc, random), report.not_before),
-            attempts=(*recipient.attempts, attempt_of(report, outcome, "deferred", reply)),
+            due=due,
+            attempts=(*recipient.attempts, attempt),
             delay_noticed=recipient.delay_noticed or notice,
             held_seconds=recipient.held_seconds,
         )

@@ -12,7 +12,7 @@ class DelayRecord:
     delivered. ``status`` is a terminal RecipientState. ``held_seconds`` is quarantine and hold; ``greylisted_seconds``
     how long greylisting had put the recipient off before the mail was taken, in none of the delays;
     ``antivirus_seconds`` the scanner's share; ``attempts`` the evidence as JSON text: a list of ``[at, next_hop, relay,
-    phase, reply, status, seconds, own_fault]``.
+    phase, reply, status, seconds, own_fault, due]``, ``due`` (when the next was to be) only of what was deferred.
     """
 
     trace_id: str

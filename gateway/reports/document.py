@@ -218,7 +218,7 @@ class _Writer:
                 each.customer or self._words["all-customers"],
                 each.what,
                 each.agreed_with,
-                each.by,
+                f"{each.by}, {self._time(each.recorded_at)}",
             )
             for each in self._evaluation.adjustments
         )

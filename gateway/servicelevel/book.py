@@ -109,10 +109,12 @@ class Writer:
         return self._append("fault-closed", {"fault": number, "end": end})
 
     def adjust(self, span: Interval, *, customer: str, what: str, agreed_with: str) -> Record:
-        """Record a planned change; ValueError for an empty one."""
+        """Record a planned change; ValueError for an empty one, or one that says neither what nor with whom."""
         start, end = span
         if not end > start:
             raise ValueError("an adjustment ends after it starts")
+        if not what.strip() or not agreed_with.strip():
+            raise ValueError("an adjustment needs what is changed and with whom it was agreed")
         values = {"start": start, "end": end, "customer": customer, "what": what, "agreed_with": agreed_with}
         return self._append("adjustment", values)
 
@@ -200,7 +202,9 @@ def _fault_closed(book: Book, record: Record) -> None:
 
 
 def _adjustment(book: Book, record: Record) -> None:
-    book.adjustments[record.number] = Adjustment(number=record.number, by=record.by, **record.values)
+    book.adjustments[record.number] = Adjustment(
+        number=record.number, by=record.by, recorded_at=record.at, **record.values
+    )
 
 
 def _billing(book: Book, record: Record) -> None:

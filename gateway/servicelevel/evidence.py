@@ -8,7 +8,7 @@ from gateway.servicelevel.book import Book, TermsInForce
 from gateway.servicelevel.deadline import Deadline
 from gateway.servicelevel.exclusion import Clause, Exclusion
 from gateway.servicelevel.fault import Adjustment, Fault
-from gateway.servicelevel.interval import Interval, clipped
+from gateway.servicelevel.interval import Interval, Intervals, clipped, minus, union
 from gateway.servicelevel.month import Month
 from gateway.servicelevel.store import Observed
 from gateway.servicelevel.summary import DaySummary
@@ -71,9 +71,18 @@ class Evidence:
             if each.customer in {"", self.customer} and each.start < span[1] and each.end > span[0]
         )
 
-    def fault_intervals(self) -> list[Interval]:
-        """Return when something of the customer's did not work, at any time."""
-        return [each.interval(self.now) for each in self.book.faults.values() if each.concerns(self.customer)]
+    def logged_faults(self) -> Intervals:
+        """Return when something of the customer's did not work, at any time, planned or not."""
+        return union(each.interval(self.now) for each in self.book.faults.values() if each.concerns(self.customer))
+
+    def fault_intervals(self) -> Intervals:
+        """Return the time of faults; what stopped in a planned adjustment is none and counts there (contract.md §3)."""
+        planned = [
+            each.interval
+            for each in self.book.adjustments.values()
+            if each.planned and each.customer in {"", self.customer}
+        ]
+        return minus(self.logged_faults(), planned)
 
     def faults(self) -> tuple[Fault, ...]:
         """Return the customer's faults in the judged part of the month."""

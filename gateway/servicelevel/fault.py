@@ -1,6 +1,6 @@
 """The fault log and the adjustment log (contract.md §3). Intervals are UTC seconds, half-open."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.servicelevel.interval import Interval
@@ -36,7 +36,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustment:
-    """A planned change (调整): when, what, and with whom at the customer it was agreed."""
+    """A planned change (调整): when, what, and with whom at the customer it was agreed.
+
+    One that was on record before it began is ``planned``: what stops in it is no fault. One that was written down
+    afterwards takes nothing back.
+    """
 
     number: int
     customer: str
@@ -45,11 +49,17 @@ class Adjustment:
     what: str
     agreed_with: str
     by: str
+    recorded_at: float
 
     @property
     def interval(self) -> Interval:
         """The time it takes."""
         return self.start, self.end
+
+    @property
+    def planned(self) -> bool:
+        """Whether it was on record before it began."""
+        return self.recorded_at <= self.start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +79,11 @@ class ClockJump:
 
     at: float
     by: float
+
+
+def corrected(utc: float, jumps: Sequence[ClockJump]) -> float:
+    """Return an instant on the wall clock as it was set last: stamps of before a jump are moved by it."""
+    return utc + sum(jump.by for jump in jumps if jump.at > utc)
 
 
 def without_gateway(faults: Iterable[Fault], now: float) -> tuple[Interval, ...]:

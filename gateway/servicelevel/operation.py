@@ -1,4 +1,7 @@
-"""§3 of the contract judged: faults, planned changes, availability, fault-free days, bills, pages (pure)."""
+"""§3 of the contract judged: faults, planned changes, availability, fault-free days, bills, pages (pure).
+
+What stops within an adjustment that was on record before it began is no fault: it counts there, once.
+"""
 
 from dataclasses import replace
 from datetime import date
@@ -19,10 +22,14 @@ def operation(evidence: Evidence) -> tuple[ClauseResult, ...]:
     planned = clipped((each.interval for each in evidence.adjustments()), start, end)
     month_start, month_end = evidence.month.span
     lost = seconds(clipped(evidence.fault_intervals(), start, end))
+    planned_stops = round((seconds(clipped(evidence.logged_faults(), start, end)) - lost) / MINUTE, 2)
     available = 100.0 * (1 - lost / (month_end - month_start))
     of = _Lines(evidence.span)
     return (
-        of.at_most("fault-minutes", "minutes", terms.fault_minutes, lost / MINUTE if watched else None),
+        replace(
+            of.at_most("fault-minutes", "minutes", terms.fault_minutes, lost / MINUTE if watched else None),
+            note=f"planned:{planned_stops:g}" if planned_stops else "",
+        ),
         of.at_most(
             "adjustment-minutes", "minutes", terms.adjustment_minutes, seconds(planned) / MINUTE if watched else None
         ),

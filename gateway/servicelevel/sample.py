@@ -5,7 +5,7 @@ the relay. Notices that the gateway wrote itself, and copies dropped or discarde
 
 ``counted`` is the delay less what is excluded within it, each instant once:
 
-1. waiting caused by systems that are not ours (``waiting``), less time in which the gateway did not run;
+1. waiting caused by systems that are not ours (``waiting``), less time in which the gateway did not run, or was late;
 2. recorded exclusions of the delay clause;
 3. quarantine, unless it counts; time in greylisting of ours lies before the final dot and is added when it counts.
    An operator's hold (``queue hold``) of mail that was not in quarantine always counts: no clause excludes it.
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from gateway.ledger.finished import FinishedCopy
 from gateway.servicelevel.exclusion import Exclusion
-from gateway.servicelevel.fault import ClockJump
+from gateway.servicelevel.fault import ClockJump, corrected
 from gateway.servicelevel.figures import micros
-from gateway.servicelevel.interval import Interval, Intervals, clipped, minus, seconds, union
+from gateway.servicelevel.interval import Intervals, clipped, minus, seconds, union
 from gateway.servicelevel.waiting import CUSTOMER, OPERATOR, REMOTE, Wait, caused_elsewhere, first_attempt_at
 
 SEND, RECEIVE = "send", "receive"
@@ -160,8 +160,8 @@ def _excluded(
     jumps = conditions.jumps
     start, true_end = corrected(copy.received_at, jumps), corrected(end, jumps)
     waits = [
-        (wait, clipped(minus([_corrected(wait.interval, jumps)], conditions.down), start, true_end))
-        for wait in caused_elsewhere(copy, end, party.owner)
+        (wait, clipped(minus([wait.interval], conditions.down), start, true_end))
+        for wait in caused_elsewhere(copy, true_end, party.owner, jumps)
     ]
     automatic = union(piece for _, pieces in waits for piece in pieces)
     before_first, within_waits = _hold(copy, start, automatic, jumps)
@@ -187,18 +187,9 @@ def _hold(copy: FinishedCopy, start: float, automatic: Intervals, jumps: Sequenc
     if copy.action != QUARANTINE:
         # An operator may have held it at any time: where that is not known, it is not excluded.
         return 0.0, min(copy.held_seconds, seconds(automatic))
-    gap = max(0.0, corrected(first_attempt_at(copy), jumps) - start)
+    gap = max(0.0, first_attempt_at(copy, jumps) - start)
     before_first = min(copy.held_seconds, gap)
     return before_first, copy.held_seconds - before_first
-
-
-def corrected(utc: float, jumps: Sequence[ClockJump]) -> float:
-    """Return an instant on the wall clock as it was set last: stamps of before a jump are moved by it."""
-    return utc + sum(jump.by for jump in jumps if jump.at > utc)
-
-
-def _corrected(interval: Interval, jumps: Sequence[ClockJump]) -> Interval:
-    return corrected(interval[0], jumps), corrected(interval[1], jumps)
 
 
 __all__ = [
@@ -210,7 +201,6 @@ __all__ = [
     "Counted",
     "OwnerOf",
     "Party",
-    "corrected",
     "counted",
     "parties",
 ]

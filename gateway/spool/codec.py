@@ -173,14 +173,27 @@ def storable(text: str) -> str:
 def encode_attempts(attempts: tuple[Attempt, ...]) -> str | None:
     """Return attempts as JSON, None when there are none.
 
-    A list of ``[at, next_hop, relay, phase, reply, status, seconds, own_fault]``, as in the ledger.
+    A list of ``[at, next_hop, relay, phase, reply, status, seconds, own_fault, due]``, as in the ledger; ``due`` is
+    left out where it is 0.
     """
     if not attempts:
         return None
-    return json.dumps(
-        [[a.at, a.next_hop, a.relay, a.phase, a.reply, a.status, a.seconds, a.own_fault] for a in attempts],
-        separators=(",", ":"),
-    )
+    return json.dumps([attempt_values(each) for each in attempts], separators=(",", ":"))
+
+
+def attempt_values(attempt: Attempt) -> list[str | float | bool]:
+    """Return an attempt as spool and ledger keep it."""
+    values: list[str | float | bool] = [
+        attempt.at,
+        attempt.next_hop,
+        attempt.relay,
+        attempt.phase,
+        attempt.reply,
+        attempt.status,
+        attempt.seconds,
+        attempt.own_fault,
+    ]
+    return [*values, attempt.due] if attempt.due else values
 
 
 def decode_attempts(text: str | None) -> tuple[Attempt, ...]:
@@ -197,8 +210,9 @@ def decode_attempts(text: str | None) -> tuple[Attempt, ...]:
             status=status,
             seconds=seconds,
             own_fault=own_fault,
+            due=due[0] if due else 0.0,
         )
-        for at, next_hop, relay, phase, reply, status, seconds, own_fault in json.loads(text)
+        for at, next_hop, relay, phase, reply, status, seconds, own_fault, *due in json.loads(text)
     )
 
 

@@ -35,7 +35,8 @@ class Attempt:
 
     ``phase`` is where it ended (connect, greeting, ehlo, starttls, mail, rcpt, data, content, end-of-data, lookup,
     local); ``reply`` the next hop's words or our reason, printable; ``seconds`` its duration; ``status`` sent, deferred
-    or bounced. ``own_fault`` marks a cause on our side.
+    or bounced. ``own_fault`` marks a cause on our side. ``due`` is, of one that was deferred, the UTC second of the
+    next as it was scheduled then, 0 where that is not known: what the gateway was late beyond it is nobody else's.
     """
 
     at: float
@@ -46,6 +47,7 @@ class Attempt:
     status: str
     seconds: float
     own_fault: bool = False
+    due: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

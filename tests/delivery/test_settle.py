@@ -14,6 +14,7 @@ from gateway.delivery.settle import Decision, decide
 from gateway.delivery.transfer import Outcome
 from gateway.mail.envelope import Recipient
 from gateway.smtp.reply import EnhancedStatus, Reply
+from gateway.spool.codec import decode_attempts
 from gateway.spool.message import Attempt, RecipientState, SpoolMessage
 from tests.delivery.conftest import dice, message, to
 
@@ -90,6 +91,17 @@ def test_the_evidence_of_every_attempt_is_in_the_row() -> None:
     [record] = decided(message(attempts=(first,)), TAKEN).records
     assert record.attempt_count == 2
     assert record.attempts.startswith('[[1.0, "n", "r", "rcpt", "450 later", "deferred", 0.1, false], [')
+
+
+def test_the_evidence_says_when_the_next_attempt_was_to_be() -> None:
+    """contract.md §2: waiting is somebody else's as far as it was scheduled, not as long as the queue was busy."""
+    [settlement] = decided(message(), LATER).settlements
+    [attempt] = settlement.attempts
+    assert attempt.due == settlement.due > NOW.utc
+    what = message(attempts=(attempt,))
+    [record] = decided(what, TAKEN).records
+    [first, last] = decode_attempts(record.attempts)
+    assert (first.due, last.due) == (settlement.due, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,14 @@ def wall(at: float) -> float:
 
 @dataclass
 class Played:
-    """One copy as it truly happened; ``deferred`` are (begin, phase) of the attempts that were put off."""
+    """One copy as it truly happened; ``deferred`` are (begin, phase, due) of the attempts put off."""
 
     sender: str
     customer: str
     outgoing: bool
     received: float
     held: float = 0.0
-    deferred: list[tuple[float, str]] = field(default_factory=list)
+    deferred: list[tuple[float, str, float]] = field(default_factory=list)
     started: float = 0.0
     accepted: float = 0.0
 
@@ -104,14 +104,16 @@ def _deliver(copy: Played, chance: random.Random) -> None:
         at = max([at, *(end + 5.0 for start, end in GATEWAY_DOWN if start <= at < end)])
         if not inside(at, outages):
             break
-        copy.deferred.append((at, chance.choice(["rcpt", "connect"])))
-        at = round(at + wait + chance.uniform(0, 20), 3)
+        due = round(at + wait, 3)
+        copy.deferred.append((at, chance.choice(["rcpt", "connect"]), due))
+        # One in five is tried much too late: the queue was busy.
+        at = round(due + chance.uniform(0, 20) + (chance.uniform(60, 3000) if chance.random() < 0.2 else 0.0), 3)
     copy.started = at
     copy.accepted = round(at + chance.choice([0.05, 0.3, 2.0]), 3)
 
 
 def record(copy: Played, number: int) -> DelayRecord:
-    attempts = [[*_attempt(begin, phase)] for begin, phase in copy.deferred]
+    attempts = [[*_attempt(*put_off)] for put_off in copy.deferred]
     attempts.append([wall(copy.started), "hop", "relay[192.0.2.1]:25", "end-of-data", "250 ok", "sent", 0.1, False])
     received = wall(copy.received)
     return DelayRecord(
@@ -147,11 +149,14 @@ def record(copy: Played, number: int) -> DelayRecord:
     )
 
 
-def _attempt(begin: float, phase: str) -> tuple:
+def _attempt(begin: float, phase: str, due: float) -> tuple:
     # A connection that fails is stamped with its end.
     seconds = 5.0 if phase == "connect" else 0.2
     stamp = wall(begin + seconds) if phase == "connect" else wall(begin)
-    return stamp, "hop", "relay[192.0.2.1]:25", phase, "451 4.7.1 later", "deferred", seconds, False
+    # When the next is due was written when this one failed, by the clock as it was then.
+    ended = begin + seconds
+    due = wall(ended) + due - ended
+    return stamp, "hop", "relay[192.0.2.1]:25", phase, "451 4.7.1 later", "deferred", seconds, False, due
 
 
 # The brute force ------------------------------------------------------------------------------------------------------
@@ -172,8 +177,9 @@ def _counted(copy: Played) -> float:
     hold = [(copy.received, copy.received + copy.held)]
     waits = []
     if copy.owner != "operator":
-        begins = [begin for begin, _ in copy.deferred] + [copy.started]
-        waits = list(pairwise(begins))
+        begins = [begin for begin, _, _ in copy.deferred] + [copy.started]
+        # Theirs until the next attempt was due; the gateway's own when it came to it later.
+        waits = [(begin, min(after, copy.deferred[n][2])) for n, (begin, after) in enumerate(pairwise(begins))]
     edges = {copy.received, copy.end}
     for start, end in (*recorded, *hold, *waits, *GATEWAY_DOWN):
         edges |= {edge for edge in (start, end) if copy.received < edge < copy.end}

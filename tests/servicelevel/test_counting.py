@@ -25,6 +25,10 @@ def attempt(at: float, phase: str = "rcpt", status: str = "deferred", seconds_: 
     return [START + at, "hop", "relay", phase, "451 4.7.1 later", status, seconds_, own]
 
 
+def scheduled(at: float, due: float) -> list:
+    return [*attempt(at), START + due]
+
+
 def copy(delay: float, *attempts: list, **changes) -> FinishedCopy:
     values = {
         "id": 1,
@@ -75,6 +79,21 @@ def exclusion(start: float, end: float) -> Exclusion:
 
 def test_waiting_from_a_refusal_to_the_next_attempt_is_theirs():
     assert after(copy(100.0, attempt(10), attempt(100, status="sent"))) == 10.0
+
+
+def test_what_the_gateway_was_late_beyond_its_own_schedule_is_not_theirs():
+    # Due at 40, tried at 100: the queue was busy.
+    assert after(copy(100.0, scheduled(10, 40), attempt(100, status="sent"))) == 70.0
+    # Brought forward by an operator: the wait ended there.
+    assert after(copy(50.0, scheduled(10, 400), attempt(50, status="sent"))) == 10.0
+    # An instant that is theirs by their next refusal counts from that one on.
+    assert after(copy(100.0, scheduled(10, 40), scheduled(60, 90), attempt(100, status="sent"))) == 40.0
+
+
+def test_how_long_a_wait_was_to_last_does_not_change_when_the_clock_is_set():
+    # Tried again 30 s late, after the clock had been put 1000 s forward: due stands by the clock as it was.
+    found = copy(1100.0, scheduled(10, 70), attempt(1100, status="sent"), receive_delay_seconds=100.0)
+    assert after(found, jumps=(ClockJump(START + 1050, 1000.0),)) == 40.0
 
 
 def test_an_attempt_that_never_reached_a_transaction_began_before_its_stamp():

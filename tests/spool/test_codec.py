@@ -64,6 +64,7 @@ attempts = st.builds(
     status=text,
     seconds=seconds,
     own_fault=st.booleans(),
+    due=seconds,
 )
 notify = st.none() | st.frozensets(st.sampled_from(["SUCCESS", "FAILURE", "DELAY"])) | st.just(frozenset({"NEVER"}))
 copies = st.builds(
