@@ -1,7 +1,9 @@
 """The written guarantee (contract.md §4 h): the letter with the case filled in, in Chinese or English.
 
 Three parts: the guarantee, the statement of the block, the copy of the business licence. What only the customer knows
-is a blank to write on. The texts lie in ``letters/``; a lawyer may change them, the names behind ``$`` stay.
+is a blank to write on. The texts lie in ``letters/``; a lawyer may change them, the names behind ``$`` stay. What
+happened is said as it was: spam over some time (``sent``), at one moment (``sent-once``), or a suspension with no spam
+on record (``unseen``).
 """
 
 from collections.abc import Mapping
@@ -35,6 +37,7 @@ _GROUNDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _BETWEEN = {"zh": "、", "en": "; "}
+_NEVER = {"zh": "无记录", "en": "none on record"}
 _DATES = {"zh": "%Y年%m月%d日 %H:%M", "en": "%Y-%m-%d %H:%M"}
 
 
@@ -62,10 +65,10 @@ def letter(
     incident: Incident, suspension: Suspension | None, language: str, *, provider: Provider, customer: Customer
 ) -> str:
     """Return the letter for a case, in ``zh`` or ``en``."""
-    text = files("gateway.abuse.letters").joinpath(f"guarantee.{language}.txt").read_text(encoding="utf-8")
     facts = _case(incident, suspension, language, provider.zone)
-    return Template(text).substitute(
+    return _text("guarantee", language).substitute(
         facts,
+        case=_text(_what_happened(incident, facts), language).substitute(facts).strip(),
         provider=provider.name,
         abuse=provider.abuse or BLANK,
         abuse_telephone=provider.telephone,
@@ -75,6 +78,16 @@ def letter(
         telephone=customer.telephone or BLANK,
         date=BLANK,
     )
+
+
+def _text(name: str, language: str) -> Template:
+    return Template(files("gateway.abuse.letters").joinpath(f"{name}.{language}.txt").read_text(encoding="utf-8"))
+
+
+def _what_happened(incident: Incident, facts: Mapping[str, str]) -> str:
+    if not incident.sightings:
+        return "unseen"
+    return "sent-once" if facts["first_seen"] == facts["last_seen"] else "sent"
 
 
 def _case(incident: Incident, suspension: Suspension | None, language: str, zone: str) -> dict[str, str]:
@@ -93,8 +106,8 @@ def _case(incident: Incident, suspension: Suspension | None, language: str, zone
         "mailbox_box": _TICKED if account and not whole else _OPEN,
         "domain": sender.rpartition("@")[2] if account else BLANK,
         "domain_box": _TICKED if whole else _OPEN,
-        "first_seen": moment(incident.first_seen),
-        "last_seen": moment(incident.last_seen),
+        "first_seen": moment(incident.first_seen) if incident.sightings else _NEVER[language],
+        "last_seen": moment(incident.last_seen) if incident.sightings else _NEVER[language],
         "sightings": str(incident.sightings),
         "viruses": str(incident.viruses),
         "grounds": _BETWEEN[language].join(_GROUNDS[language][ground] for ground in incident.grounds) or BLANK,
