@@ -92,6 +92,7 @@ class Keeper:
     ) -> None:
         self._data, self._clock, self._book, self._local = data, clock, book, local
         self._gather_seconds = gather_seconds
+        book.hold()
         if database_path(data).exists():
             # A kill may have left a file without tables, a version before this one a file with fewer.
             with book.change(BY, "begin"):
@@ -148,7 +149,8 @@ class Keeper:
         return self.round()
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Let go of every file; raise StorageError."""
+        self._book.let_go()
         self._tail.close()
         self._reader.close()
 

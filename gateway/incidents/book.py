@@ -248,6 +248,14 @@ class IncidentBook:
         self._files = files or DurableFiles()
         self._database = SharedDatabase(database_path(data), MIGRATIONS)
 
+    def hold(self) -> None:
+        """Leave the database open between changes, for one that writes all the time; end with ``let_go``."""
+        self._database.hold()
+
+    def let_go(self) -> None:
+        """Close what ``hold`` left open; raises StorageError."""
+        self._database.let_go()
+
     @contextmanager
     def change(self, by: str, operation: str, place: str = "") -> Iterator[Change]:
         """Begin a change in somebody's name; durable when the block is left."""

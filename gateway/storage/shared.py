@@ -2,13 +2,17 @@
 
 SQLite before 3.51.3 can corrupt a file whose log two connections write or checkpoint at once (the WAL-reset bug). So a
 writer holds the store's lock from before it opens the file until it has checkpointed and closed it; readers
-(``open_readonly``) wait for nobody. Opening costs about a millisecond, which is why the mail path has ``Database``.
-Everything is durable (synchronous=FULL) when the ``with`` block is left; an exception in it leaves nothing behind.
+(``open_readonly``) wait for nobody. Everything is durable (synchronous=FULL) when the ``with`` block is left; an
+exception in it leaves nothing behind.
+
+Opening, finding the pages anew and checkpointing take some milliseconds. Whoever writes all the time, one of the
+writers, may have the file stay open between its transactions (``hold``): it writes and checkpoints under the lock like
+the others, and closes under it as well (``let_go``). A file that was put in its place meanwhile is noticed.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.storage.connection import connect_writer
@@ -22,6 +26,8 @@ from gateway.storage.reader import Row
 PATIENCE_SECONDS = 20.0
 # Folding touches a few thousand pages a batch, which the default of 2 MiB would write and read again.
 _CACHE_KIB = 32 * 1024
+# A held file's log is copied back when it is so long: a minute's folding, which a reader goes through in no time.
+_LOG_OCTETS = 4 * 1024**2
 
 
 class Transaction:
@@ -53,7 +59,7 @@ class Transaction:
 
 
 class SharedDatabase:
-    """One file; nothing is open between transactions."""
+    """One file; nothing is open between transactions, unless it is held."""
 
     def __init__(
         self, path: Path, migrations: Sequence[Migration], *, patience_seconds: float = PATIENCE_SECONDS
@@ -61,27 +67,75 @@ class SharedDatabase:
         self.path = path
         self._migrations = migrations
         self._patience_seconds = patience_seconds
+        self._is_held = False
+        self._connection: sqlite3.Connection | None = None
+        self._opened_file: tuple[int, int] | None = None
+
+    def hold(self) -> None:
+        """Leave the file open from the next transaction on; end with ``let_go``."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Close the file under the lock; raises StorageError."""
+        self._is_held = False
+        if self._connection is not None:
+            with self._locked():
+                self._close()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Begin; commit when the block ends, roll back when it raises; StorageLocked names who is in the way."""
         make_folder(self.path.parent)
-        lock = FileLock(self.path, self._patience_seconds)
-        try:
-            with closing(self._opened()) as connection:
+        with self._locked():
+            try:
+                connection = self._ready()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield Transaction(connection, self.path)
                 except BaseException:
-                    connection.execute("ROLLBACK")
+                    # A full disk may have had SQLite do so already.
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
-                # Under the lock; a reader in the way is waited for by the next one.
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            raise from_sqlite(error, self.path) from error
+                self._checkpoint(connection)
+            except sqlite3.Error as error:
+                self._close()
+                raise from_sqlite(error, self.path) from error
+            except StorageError:
+                self._close()
+                raise
+            finally:
+                if not self._is_held:
+                    self._close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path, self._patience_seconds)
+        try:
+            yield
         finally:
             lock.release()
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        # Under the lock; a reader in the way is waited for by the next one.
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not self._is_held or log.stat().st_size > _LOG_OCTETS:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _ready(self) -> sqlite3.Connection:
+        """Return the connection, opened where it is not, or where the file is another one by now."""
+        if self._connection is not None and _file_of(self.path) != self._opened_file:
+            self._close()
+        if self._connection is None:
+            self._connection = self._opened()
+            self._opened_file = _file_of(self.path)
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
         connection = connect_writer(self.path, "FULL")
@@ -92,3 +146,11 @@ class SharedDatabase:
             connection.close()
             raise
         return connection
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

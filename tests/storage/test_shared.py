@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.storage import Migration, SharedDatabase, StorageLocked, StorageRefused, open_readonly
 from gateway.storage.lock import FileLock
+from gateway.storage.online import integrity
 
 MIGRATIONS = (Migration(1, "test", lambda schema: schema.execute("CREATE TABLE number (n INTEGER NOT NULL)")),)
 _ADD = "INSERT INTO number SELECT coalesce(max(n), 0) + 1 FROM number"
@@ -92,3 +94,68 @@ def test_who_is_in_the_way_is_named(database: SharedDatabase):
     lock.release()
     add(hasty)
     assert numbers(database) == [1, 2]
+
+
+# Held: one writer leaves it open between its transactions -------------------------------------------------------------
+
+
+@pytest.fixture
+def held(database: SharedDatabase) -> Iterator[SharedDatabase]:
+    database.hold()
+    yield database
+    database.let_go()
+
+
+def test_a_held_file_is_written_by_others_too(held: SharedDatabase):
+    other = SharedDatabase(held.path, MIGRATIONS)
+    for _ in range(3):
+        add(held)
+        add(other)
+        subprocess.run([sys.executable, "-c", WRITER, str(held.path)], check=True, timeout=50)
+    add(held)
+    assert numbers(held) == list(range(1, 68))
+    assert integrity(held.path) == []
+
+
+def broken(database: SharedDatabase, sql: str) -> None:
+    with database.transaction() as transaction:
+        transaction.execute(_ADD)
+        transaction.execute(sql)
+        raise ZeroDivisionError
+
+
+def test_what_raises_leaves_nothing_behind_in_a_held_file_either(held: SharedDatabase):
+    add(held)
+    with pytest.raises(StorageRefused):
+        broken(held, "INSERT INTO number VALUES (NULL)")
+    with pytest.raises(ZeroDivisionError):
+        broken(held, _ADD)
+    add(held)
+    assert numbers(held) == [1, 2]
+
+
+def test_a_file_put_in_the_place_of_a_held_one_is_written_to(held: SharedDatabase):
+    add(held)
+    for path in held.path.parent.glob("shared.sqlite*"):
+        path.unlink()
+    add(held)
+    assert numbers(held) == [1]
+
+
+def test_a_held_files_log_stays_short(held: SharedDatabase, monkeypatch):
+    monkeypatch.setattr("gateway.storage.shared._LOG_OCTETS", 100_000)
+    log = held.path.with_name("shared.sqlite-wal")
+    sizes = []
+    for _ in range(60):
+        add(held)
+        sizes.append(log.stat().st_size)
+    assert max(sizes) < 200_000, "each transaction adds a page of 8 KiB and more"
+    assert numbers(held) == list(range(1, 61))
+
+
+def test_a_file_that_was_let_go_has_nothing_open(held: SharedDatabase):
+    add(held)
+    held.let_go()
+    assert not held.path.with_name("shared.sqlite-wal").exists(), "the last one to close copies the log back"
+    add(held)
+    assert numbers(held) == [1, 2]
