@@ -9,11 +9,8 @@ import csv
 import email
 import email.policy
 import io
-import os
 import smtplib
-import socket
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.message import EmailMessage
@@ -21,36 +18,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.parts import Gateway, Sink, free_port, message, message_id, program, settings, to_maildir, until
+from tests.system.internet import mail_servers, name_server
+from tests.system.parts import Gateway, Sink, message, message_id, settings, to_maildir, until
 
 pytestmark = pytest.mark.real
 
 # Loopback addresses nobody else uses: 127.26.0.0/16. The second server refuses every recipient.
 THERE, REFUSES = "127.26.0.1", "127.26.0.2"
 SPAMMER, OTHER_SPAMMER = "127.26.9.1", "127.26.9.2"
-ZONE = f"""\
-server:
-  directory: "{{folder}}"
-  chroot: ""
-  username: ""
-  pidfile: ""
-  use-syslog: no
-  do-daemonize: no
-  interface: 127.0.0.1@{{port}}
-  do-ip6: no
-  num-threads: 1
-  module-config: "iterator"
-  local-zone: "." static
-  local-data: ". 60 IN SOA ns. hostmaster. 1 7200 600 86400 60"
-  local-data: "isp.test. 60 IN A {THERE}"
-  local-data: "hoster.test. 60 IN A {THERE}"
-  local-data: "association.test. 60 IN A {THERE}"
-  local-data: "gone.test. 60 IN A {REFUSES}"
-  local-data: '1.9.26.127.contacts.test. 60 IN TXT "abuse@hoster.test"'
-  local-data: '2.9.26.127.contacts.test. 60 IN TXT "abuse@gone.test"'
-remote-control:
-  control-enable: no
-"""
+RECORDS = (
+    f"isp.test. 60 IN A {THERE}",
+    f"hoster.test. 60 IN A {THERE}",
+    f"association.test. 60 IN A {THERE}",
+    f"gone.test. 60 IN A {REFUSES}",
+    '1.9.26.127.contacts.test. 60 IN TXT "abuse@hoster.test"',
+    '2.9.26.127.contacts.test. 60 IN TXT "abuse@gone.test"',
+)
 MORE = """\
 [contact]
 abuse = "abuse@box.test"
@@ -77,51 +60,22 @@ CONFIRMED = "SELECT id FROM incident WHERE source_key = ? AND confirmed_at IS NO
 
 
 @pytest.fixture(scope="module")
-def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("unbound"), free_port()
-    configuration = folder / "unbound.conf"
-    configuration.write_text(ZONE.format(folder=folder, port=port), encoding="ascii")
-    process = subprocess.Popen(
-        [program("unbound", "unbound"), "-d", "-c", str(configuration)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "start of service" in line:
-                break
-        else:
-            pytest.fail(f"unbound ended: {''.join(said)}")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate()
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with name_server(tmp_path_factory.mktemp("unbound"), RECORDS) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[Sink]:
     """The mail server of everybody else; another one refuses."""
-    if os.geteuid() != 0:
-        pytest.skip("a mail server on port 25 needs root")
-    for address in (THERE, REFUSES):
-        with socket.socket() as probe:
-            try:
-                probe.bind((address, 25))
-            except OSError as error:
-                pytest.skip(f"port 25 of {address} is taken: {error}")
-    there, refuses = Sink(address=THERE, port=25), Sink(("-f", "RCPT"), address=REFUSES, port=25)
-    try:
-        refuses.start()
-        yield there.start()
-    finally:
-        there.destroy()
-        refuses.destroy()
+    with mail_servers({THERE: (), REFUSES: ("-f", "RCPT")}) as found:
+        yield found[THERE]
 
 
 @pytest.fixture(scope="module")
-def gateway(shared_gateway: Callable[[], Gateway], name_server: str, sink: Sink) -> Gateway:
+def gateway(shared_gateway: Callable[[], Gateway], names: str, sink: Sink) -> Gateway:
     found = shared_gateway()
-    text = settings('role = "mx"', more=f'{MORE}[dns]\nservers = ["{name_server}"]\n')
+    text = settings('role = "mx"', more=f'{MORE}[dns]\nservers = ["{names}"]\n')
     found.configure(text, {"box": to_maildir("box.test", more=POLICY)})
     return found.start()
 

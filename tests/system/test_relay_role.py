@@ -1,109 +1,53 @@
 """What breaks if these fail: an open relay, or a relay that refuses its own networks.
 
-The names that mail is sent to are served by a real Unbound on this machine. MX names no port, so the mail servers
-behind them listen on port 25 of loopback addresses of their own, which needs root.
+The names that mail is sent to are served by a real Unbound on this machine, and lead to mail servers on port 25 of
+loopback addresses, which needs root.
 """
 
-import os
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.system.parts import (
-    Gateway,
-    Sink,
-    free_port,
-    message,
-    program,
-    settings,
-    to_maildir,
-    trace_id,
-    until,
-)
+from tests.system.internet import mail_servers, name_server
+from tests.system.parts import Gateway, Sink, message, settings, to_maildir, trace_id, until
 
 pytestmark = pytest.mark.real
 
 # Loopback addresses nobody else uses: 127.25.0.0/16.
 FIRST, SECOND, DEAD = "127.25.0.1", "127.25.0.2", "127.25.0.3"
 
-ZONE = f"""\
-server:
-  directory: "{{folder}}"
-  chroot: ""
-  username: ""
-  pidfile: ""
-  use-syslog: no
-  do-daemonize: no
-  interface: 127.0.0.1@{{port}}
-  do-ip6: no
-  num-threads: 1
-  module-config: "iterator"
-  local-zone: "." static
-  local-data: ". 60 IN SOA ns. hostmaster. 1 7200 600 86400 60"
-  local-data: "far.test. 60 IN MX 10 mail1.far.test."
-  local-data: "mail1.far.test. 60 IN A {FIRST}"
-  local-data: "backup.test. 60 IN MX 20 mail2.backup.test."
-  local-data: "backup.test. 60 IN MX 10 dead.backup.test."
-  local-data: "dead.backup.test. 60 IN A {DEAD}"
-  local-data: "mail2.backup.test. 60 IN A {SECOND}"
-  local-data: "implicit.test. 60 IN A {FIRST}"
-  local-data: "nomail.test. 60 IN MX 0 ."
-  local-data: "loop.test. 60 IN MX 10 mx.gate.test."
-  local-data: "mx.gate.test. 60 IN A 127.0.0.1"
-remote-control:
-  control-enable: no
-"""
+RECORDS = (
+    "far.test. 60 IN MX 10 mail1.far.test.",
+    f"mail1.far.test. 60 IN A {FIRST}",
+    "backup.test. 60 IN MX 20 mail2.backup.test.",
+    "backup.test. 60 IN MX 10 dead.backup.test.",
+    f"dead.backup.test. 60 IN A {DEAD}",
+    f"mail2.backup.test. 60 IN A {SECOND}",
+    f"implicit.test. 60 IN A {FIRST}",
+    "nomail.test. 60 IN MX 0 .",
+    "loop.test. 60 IN MX 10 mx.gate.test.",
+    "mx.gate.test. 60 IN A 127.0.0.1",
+)
 
 
 @pytest.fixture(scope="module")
-def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("unbound"), free_port()
-    configuration = folder / "unbound.conf"
-    configuration.write_text(ZONE.format(folder=folder, port=port), encoding="ascii")
-    process = subprocess.Popen(
-        [program("unbound", "unbound"), "-d", "-c", str(configuration)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "start of service" in line:
-                break
-        else:
-            pytest.fail(f"unbound ended: {''.join(said)}")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.communicate()
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with name_server(tmp_path_factory.mktemp("unbound"), RECORDS) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Sink]]:
     """The mail servers behind the MX records, by address."""
-    if os.geteuid() != 0:
-        pytest.skip("a mail server on port 25 needs root")
-    found = {}
-    try:
-        for address in (FIRST, SECOND):
-            with socket.socket() as probe:
-                try:
-                    probe.bind((address, 25))
-                except OSError as error:
-                    pytest.skip(f"port 25 of {address} is taken: {error}")
-            found[address] = Sink(address=address, port=25).start()
+    with mail_servers({FIRST: (), SECOND: ()}) as found:
         yield found
-    finally:
-        for sink in found.values():
-            sink.destroy()
 
 
 @pytest.fixture(scope="module")
-def gateway(shared_gateway: Callable[[], Gateway], name_server: str) -> Gateway:
+def gateway(shared_gateway: Callable[[], Gateway], names: str) -> Gateway:
     """An mx listener, a relay listener for this machine, and one for networks that this machine is not in."""
     found = shared_gateway()
-    more = f'[dns]\nservers = ["{name_server}"]\n'
+    more = f'[dns]\nservers = ["{names}"]\n'
     found.configure(
         settings(
             'role = "mx"',
