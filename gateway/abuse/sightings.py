@@ -19,6 +19,7 @@ from gateway.incidents.values import Sighting, Source, SourceKind
 from gateway.journal.events import MessageJudged, RecipientRefused
 from gateway.mail.connection import Role
 from gateway.mail.received import Network, is_within
+from gateway.mail.text.words import decode_header
 from gateway.pipeline.admission import abuse_keys
 from gateway.smtp.domain import DomainError, normalise_domain
 
@@ -99,7 +100,8 @@ def judged_sighting(event: MessageJudged, near: Neighbourhood) -> Sighting | Non
         recipients=recipients[:MAX_RECIPIENTS],
         recipient_domain=_domain(recipients),
         message_id=event.message_id,
-        subject=event.subject,
+        # As its reader saw it: most spam in Chinese has encoded-words, and is to be found by what they say.
+        subject=decode_header(event.subject.encode("utf-8", "replace")),
         grounds=grounds_of(event, recipients),
         findings=tuple(_told(name, result, reason) for name, result, reason in event.findings),
         action=action_of(event),

@@ -58,13 +58,30 @@ def restore(
     """
     found = standing(change.execute, source)
     if found is None:
-        raise NotRestoredError(f"{source} is not suspended")
+        raise NotRestoredError(f"{source} is not suspended{_wider(change.execute, source)}")
     override = override.strip()
     number = None if override else _guaranteed(change.execute, found, letters, on).id
     end_suspension(change, found, guarantee=number, override=override)
     told = f"restored without a guarantee: {override}" if override else f"restored on guarantee {number}"
     call_lifted(change, found.incident, told)
     return found
+
+
+def _wider(ask: Ask, source: Source) -> str:
+    """Return which suspension keeps a sender out that is not suspended by itself."""
+    domain = f"@{source.key.rpartition('@')[2]}"
+    for each in suspensions(ask):
+        if source.kind is SourceKind.ACCOUNT and (each.kind, each.sender) == (source.kind, domain):
+            return f" by itself: the whole domain is, as {each.sender}"
+        if source.kind == each.kind == SourceKind.CLIENT and _covers(each.sender, source.key):
+            return f" by itself: its network is, as {each.sender}"
+    return ""
+
+
+def _covers(network: str, part: str) -> bool:
+    wide, narrow = ip_network(network), ip_network(part)
+    same = wide.version == narrow.version
+    return same and int(wide[0]) <= int(narrow[0]) and int(narrow[-1]) <= int(wide[-1])
 
 
 def _guaranteed(ask: Ask, found: Suspension, letters: Letters, on: int | None) -> Guarantee:
@@ -118,9 +135,7 @@ def _client_misfit(given: Guarantee, client: str) -> str:
         return f"reopens the mailbox {given.subject}, and a relay client may send as anybody"
     if not given.client:
         return f"reopens the domain {given.subject}, and names no relay client"
-    named, wanted = ip_network(given.client), ip_network(client)
-    covered = named.version == wanted.version and int(named[0]) <= int(wanted[0]) and int(wanted[-1]) <= int(named[-1])
-    return "" if covered else f"names the relay client {given.client}, not {client}"
+    return "" if _covers(given.client, client) else f"names the relay client {given.client}, not {client}"
 
 
 def _damage(given: Guarantee, letters: Letters) -> str:

@@ -126,7 +126,9 @@ def record(
         made = record_guarantee(change, given)
         standing = [each for each in suspensions_of(change.execute, incident) if each.ended_at is None]
         value = asdict(made) | {"suspended": _fit(made, standing)}
-        return Done(tuple(f"{name}: {text}" for name, text in asdict(made).items() if text not in {None, ""}), value)
+        papers_kept = f"letter {made.letter_sha256}", f"licence {made.licence_sha256}"
+        what = f"guarantee {made.id} for the {made.scope} {made.subject}" + (f", {made.client}" if made.client else "")
+        return Done((what, f"of {made.company}, signed {made.signed_on}", *papers_kept), value)
 
     done = changed(snapshot.config.data, "guarantee record", f"incident {incident}", act)
     said = [f"guarantee {done.value['id']} for incident {incident} is on record"]

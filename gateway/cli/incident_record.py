@@ -235,7 +235,13 @@ def print_rows(
     elif as_csv:
         _print_csv(dated(rows))
     else:
-        print_table(tuple(columns), [tuple(show(row[name]) for name, show in columns.items()) for row in rows])
+        heads = tuple(_head(name) for name in columns)
+        print_table(heads, [tuple(show(row[name]) for name, show in columns.items()) for row in rows])
+
+
+def _head(name: str) -> str:
+    """Return a column's head; what is a time says in which zone."""
+    return f"{name.removeprefix('source_').replace('_', ' ')}{' (UTC)' if name in _TIMES else ''}"
 
 
 def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:

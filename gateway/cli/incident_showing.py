@@ -1,22 +1,17 @@
 """An incident on one screen: what it is, its clocks, its evidence, its timeline, its last sightings."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from gateway.admin.lines import printable
 from gateway.cli.incident_record import as_value, moment
+from gateway.cli.incident_timeline import told
 from gateway.incidents import Incident, IncidentReader
 from gateway.incidents.blocks import blocks_of
-from gateway.incidents.chain import Row
 from gateway.incidents.suspensions import suspensions_of
 from gateway.incidents.values import GROUNDS
 
-# What concerns the record's keeping, not the case.
-_LONG_FACTS = ("salt", "about.")
-_TIMES = ("until", "due_at")
-_MAX_FACT = 100
 _MAX_TIMELINE = 40
 
 
@@ -56,18 +51,20 @@ def _titled(title: str, lines: Iterator[str]) -> Iterator[str]:
 
 def _about(reader: IncidentReader, incident: Incident) -> Iterator[str]:
     """Yield a line for each thing that is known."""
-    told = {
+    known = {
         "since": moment(incident.state_since) + (f", {incident.resolution}" if incident.resolution else ""),
         "network": " ".join(filter(None, (f"AS{incident.asn}" if incident.asn else "", printable(incident.network)))),
-        "seen": f"{moment(incident.first_seen)} to {moment(incident.last_seen)}",
-        "sightings": f"{incident.sightings}, {incident.viruses} with viruses, {incident.octets} octets",
+        "seen": f"{moment(incident.first_seen)} to {moment(incident.last_seen)}" if incident.sightings else "never",
+        "sightings": f"{incident.sightings}, {incident.viruses} with viruses, {incident.octets} octets"
+        if incident.sightings
+        else "",
         "grounds": ", ".join(f"{g} {n}" for g, n in zip(GROUNDS, incident.counts, strict=True) if n),
         "recipients": ", ".join(f"{printable(d)} {n}" for d, n in reader.domains(incident.id, "recipient")),
         "senders": ", ".join(f"{printable(d)} {n}" for d, n in reader.domains(incident.id, "sender")),
         "before": f"incident {incident.previous}" if incident.previous else "",
         "again": f"sent again {incident.resumed} times after it was quiet or lifted" if incident.resumed else "",
     }
-    for name, value in told.items():
+    for name, value in known.items():
         if value:
             yield f"  {name:<11}{value}"
     for held in _held(reader, incident):
@@ -104,31 +101,7 @@ def _timeline(reader: IncidentReader, incident: Incident) -> Iterator[str]:
         yield f"… {len(rows) - _MAX_TIMELINE} earlier, see --json"
     for row in rows[-_MAX_TIMELINE:]:
         at, by = row.fields.get("at"), row.fields.get("by", "")
-        yield f"{moment(at)}  {printable(str(by)):<10} {_told(row)}"
-
-
-def _told(row: Row) -> str:
-    """Return what a row of the chain says, on one line."""
-    facts = row.facts
-    match row.kind:
-        case "opened":
-            return "opened" + (f", after incident {facts['previous']}" if facts.get("previous") else "")
-        case "moved" | "resumed" if "to" in facts:
-            reason = f": {printable(str(facts['reason']))}" if facts.get("reason") else ""
-            return f"{row.kind} {facts.get('from')} → {facts['to']}{reason}"
-        case "noted":
-            return f"note: {printable(str(facts.get('text', '')))}"
-    told = " ".join(
-        f"{name}={_short(moment(value) if name in _TIMES else value)}"
-        for name, value in facts.items()
-        if not name.startswith(_LONG_FACTS)
-    )
-    return f"{row.kind} {told}".rstrip()
-
-
-def _short(value: Any) -> str:
-    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= _MAX_FACT else f"{text[:_MAX_FACT]}…"
+        yield f"{moment(at)}  {printable(str(by)):<10} {told(row)}"
 
 
 def _sightings(reader: IncidentReader, incident: Incident, limit: int) -> Iterator[str]:

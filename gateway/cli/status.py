@@ -65,11 +65,15 @@ def _desk(desk: dict[str, Any] | None) -> str:
         return "the incident record cannot be read: `tidegate incident verify` tells more"
     incidents = ", ".join(f"{count} {state}" for state, count in desk["incidents"].items() if count)
     tickets = f"tickets: {desk['tickets']} open" + (f", {desk['overdue']} OVERDUE" if desk["overdue"] else "")
-    held = f"in force: {desk['blocks']} blocks, {desk['suspensions']} suspensions"
+    held = f"in force: {_counted(desk['blocks'], 'block')}, {_counted(desk['suspensions'], 'suspension')}"
     told = [f"incidents: {incidents or 'none open'}", held, tickets]
     told += [f"{desk['mails_waiting']} mails wait to be sent"] if desk["mails_waiting"] else []
     told += [f"BEHIND the journals by {_span(desk['lag_seconds'])}"] if desk["lag_seconds"] > _BEHIND_SECONDS else []
     return "; ".join(told)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _span(seconds: float) -> str:

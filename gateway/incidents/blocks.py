@@ -144,7 +144,9 @@ def end_block(change: "Change", block: Block, reason: str, proof: str = "") -> N
         (change.at, change.author.by, reason, proof, block.id),
     )
     _note_whether(change, block.incident)
-    change.record("block-ended", block.incident, {"block": block.id, "reason": reason, "proof": proof})
+    change.record(
+        "block-ended", block.incident, {"block": block.id, "entry": block.entry, "reason": reason, "proof": proof}
+    )
 
 
 def _note_whether(change: "Change", incident: int) -> None:

@@ -147,7 +147,11 @@ def end_suspension(change: "Change", found: Suspension, *, guarantee: int | None
         (change.at, change.author.by, guarantee, override, found.id),
     )
     _note_whether(change, found.incident)
-    change.record("restored", found.incident, {"suspension": found.id, "guarantee": guarantee, "override": override})
+    change.record(
+        "restored",
+        found.incident,
+        {"suspension": found.id, "sender": found.sender, "guarantee": guarantee, "override": override},
+    )
 
 
 def _note_whether(change: "Change", incident: int) -> None:

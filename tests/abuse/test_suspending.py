@@ -175,6 +175,20 @@ def test_a_guarantee_whose_papers_are_gone_does_not_restore(world, gone, what):
         restored(world)
 
 
+@pytest.mark.parametrize(
+    ("standing_for", "asked", "told"),
+    [
+        (ALL, ANNA, "by itself: the whole domain is, as @box.test"),
+        (Source(SourceKind.CLIENT, "10.0.0.0/24"), CLIENT, "by itself: its network is, as 10.0.0.0/24"),
+        (ANNA, Source(SourceKind.ACCOUNT, "bert@box.test"), "account bert@box.test is not suspended$"),
+    ],
+)
+def test_who_is_kept_out_with_others_hears_with_whom(world, standing_for, asked, told):
+    suspended(world, standing_for)
+    with pytest.raises(NotRestoredError, match=told):
+        restored(world, asked)
+
+
 def test_who_spams_again_after_a_guarantee_is_terminated(world):
     suspended(world)
     recorded(world, promise())

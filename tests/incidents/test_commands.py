@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.cli.reach import data_folder
 from gateway.clock import SystemClock
-from gateway.incidents import IncidentBook, State
-from gateway.incidents.blocks import begin_block
+from gateway.incidents import IncidentBook, Source, SourceKind, State
+from gateway.incidents.blocks import begin_block, end_block, standing_block
 from gateway.incidents.schema import head_path
+from gateway.incidents.suspensions import begin_suspension, end_suspension, suspensions_of
 from tests.house.conftest import CONFIGURATION
 from tests.incidents.conftest import DAY, NOW, Desk, desk_at, sighting
 
@@ -190,6 +191,27 @@ def test_one_screen_has_what_an_analyst_needs(full, run):
     value = json.loads(run("incident", "show", "1", "--json").stdout)
     assert len(value["evidence"]) == 2
     assert [row["kind"] for row in value["timeline"]][:3] == ["opened", "evidence", "evidence"]
+
+
+def test_the_timeline_is_in_words_and_has_the_sender_that_was_restored(desk, run):
+    """Who takes the case over on Monday reads this, and not the names of columns."""
+    with desk.book.change("li", "account suspend") as change:
+        anna = Source(SourceKind.ACCOUNT, "anna@corp.test")
+        number = change.open(anna, "by telephone").id
+        begin_suspension(change, number, anna, how="hand", reason="pills")
+        end_suspension(change, suspensions_of(change.execute, number)[0], guarantee=None, override="the court")
+        begin_block(change, number, "192.0.2.7/32", how="hand", reason="spam", until=NOW + DAY)
+        end_block(change, standing_block(change.execute, "192.0.2.7/32"), "it stopped", "nothing came since noon")
+    text = run("incident", "show", str(number)).stdout
+    for told in (
+        "seen       never",
+        "opened by hand: by telephone",
+        "anna@corp.test suspended (hand): pills",
+        "anna@corp.test restored without a guarantee: the court",
+        "192.0.2.7/32 blocked until 2026-09-22 14:13:20Z (hand): spam",
+        "block of 192.0.2.7/32 ended: it stopped: nothing came since noon",
+    ):
+        assert told in text, told
 
 
 def test_a_screen_shows_no_control_characters(desk, run):
