@@ -139,6 +139,32 @@ def test_a_complaint_is_delivered_ticketed_acknowledged_and_answered_within_its_
     assert rows(gateway.data, "SELECT * FROM deadlines_due WHERE ticket = ?", number) == []
     assert gateway.ask("complaint", "list").status == 1
     assert "complaint answer" in gateway.ask("audit").out
+    # What was complained of is kept as it came, and proves itself.
+    kept = rows(
+        gateway.data, "SELECT sha256 FROM evidence WHERE trace_id = (SELECT trace_id FROM ticket WHERE id = ?)", number
+    )
+    assert kept == rows(gateway.data, "SELECT sha256 FROM ticket WHERE id = ?", number)
+    assert "<complaint.1@isp.test>" in gateway.ask("complaint", "show", str(number), "--mail").out
+    assert gateway.ask("incident", "verify").status == 0
+
+
+def test_an_answer_that_comes_back_makes_its_ticket_due_again(gateway: Gateway):
+    """The complainant's server refuses the outcome: nobody heard it, so nothing is over."""
+    complaint = b"From: kim@gone.test\r\nSubject: spam\r\n\r\nYour users send me spam.\r\n"
+    assert gateway.mail("abuse@box.test", sender="kim@gone.test", content=complaint).startswith("250")
+    number, *_ = await_row(gateway, "SELECT id FROM ticket WHERE reporter = 'kim@gone.test'")
+    assert gateway.ask("complaint", "answer", str(number), "It was stopped.").status == 0
+    [line] = gateway.await_line("answer_undelivered", f"ticket={number}")
+    assert "answer=outcome" in line
+    [listed] = gateway.ask("complaint", "list", "--state", "undelivered", "--json").json()
+    assert (listed["id"], listed["outcome_at"]) == (number, None)
+    due = await_row(
+        gateway, "SELECT deadline, kind FROM deadlines_due WHERE ticket = ? AND deadline IS NOT NULL", number
+    )
+    running = {each["number"]: each["kind"] for each in gateway.ask("deadline", "list", "--json").json()}
+    assert running[due[0]] == due[1] == "complaint-outcome"
+    assert gateway.ask("complaint", "answer", str(number), "Told by telephone.", "--no-mail").status == 0
+    assert gateway.ask("complaint", "list").status == 1
 
 
 def test_spam_from_outside_is_reported_to_its_operator_and_to_the_association(gateway: Gateway, sink: Sink):
