@@ -5,7 +5,6 @@ block. Events are told in the loop; a bug in a round is one event, and the next 
 """
 
 import asyncio
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,14 +75,7 @@ class AbuseDesk:
             self._failed(str(error))
             return False
         except Exception as error:  # noqa: BLE001 - the desk must survive a bug in one round
-            self._events.emit(
-                InternalError(
-                    at=self._now(),
-                    where="abuse desk",
-                    error=f"{type(error).__name__}: {error}",
-                    traceback="".join(traceback.format_exception(error)),
-                )
-            )
+            self._events.emit(InternalError.of(error, "abuse desk", self._now()))
             return False
         finally:
             told, self._told.events[:] = list(self._told.events), []

@@ -1,18 +1,14 @@
 """The schedule of backups: ``tidegate backup run`` in a process of its own when one is due, and a drill when one is.
 
-The work is the command's, so that a run by hand and one by the clock are one thing, and neither its memory nor a
-failure of it concerns the gateway. The command tells the gateway what it did (``gateway.backup.telling``); what it
+The command (``own_commands``) tells the gateway what it did (``gateway.backup.telling``); what it
 could not do, and a day without a backup, are told here. Nothing is done without a configuration file.
 """
 
 import asyncio
-import sys
-import traceback
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from gateway.app.own_commands import OwnCommands
 from gateway.backup.drill import drills
 from gateway.backup.errors import BackupError
 from gateway.backup.running import failed, history_of, plan_of, repository_of
@@ -21,12 +17,10 @@ from gateway.clock import Clock
 from gateway.config.models import Backup
 from gateway.config.snapshot import Snapshot
 from gateway.journal.duty_events import BackupFailed
-from gateway.journal.events import EventSink, InternalError
+from gateway.journal.events import EventSink
 
 # Backups are counted in hours; a look costs a listing of one folder.
 LOOK_SECONDS = 30.0
-# What a command said last.
-_SAID_CHARACTERS = 500
 
 
 class Backups:
@@ -39,31 +33,11 @@ class Backups:
         self._since: float | None = None
         self._failed: float | None = None
         self._overdue_told = False
-        self._process: Process | None = None
+        self._commands = OwnCommands("backup schedule", configuration, clock=clock, events=events)
 
     async def run(self) -> None:
         """Look until cancelled; a command that runs then is ended, which leaves the backups before it whole."""
-        try:
-            while True:
-                await self._survive()
-                await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            if self._process is not None:
-                with suppress(ProcessLookupError):
-                    self._process.terminate()
-
-    async def _survive(self) -> None:
-        try:
-            await self.look()
-        except Exception as error:  # noqa: BLE001 - a bug in one look must not end the looking
-            self._events.emit(
-                InternalError(
-                    at=self._now(),
-                    where="backup schedule",
-                    error=f"{type(error).__name__}: {error}",
-                    traceback="".join(traceback.format_exception(error)),
-                )
-            )
+        await self._commands.keep(self.look, lambda: LOOK_SECONDS)
 
     async def look(self) -> None:
         """Do what is due now."""
@@ -96,7 +70,7 @@ class Backups:
             self._overdue(reason)
 
     async def _back_up(self, settings: Backup, before: History) -> None:
-        said = await self._command("run")
+        said = await self._commands.run("backup", "run", "--scheduled")
         after = await asyncio.to_thread(self._history, settings)
         if after.last == before.last:
             self._fail(said)
@@ -110,25 +84,11 @@ class Backups:
         return not tried or self._now() - tried[-1].started_at >= settings.drill
 
     async def _drill(self, settings: Backup) -> None:
-        said = await self._command("drill")
+        said = await self._commands.run("backup", "drill", "--scheduled")
         if await asyncio.to_thread(self._wants_drill, settings):
             self._events.emit(
                 BackupFailed(at=self._now(), backup="", state="trouble", reason=f"the drill did not come off: {said}")
             )
-
-    async def _command(self, name: str) -> str:
-        """Run a command of ours; return the last it said, or how it ended."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway", "backup", name, "--scheduled"),
-            *("--config", str(self._configuration)),
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=PIPE,
-        )
-        _, said = await self._process.communicate()
-        status, self._process = self._process.returncode, None
-        text = said.decode("utf-8", "replace").strip()[-_SAID_CHARACTERS:]
-        return f"{text or 'it said nothing'} (exit status {status})"
 
     def _fail(self, reason: str) -> None:
         self._failed = self._now()

@@ -6,24 +6,21 @@ socket. Nothing is sent by the clock without a configuration file, or while ``[d
 """
 
 import asyncio
-import sys
-import traceback
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gateway import __version__
 from gateway.admin.control import ControlClient
 from gateway.admin.protocol import Failed
+from gateway.app.own_commands import OwnCommands
 from gateway.clock import Clock
 from gateway.config.models import GatewayConfig
 from gateway.config.snapshot import Snapshot
 from gateway.dns.cache import CachingResolver
 from gateway.dns.resolver import DnspythonResolver
 from gateway.journal.duty_events import DmarcReported
-from gateway.journal.events import EventSink, InternalError, MessageJudged
+from gateway.journal.events import EventSink, MessageJudged
 from gateway.journal.reader import JournalReader
 from gateway.mail.own_mail import COMMAND, OwnMail
 from gateway.senderauth.dmarc.aggregate import Day, aggregate
@@ -38,7 +35,6 @@ START_SECONDS = 1.0
 AGAIN_SECONDS = 3600.0
 # Answers of one day's run: the walks and confirmations of some thousand domains.
 _CACHED_ANSWERS = 20_000
-_SAID_CHARACTERS = 500
 
 
 def reporter_of(config: GatewayConfig) -> Reporter:
@@ -106,31 +102,11 @@ class DmarcReportSchedule:
         self._snapshot, self._configuration, self._serving = snapshot, configuration, serving
         self._clock, self._events = clock, events
         self._tried: float | None = None
-        self._process: Process | None = None
+        self._commands = OwnCommands("DMARC reports", configuration, clock=clock, events=events)
 
     async def run(self) -> None:
         """Look until cancelled; a run under way is ended, and goes on at the next start where it was."""
-        try:
-            while True:
-                await self._survive()
-                await asyncio.sleep(LOOK_SECONDS if self._serving() else START_SECONDS)
-        finally:
-            if self._process is not None:
-                with suppress(ProcessLookupError):
-                    self._process.terminate()
-
-    async def _survive(self) -> None:
-        try:
-            await self.look()
-        except Exception as error:  # noqa: BLE001 - a bug in one look must not end the looking
-            self._events.emit(
-                InternalError(
-                    at=self._now(),
-                    where="DMARC reports",
-                    error=f"{type(error).__name__}: {error}",
-                    traceback="".join(traceback.format_exception(error)),
-                )
-            )
+        await self._commands.keep(self.look, lambda: LOOK_SECONDS if self._serving() else START_SECONDS)
 
     async def look(self) -> None:
         """Send what is due now."""
@@ -145,21 +121,9 @@ class DmarcReportSchedule:
         if before is not None and not before.failed:
             return
         self._tried = now
-        said = await self._command(f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%d}")
+        day = f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%d}"
+        said = await self._commands.run("dmarc", "send", "--date", day)
         self._tell(begin, before, await asyncio.to_thread(read_day_done, config.data, begin), said)
-
-    async def _command(self, day: str) -> str:
-        """Run the command; return the last it said, or how it ended."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway", "dmarc", "send", "--date", day),
-            *("--config", str(self._configuration)),
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=PIPE,
-        )
-        _, said = await self._process.communicate()
-        status, self._process = self._process.returncode, None
-        return f"{said.decode('utf-8', 'replace').strip()[-_SAID_CHARACTERS:]} (exit status {status})".strip()
 
     def _tell(self, begin: int, before: DayDone | None, done: DayDone | None, said: str) -> None:
         ended = done is not None and done != before

@@ -1,7 +1,6 @@
 """Retention: old journal files, ledger rows and quarantined copies go, in small steps beside the mail."""
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -52,14 +51,7 @@ class Housekeeping:
                 now = self._clock.stamp().utc
                 self._events.emit(StorageFailed(at=now, store="retention", operation="prune", error=str(error)))
             except Exception as error:  # noqa: BLE001 - the loop must survive; retention resumes at the next round
-                self._events.emit(
-                    InternalError(
-                        at=self._clock.stamp().utc,
-                        where="housekeeping",
-                        error=f"{type(error).__name__}: {error}",
-                        traceback="".join(traceback.format_exception(error)),
-                    )
-                )
+                self._events.emit(InternalError.of(error, "housekeeping", self._clock.stamp().utc))
             await asyncio.sleep(ROUND_SECONDS)
 
     async def round(self) -> None:

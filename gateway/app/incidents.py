@@ -7,7 +7,6 @@ round is one event, and the next round goes on. Whose account is suspended has i
 import asyncio
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -138,14 +137,7 @@ class IncidentDesk:
             self._failed(str(error))
             return None
         except Exception as error:  # noqa: BLE001 - the keeper must survive a bug in one round
-            self._events.emit(
-                InternalError(
-                    at=self._now(),
-                    where="incident keeper",
-                    error=f"{type(error).__name__}: {error}",
-                    traceback="".join(traceback.format_exception(error)),
-                )
-            )
+            self._events.emit(InternalError.of(error, "incident keeper", self._now()))
             return None
         self._failing = False
         self.folded += done.sightings

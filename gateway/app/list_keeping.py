@@ -7,7 +7,6 @@ a gateway served then.
 
 import asyncio
 import os
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -93,14 +92,7 @@ class ListKeeping:
         self._events.emit(StorageFailed(at=self._clock.stamp().utc, store=FOLDER, operation="deadlines", error=why))
 
     def _broken(self, bug: Exception) -> None:
-        self._events.emit(
-            InternalError(
-                at=self._clock.stamp().utc,
-                where="deadlines of lists",
-                error=f"{type(bug).__name__}: {bug}",
-                traceback="".join(traceback.format_exception(bug)),
-            )
-        )
+        self._events.emit(InternalError.of(bug, "deadlines of lists", self._clock.stamp().utc))
 
 
 def put_on_record(folder: Path, data: Path, now: float) -> None:

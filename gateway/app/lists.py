@@ -1,7 +1,6 @@
 """The DNS lists of the snapshot in force, probed and asked about ourselves, for the life of a worker."""
 
 import asyncio
-import traceback
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
@@ -56,14 +55,7 @@ class DnsLists:
             try:
                 await loop()
             except Exception as error:  # noqa: BLE001 - a bug in a probe must not end the probes
-                self._events.emit(
-                    InternalError(
-                        at=self._now(),
-                        where=where,
-                        error=f"{type(error).__name__}: {error}",
-                        traceback="".join(traceback.format_exception(error)),
-                    )
-                )
+                self._events.emit(InternalError.of(error, where, self._now()))
             await asyncio.sleep(_AFTER_A_BUG_SECONDS)
 
     def _watched(self) -> Collection[WatchedZone]:

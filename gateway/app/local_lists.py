@@ -4,7 +4,6 @@ The door asks the lists whom an operator allows.
 """
 
 import asyncio
-import traceback
 from typing import Protocol
 
 from gateway.blocklist.listing import Identity
@@ -39,14 +38,7 @@ async def keep_fresh(lists: Follower, *, clock: Clock, events: EventSink) -> Non
             if lists.is_behind:
                 await asyncio.to_thread(lists.refresh)
         except Exception as bug:  # noqa: BLE001 - the loop must survive; the lists as they are serve on
-            events.emit(
-                InternalError(
-                    at=clock.stamp().utc,
-                    where=f"following {type(lists).__name__}",
-                    error=f"{type(bug).__name__}: {bug}",
-                    traceback="".join(traceback.format_exception(bug)),
-                )
-            )
+            events.emit(InternalError.of(bug, f"following {type(lists).__name__}", clock.stamp().utc))
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -5,7 +5,6 @@ bug in one of the loops is one event, and the loop goes on.
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -129,14 +128,7 @@ class ServiceWatch:
                 self._failed(where, error)
             except Exception as error:  # noqa: BLE001 - the watch must survive a bug in one of its works
                 least = AFTER_A_BUG_SECONDS
-                self._events.emit(
-                    InternalError(
-                        at=self._now(),
-                        where=where,
-                        error=f"{type(error).__name__}: {error}",
-                        traceback="".join(traceback.format_exception(error)),
-                    )
-                )
+                self._events.emit(InternalError.of(error, where, self._now()))
             await asyncio.sleep(max(pause(), least))
 
     # Heartbeat, terms

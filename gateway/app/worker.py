@@ -11,7 +11,6 @@ import random
 import signal
 import socket
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -254,14 +253,7 @@ class Worker:
         except StorageError as error:
             return {"refused": f"the store failed: {error}"}
         except Exception as bug:  # noqa: BLE001 - the channel must survive a bug in any answer
-            self.events.emit(
-                InternalError(
-                    at=self.clock.stamp().utc,
-                    where=f"answer {name}",
-                    error=f"{type(bug).__name__}: {bug}",
-                    traceback="".join(traceback.format_exception(bug)),
-                )
-            )
+            self.events.emit(InternalError.of(bug, f"answer {name}", self.clock.stamp().utc))
             return {"refused": f"{type(bug).__name__}: {bug}"}
 
     async def prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:

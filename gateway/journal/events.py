@@ -8,6 +8,7 @@ stands. ``kind`` is the class's name in snake case.
 """
 
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import ClassVar, Protocol
 
 
@@ -263,3 +264,9 @@ class InternalError(Event):
     where: str
     error: str
     traceback: str
+
+    @classmethod
+    def of(cls, bug: Exception, where: str, at: float) -> "InternalError":
+        """Return what is told of a bug that a loop survived."""
+        text = "".join(format_exception(bug))
+        return cls(at=at, where=where, error=f"{type(bug).__name__}: {bug}", traceback=text)

@@ -112,6 +112,7 @@ async def test_whoever_gives_up_waiting_leaves_no_child_behind() -> None:
         while await asyncio.to_thread(os.read, reading, 4):
             pass
         os.close(reading)
+        await so(lambda: not children._living)
         running = asyncio.create_task(children.run("stay", ()))
         await so(lambda: children._living)
         (child,) = children._living.values()

@@ -238,7 +238,7 @@ def test_yesterday_is_due_once_the_hour_has_come(tmp_path):
 
 
 class Scheduled(DmarcReportSchedule):
-    """The schedule with the command's place taken: ``commands`` are the days asked for, ``outcome`` what it leaves."""
+    """The schedule with the command's place taken: ``commands`` are those asked for, ``outcome`` what it leaves."""
 
     def __init__(self, node: GatewayConfig, clock: FakeClock, outcome: DayDone | None) -> None:
         self.recorded, self.commands, self.outcome, self.data = Recorded(), [], outcome, node.data
@@ -251,9 +251,10 @@ class Scheduled(DmarcReportSchedule):
             clock=clock,
             events=self.recorded,
         )
+        self._commands = self
 
-    async def _command(self, day: str) -> str:
-        self.commands.append(day)
+    async def run(self, *arguments: str) -> str:
+        self.commands.append(arguments)
         if self.outcome is not None:
             store = SentReports(self.data)
             await store.keep_day(self.outcome)
@@ -276,7 +277,7 @@ async def test_the_schedule_sends_a_day_once_and_tells(tmp_path):
         await schedule.look()
     clock.advance(2 * 3600.0)
     await schedule.look()
-    assert schedule.commands == ["2023-11-14"]
+    assert schedule.commands == [("dmarc", "send", "--date", "2023-11-14")]
     [told] = schedule.recorded.events
     assert (told.day, told.domains, told.sent, told.withheld, told.failed, told.reason) == (
         "2023-11-14",
