@@ -92,7 +92,7 @@ async def _send_file(sock: socket.socket, span: FileSpan) -> None:
     at = 0
     while at < span.size:
         try:
-            sent = os.sendfile(sock.fileno(), span.descriptor, at, span.size - at)
+            sent = os.sendfile(sock.fileno(), span.descriptor, span.start + at, span.size - at)
         except BlockingIOError:
             await _writable(sock)
             continue

@@ -17,10 +17,11 @@ Octets = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class FileSpan:
-    """The first ``size`` octets of an open file, which the kernel sends from where they lie."""
+    """The ``size`` octets of an open file from ``start`` on, which the kernel sends from where they lie."""
 
     descriptor: int
     size: int
+    start: int = 0
 
     def __len__(self) -> int:
         return self.size

@@ -6,34 +6,28 @@ the gravest of all; which parts are infected, and which of them can be cut out, 
 """
 
 import asyncio
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document, kinds_of
+from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document
 from gateway.antivirus.archive.report import NOBODY_LOOKED, ArchiveReport
 from gateway.antivirus.archive.walker import ArchiveWalker
-from gateway.antivirus.cms import unwrap
-from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Octets, Piece
+from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
 from gateway.antivirus.mail_text import passwords_in
+from gateway.antivirus.preparing import Depot, Part, Prepared, prepare
 from gateway.antivirus.result import CLEAN, Cause, Outcome, ScanResult, temperror, worst
 from gateway.mail.content import Content
-from gateway.mail.filetype import FileFacts, inspect
-from gateway.mail.filetype.risks import risks
-from gateway.mail.mime.readings import Leaf, Place, readings
+from gateway.mail.filetype import FileFacts
+from gateway.mail.mime.readings import Leaf
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
 _INLINE_OCTETS = 256 * 1024
-# Messages in signed messages in encoded messages; people come to two.
-_MAX_WRAPPED = 8
-_UNWRAPPED_OCTETS = 128 * 1024 * 1024
-# A sequence in DER, and a zero in ASCII.
-_DER = b"\x30"
-# By how a file begins clamd tells that it is a mail. Of the names of header fields it knows more with some signature
-# databases than with others, and these always.
-_SURELY_MAIL = (b"Received: ", b"From: ")
+# Of a large message its largest part is in memory while it is prepared, and what has to be undone around parts until
+# it is scanned: for so many at a time, one that is hard to prepare and the others.
+_LARGE_AT_ONCE = 2
+_KEPT_OCTETS = 1024 * 1024
 # What stands for something that is elsewhere, or for a piece of something: never delivered silently.
 _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 
@@ -74,29 +68,6 @@ class MessageScan:
         return tuple(part for part in self.parts if part.result.outcome is Outcome.INFECTED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """A leaf with its decodings as pieces; one without pieces, but not empty, is scanned as the whole message."""
-
-    leaf: Leaf
-    usual: bool
-    pieces: tuple[Piece, ...]
-    cut_short: bool
-    encrypted: bool
-    # What the usual decoder makes of it.
-    first: bytes
-    facts: FileFacts | None
-    risks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    parts: tuple[_Part, ...]
-    ambiguities: tuple[str, ...]
-    truncated: str
-    digest: str
-
-
 class PieceScanner(Protocol):
     """``Scanners``, or what stands for them in tests."""
 
@@ -116,18 +87,41 @@ class MessageScanner:
     def __init__(self, scanners: PieceScanner, walker: ArchiveWalker) -> None:
         self._scanners = scanners
         self._walker = walker
+        self._places = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def scan(self, content: Content) -> MessageScan:
         """Return what is known about a message after everything in it was looked at."""
         if content.size <= _INLINE_OCTETS:
-            prepared = _prepare(content)
-        else:
-            prepared = await asyncio.to_thread(_prepare, content)
+            return await self._scan(content, prepare(content))
+        await self._places.acquire()
+        preparing = asyncio.ensure_future(asyncio.to_thread(prepare, content))
+        try:
+            prepared = await asyncio.shield(preparing)
+        except BaseException:
+            # The thread goes on when nobody waits for it any more, and so does what it needs.
+            preparing.add_done_callback(self._leave)
+            raise
+        if prepared.kept_octets <= _KEPT_OCTETS:
+            self._places.release()
+            return await self._scan(content, prepared)
+        try:
+            return await self._scan(content, prepared)
+        finally:
+            self._places.release()
+
+    def _leave(self, preparing: asyncio.Task[Prepared]) -> None:
+        self._places.release()
+        if not preparing.cancelled():
+            preparing.exception()
+
+    async def _scan(self, content: Content, prepared: Prepared) -> MessageScan:
         with _whole(content, prepared.digest) as whole:
             # The whole last: a scanner that closes because it is too large has then answered for the parts.
             pieces = [*(piece for part in prepared.parts for piece in part.pieces), whole]
             if archives := _archives(prepared.parts):
-                results, walked = await asyncio.gather(self._scan_pieces(pieces), self._walk_all(content, archives))
+                results, walked = await asyncio.gather(
+                    self._scan_pieces(pieces), self._walk_all(content, archives, prepared.depot)
+                )
             else:
                 results, walked = await self._scan_pieces(pieces), {}
         return _conclude(prepared, results, walked, whole)
@@ -148,23 +142,31 @@ class MessageScanner:
             left = [piece for piece in left if results[piece.digest].outcome is Outcome.TEMPERROR]
         return results
 
-    async def _walk_all(self, content: Content, found: "dict[str, tuple[Piece, str]]") -> "dict[str, _Walked]":
+    async def _walk_all(
+        self, content: Content, found: "dict[str, tuple[Piece, str]]", depot: Depot
+    ) -> "dict[str, _Walked]":
         """Return what archives hold, for each digest."""
-        walked = await asyncio.gather(*(self._walk(content, piece, name) for piece, name in found.values()))
+        walked = await asyncio.gather(*(self._walk(content, piece, name, depot) for piece, name in found.values()))
         return dict(zip(found, walked, strict=True))
 
-    async def _walk(self, content: Content, piece: Piece, name: str) -> "_Walked":
-        octets = piece.octets
-        if isinstance(octets, FileSpan):
-            return _Walked(ArchiveReport(limit="unavailable"), ())
-        report = await self._walker.walk(octets, name=name)
+    async def _walk(self, content: Content, piece: Piece, name: str, depot: Depot) -> "_Walked":
+        report = await self._walker.walk(piece.octets, name=name)
         if report.encrypted and (passwords := await asyncio.to_thread(passwords_in, content)):
-            report = await self._walker.walk(octets, name=name, passwords=passwords)
-        inner = [_piece(bytes(entry.octets)) for entry in report.entries if entry.octets]
+            report = await self._walker.walk(piece.octets, name=name, passwords=passwords)
+        if sum(map(len, report.carried)) <= _INLINE_OCTETS:
+            inner = _put(report, depot)
+        else:
+            inner = await asyncio.to_thread(_put, report, depot)
         if not inner:
             return _Walked(report, ())
+        # What was carried lies in the depot from now on.
+        report = report.without_octets()
         results = await self._scan_pieces(inner)
         return _Walked(report, tuple(results[p.digest] for p in inner))
+
+
+def _put(report: ArchiveReport, depot: Depot) -> list[Piece]:
+    return list(map(depot.piece, report.carried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,114 +203,6 @@ def _of_archive(report: ArchiveReport) -> Iterator[ScanResult]:
         yield ScanResult(outcome=Outcome.ENCRYPTED, name=name, reason=f"encrypted {what}")
 
 
-def _archives(parts: Sequence[_Part]) -> dict[str, tuple[Piece, str]]:
-    """Return the pieces that are archives or encrypted documents, with their parts' names, by digest."""
-    found: dict[str, tuple[Piece, str]] = {}
-    for part in parts:
-        for piece in part.pieces:
-            if not isinstance(piece.octets, FileSpan) and (kinds_of(piece.octets) or _is_shut(part, piece.octets)):
-                found.setdefault(piece.digest, (piece, part.leaf.part.filename))
-    return found
-
-
-def _is_shut(part: _Part, octets: Octets) -> bool:
-    if part.facts is None or octets is part.first:
-        return part.facts is not None and is_shut_document(part.facts)
-    # Another decoder's: rare enough to look at twice.
-    return is_shut_document(inspect(bytes(octets), part.leaf.part.filename))
-
-
-def _prepare(content: Content) -> _Prepared:
-    """Find and decode every leaf of every reading, and of what is wrapped in S/MIME."""
-    gathered = _Gathered()
-    gathered.read(content, (), usual=True)
-    return _Prepared(
-        parts=tuple(gathered.parts),
-        ambiguities=tuple(sorted(gathered.ambiguities)),
-        truncated=gathered.truncated,
-        digest=content.sha256,
-    )
-
-
-def _only_text(content: Content) -> _Part | None:
-    """Return a mail's one text without encoding as a part without pieces: clamd takes it out of the whole and scans it.
-
-    It does where it takes the whole for a mail; else that is octets to it, in which signatures of a file's beginning,
-    hash or kind find nothing.
-    Scanning it once more by itself would cost half as much again (measured with clamd 1.4) and find the same.
-    """
-    tree = content.one_text
-    if tree is None or not content.header.octets.startswith(_SURELY_MAIL):
-        return None
-    part = tree.parts[0]
-    octets = part.raw(content)
-    # What begins as S/MIME does is looked into first.
-    if octets.startswith(_DER):
-        return None
-    leaf = Leaf(part=part, content=content)
-    return _Part(leaf=leaf, usual=True, pieces=(), cut_short=False, encrypted=False, first=octets, facts=None)
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """What reading a message and the messages within it brings together."""
-
-    parts: list[_Part] = field(default_factory=list)
-    ambiguities: set[str] = field(default_factory=set)
-    truncated: str = ""
-
-    def read(self, content: Content, origin: tuple[Place, ...], *, usual: bool) -> None:
-        """Take every reading of a content that was unwrapped from ``origin``."""
-        if not origin and (text := _only_text(content)):
-            self.parts.append(text)
-            return
-        found = tuple(readings(content))
-        for reading in found:
-            self.ambiguities.update(reading.ambiguities)
-            self.truncated = self.truncated or reading.truncated
-        for reading in found:
-            for leaf in reading.leaves:
-                inner = replace(leaf, origin=(*origin, *leaf.origin)) if origin else leaf
-                self._take(inner, usual=usual and reading.is_usual)
-
-    def _take(self, leaf: Leaf, *, usual: bool) -> None:
-        part = _part(leaf, usual=usual)
-        opaque = unwrap(part.first, _UNWRAPPED_OCTETS) if part.first.startswith(_DER) else None
-        if opaque is None:
-            self.parts.append(part)
-            return
-        self.parts.append(replace(part, encrypted=opaque.encrypted))
-        if not opaque.content:
-            return
-        if len(leaf.origin) >= _MAX_WRAPPED:
-            self.truncated = self.truncated or "depth"
-            return
-        place = (leaf.part.body_start, leaf.part.body_end, "cms")
-        self.read(Content(opaque.content), (*leaf.origin, place), usual=usual)
-
-
-def _part(leaf: Leaf, *, usual: bool) -> _Part:
-    decoded = leaf.decode()
-    variants = dict.fromkeys(octets for octets in (decoded.octets, *leaf.alternatives()) if octets)
-    facts = inspect(decoded.octets, leaf.part.filename) if leaf.part.is_attachment and decoded.octets else None
-    # Of a file that the usual reader finds, the filter of attachments tells them.
-    is_hidden = not usual or any(undone == "cms" for _, _, undone in leaf.origin)
-    return _Part(
-        leaf=leaf,
-        usual=usual,
-        pieces=tuple(map(_piece, variants)),
-        cut_short=decoded.truncated,
-        encrypted=leaf.part.media_type == "application/pgp-encrypted",
-        first=decoded.octets,
-        facts=facts,
-        risks=tuple(risks(decoded.octets, facts, leaf.part.filenames)) if facts is not None and is_hidden else (),
-    )
-
-
-def _piece(octets: bytes) -> Piece:
-    return Piece(octets=octets, digest=hashlib.sha256(octets).hexdigest())
-
-
 @contextmanager
 def _whole(content: Content, digest: str) -> Iterator[Piece]:
     """Give the content as it lies for as long as the block runs; OSError when its file cannot be read."""
@@ -337,7 +231,7 @@ def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:
 
 
 def _conclude(
-    prepared: _Prepared, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
+    prepared: Prepared, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
 ) -> MessageScan:
     results = _without_opened(results, archives, whole)
     parts = tuple(_scanned(part, results, archives, results[whole.digest]) for part in prepared.parts)
@@ -354,6 +248,15 @@ def _conclude(
     )
 
 
+def _archives(parts: Sequence[Part]) -> dict[str, tuple[Piece, str]]:
+    """Return the pieces that are archives or encrypted documents, with their parts' names, by digest."""
+    found: dict[str, tuple[Piece, str]] = {}
+    for part in parts:
+        for piece in part.archives:
+            found.setdefault(piece.digest, (piece, part.leaf.part.filename))
+    return found
+
+
 def _without_opened(
     results: dict[str, ScanResult], archives: dict[str, _Walked], whole: Piece
 ) -> dict[str, ScanResult]:
@@ -368,9 +271,9 @@ def _without_opened(
     return settled
 
 
-def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: ScanResult) -> PartScan:
+def _scanned(part: Part, results: dict[str, ScanResult], archives: dict[str, _Walked], whole: ScanResult) -> PartScan:
     own = [results[piece.digest] for piece in part.pieces]
-    if part.first and not part.pieces:
+    if part.size and not part.pieces:
         own.append(whole)
     report = None
     for piece in part.pieces:
@@ -392,7 +295,7 @@ def _scanned(part: _Part, results: dict[str, ScanResult], archives: dict[str, _W
         leaf=part.leaf,
         result=result,
         usual=part.usual,
-        size=len(part.first),
+        size=part.size,
         archive=report,
         facts=part.facts,
         risks=part.risks,

@@ -51,6 +51,16 @@ class Content:
                 return HeaderSection(head)
         return HeaderSection(self.head(MAX_HEADER_OCTETS + 4))
 
+    def slice(self, start: int, end: int) -> bytes:
+        """Return the octets from ``start`` to ``end`` in one piece, from a file without a second copy."""
+        if self.octets is not None:
+            return self.octets[start:end]
+        if self.path is None:
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(max(0, end - start))
+
     def chunks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the octets from ``start`` to ``end`` in pieces of CHUNK_OCTETS at most (from memory in one piece)."""
         stop = self.size if end is None else end

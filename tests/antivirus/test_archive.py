@@ -115,6 +115,30 @@ def test_an_encrypted_zip_is_opened_with_the_password_and_its_content_handed_ove
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("packing", ["-mm=Copy", "-mm=Deflate"])
+def test_a_wrong_password_that_zips_own_check_lets_pass_opens_nothing(tmp_path, packing):
+    """One of 256 passes it: whoever sends a virus would put such a one beside the right one, or alone."""
+    (tmp_path / "eicar.com").write_bytes(EICAR * 50)
+    seven_zip(tmp_path, "-tzip", "-pgeheim", "-mem=ZipCrypto", packing, "e.zip", "eicar.com")
+    octets = (tmp_path / "e.zip").read_bytes()
+    decoys = [word for word in map(str, range(2000)) if passes(octets, word)][:3]
+    shut = walk(octets, decoys)
+    assert decoys
+    assert (shut.encrypted, [entry.unlocked for entry in shut.entries]) == (True, [False])
+    [entry] = walk(octets, [*decoys, "geheim"]).entries
+    assert (entry.octets, entry.unlocked) == (EICAR * 50, True)
+
+
+def passes(archive: bytes, password: str) -> bool:
+    """Tell whether a password passes the check of one octet (APPNOTE 6.1.6)."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open("eicar.com", pwd=password.encode()):
+            return True
+    except RuntimeError:
+        return False
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("names", ["-mhe=on", "-mhe=off"])
 @pytest.mark.parametrize("method", ["LZMA2", "PPMd", "BZip2", "Copy"])
 def test_an_encrypted_7z_is_opened_with_the_password_and_stays_encrypted_without(tmp_path, names, method):

@@ -198,3 +198,31 @@ def test_base64_is_split_at_its_padding_wherever_that_stands(pieces):
     clean = b"".join(pieces).replace(b"\r\n", b"").replace(b"!", b"")
     expected = b"".join(transfer.quanta(text) for text in clean.replace(b"=", b" ").split())
     assert decoded(b"".join(pieces), "base64") == expected
+
+
+ODD = st.lists(st.sampled_from([b"aGVsbG8", b"=", b"==", b"\r\n", b"-", b"_", b" ", b"Q", b"QUJD"]), max_size=12)
+
+
+@given(ODD, st.sampled_from([4, 5, 6, 1000]))
+def test_base64_in_pieces_is_what_it_is_in_one_and_nothing_odd_is_passed_over(pieces, most):
+    """A large attachment is decoded as it is read: what that makes must be what a client makes of the whole."""
+    whole = b"".join(pieces)
+    one = decode(whole, "base64", max_octets=most)
+    done = transfer.decode_base64(iter(pieces), max_octets=most)
+    if done is None:
+        assert b"=" in whole
+    else:
+        assert (done.octets, done.truncated) == (one.octets, one.truncated)
+        assert done.truncated or done.defects == one.defects
+    if alternatives(whole, "base64"):
+        assert transfer.may_have_alternatives(iter(pieces))
+
+
+def test_a_part_of_a_content_in_a_file_decodes_as_one_in_memory(tmp_path):
+    for body in (base64.encodebytes(bytes(range(256)) * 3000), b"QUJD=QUJD", b"QUI-_w"):
+        octets = b"Content-Transfer-Encoding: base64\r\n\r\n" + body
+        (tmp_path / "content").write_bytes(octets)
+        there = Content(path=tmp_path / "content", size=len(octets))
+        part, leaf = Content(octets).mime.parts[0], there.mime.parts[0]
+        assert leaf.decode(there) == part.decode(Content(octets))
+        assert leaf.raw(there) == body

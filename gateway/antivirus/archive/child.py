@@ -17,6 +17,7 @@ from typing import Any
 from gateway.antivirus.archive.report import ArchiveLimits, ArchiveReport, as_plain
 from gateway.antivirus.archive.walk import Walk
 from gateway.antivirus.archive.wire import LENGTH_OCTETS, pack
+from gateway.antivirus.memory import give_back_large_blocks
 
 # What prctl(2) calls them.
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -40,14 +41,18 @@ def restrict(limits: ArchiveLimits) -> None:
 
 def serve(sock: socket.socket) -> None:
     """Answer requests until the other side closes."""
-    while head := _read(sock, LENGTH_OCTETS * 2):
-        request = json.loads(_read(sock, int.from_bytes(head[:LENGTH_OCTETS], "big")))
-        octets = _read(sock, int.from_bytes(head[LENGTH_OCTETS:], "big"))
+    # Read as a file: that gives what was asked for in one piece, and less only at the end.
+    asked = sock.makefile("rb")
+    while len(head := asked.read(LENGTH_OCTETS * 2)) == LENGTH_OCTETS * 2:
+        request = json.loads(asked.read(int.from_bytes(head[:LENGTH_OCTETS], "big")))
+        octets = asked.read(int.from_bytes(head[LENGTH_OCTETS:], "big"))
         report = walk(request, octets)
         sock.sendall(pack(as_plain(report), sum(len(e.octets) for e in report.entries if e.octets is not None)))
         for entry in report.entries:
             if entry.octets is not None:
                 sock.sendall(entry.octets)
+        # Not kept until the next archive comes.
+        del octets, report
 
 
 def walk(request: dict[str, Any], octets: bytes) -> ArchiveReport:
@@ -56,24 +61,13 @@ def walk(request: dict[str, Any], octets: bytes) -> ArchiveReport:
     return Walk(limits, request["passwords"], time.monotonic).run(octets, request["name"])
 
 
-def _read(sock: socket.socket, size: int) -> bytes:
-    """Return exactly ``size`` octets, b"" when the other side has closed."""
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    while view:
-        count = sock.recv_into(view)
-        if not count:
-            return b""
-        view = view[count:]
-    return bytes(buffer)
-
-
 def main() -> None:
     """Run from the command line: descriptor, limits as JSON."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # The end of the socket says when; a signal to the whole group must not cost a mail its answer.
         signal.signal(number, signal.SIG_IGN)
     sock = socket.socket(fileno=int(sys.argv[1]))
+    give_back_large_blocks()
     restrict(ArchiveLimits(**json.loads(sys.argv[2])))
     try:
         serve(sock)

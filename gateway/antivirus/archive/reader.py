@@ -6,6 +6,7 @@ is taken for more than a name, some octets, or a failure.
 
 import logging
 from collections.abc import Iterator, Sequence
+from ctypes import create_string_buffer, string_at
 from typing import Any
 
 import libarchive
@@ -70,22 +71,54 @@ def _member(entry: Any, budget: Budget, *, opaque: bool) -> Member:
     name = _name(entry)
     encrypted = bool(_entry_is_encrypted(entry._entry_p))  # noqa: SLF001 - the only way to ask
     made: list[bytes] = []
+    damaged = ""
     try:
-        for block in entry.get_blocks(_BLOCK_OCTETS):
+        for block in _blocks(entry):
             budget.unpacked(len(block))
             made.append(block)
     except ArchiveError as error:
-        if encrypted or any(word in str(error).lower() for word in _WANTS_PASSWORD):
+        if any(word in str(error).lower() for word in _WANTS_PASSWORD):
             return Member(name=name, encrypted=True)
-        return Member(name=name, octets=b"".join(made), opaque=opaque, damaged=_reason(error))
-    return Member(name=name, octets=b"".join(made), encrypted=encrypted, unlocked=encrypted, opaque=opaque or encrypted)
+        damaged = _reason(error)
+    if encrypted and damaged:
+        # The wrong password: ZIP's own check lets one of 256 pass, and the sum at the end tells.
+        return Member(name=name, encrypted=True)
+    octets = b"".join(made)
+    return Member(
+        name=name,
+        octets=octets,
+        encrypted=encrypted,
+        unlocked=encrypted,
+        opaque=opaque or encrypted,
+        damaged=damaged,
+    )
+
+
+def _blocks(entry: Any) -> Iterator[bytes]:
+    """Yield an entry's octets; ArchiveError at the end also for what libarchive only warns of, such as a wrong sum.
+
+    libarchive-c's own loop takes the number of a warning for a length, and yields what the buffer held before.
+    """
+    buffer = create_string_buffer(_BLOCK_OCTETS)
+    warning = ""
+    while count := ffi.read_data(entry._archive_p, buffer, _BLOCK_OCTETS):  # noqa: SLF001 - what libarchive-c reads by
+        if count > 0:
+            yield string_at(buffer, count)
+        elif warning:
+            break
+        else:
+            # Behind a warning there may be more of the data.
+            warning = _text(ffi.error_string(entry._archive_p))  # noqa: SLF001 - as above
+    if warning:
+        raise ArchiveError(warning)
+
+
+def _text(said: bytes | None) -> str:
+    return (said or b"a warning").decode("utf-8", "replace")
 
 
 def unlock_zip(octets: bytes, passwords: Sequence[str], budget: Budget) -> list[Member]:
-    """Return the entries of an encrypted zip that one of the passwords opens; [] when none does.
-
-    A wrong password passes ZIP's own check once in 256 times; the sum at an entry's end tells.
-    """
+    """Return the entries of an encrypted zip that one of the passwords opens; [] when none does."""
     for password in passwords:
         with budget.trial():
             members = [m for m in _read(octets, "zip", budget, password=password.encode()) if m.encrypted or m.damaged]

@@ -1,6 +1,6 @@
 """What a walk found, as values; and its limits, each with its reason."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.antivirus.framing import Octets
@@ -69,6 +69,15 @@ class ArchiveReport:
     def encrypted(self) -> bool:
         """Whether something inside stays unread for want of a password."""
         return any(entry.encrypted and not entry.unlocked for entry in self.entries)
+
+    @property
+    def carried(self) -> tuple[Octets, ...]:
+        """The octets of entries that are to be scanned by themselves."""
+        return tuple(entry.octets for entry in self.entries if entry.octets)
+
+    def without_octets(self) -> "ArchiveReport":
+        """Return the report alone, once what it carried has gone where it is scanned."""
+        return replace(self, entries=tuple(replace(e, octets=None) if e.octets else e for e in self.entries))
 
     @property
     def opened(self) -> bool:

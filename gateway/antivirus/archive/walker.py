@@ -16,7 +16,8 @@ from dataclasses import asdict
 
 from gateway.antivirus.archive.report import ArchiveLimits, ArchiveReport, from_plain
 from gateway.antivirus.archive.wire import LENGTH_OCTETS, MAX_JSON_OCTETS, pack, unpack_json
-from gateway.antivirus.framing import Octets
+from gateway.antivirus.connection import send
+from gateway.antivirus.framing import Sendable
 
 # A bomb that takes its ten seconds must not hold up the next mail's archive.
 CHILDREN = 2
@@ -52,13 +53,11 @@ class _Child:
         finally:
             theirs.close()
 
-    async def walk(self, request: bytes, octets: Octets) -> ArchiveReport:
+    async def walk(self, request: bytes, octets: Sendable) -> ArchiveReport:
         """Return the report; raise ChildGoneError."""
         self.walks += 1
-        loop = asyncio.get_running_loop()
         try:
-            await loop.sock_sendall(self._socket, request)
-            await loop.sock_sendall(self._socket, octets)
+            await send(self._socket, (request, octets))
             head = await self._read(LENGTH_OCTETS * 2)
             body = int.from_bytes(head[:LENGTH_OCTETS], "big")
             if body > MAX_JSON_OCTETS:
@@ -96,7 +95,7 @@ class ArchiveWalker:
             self._free.put_nowait(None)
         self._all: set[_Child] = set()
 
-    async def walk(self, octets: Octets, *, name: str = "", passwords: Sequence[str] = ()) -> ArchiveReport:
+    async def walk(self, octets: Sendable, *, name: str = "", passwords: Sequence[str] = ()) -> ArchiveReport:
         """Return what is inside ``octets``; ``passwords`` are tried on what is encrypted."""
         try:
             async with asyncio.timeout(_WAIT_SECONDS):

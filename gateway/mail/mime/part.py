@@ -9,7 +9,7 @@ from gateway.mail.header import HeaderField, HeaderSection
 from gateway.mail.mime import fields
 from gateway.mail.mime.limits import DEFAULT_LIMITS
 from gateway.mail.mime.names import decoded_words
-from gateway.mail.mime.transfer import IDENTITIES, Decoded, decode
+from gateway.mail.mime.transfer import IDENTITIES, Decoded, decode, decode_base64
 
 if TYPE_CHECKING:
     from gateway.mail.content import Content
@@ -143,10 +143,17 @@ class MimePart:
 
     def raw(self, content: "Content") -> bytes:
         """Return the body's octets as they are; ``content`` is the one that was parsed."""
-        return b"".join(content.chunks(self.body_start, self.body_end))
+        return content.slice(self.body_start, self.body_end)
 
     def decode(self, content: "Content", *, max_octets: int = DEFAULT_LIMITS.max_decoded_octets) -> Decoded:
-        """Return the data, leniently decoded, and what was wrong with it."""
+        """Return the data, leniently decoded, and what was wrong with it.
+
+        Of a content in a file, base64 is decoded as it is read: what it takes is the data, not five times that.
+        """
+        if content.path is not None and self.encoding == "base64":
+            chunks = content.chunks(self.body_start, self.body_end)
+            if (done := decode_base64(chunks, max_octets=max_octets)) is not None:
+                return done
         return decode(self.raw(content), self.encoding, max_octets=max_octets)
 
     def decoded(self, content: "Content") -> bytes:

@@ -19,7 +19,7 @@ from gateway.mail.mime.limits import DEFAULT_LIMITS, MimeLimits
 from gateway.mail.mime.octets import octets_of
 from gateway.mail.mime.part import MESSAGE_TYPES, MimePart, MimeTree
 from gateway.mail.mime.scanner import parse
-from gateway.mail.mime.transfer import Decoded, alternatives
+from gateway.mail.mime.transfer import Decoded, alternatives, may_have_alternatives
 
 _NOT_MIME = replace(USUAL, mime="ignored")
 
@@ -50,7 +50,12 @@ class Leaf:
 
     def alternatives(self) -> tuple[bytes, ...]:
         """Return what other decoders make of the body, where it differs: base64 with padding within, for one."""
-        return alternatives(self.part.raw(self.content), self.part.encoding)
+        part, content = self.part, self.content
+        if part.encoding != "base64":
+            return ()
+        if content.path is not None and not may_have_alternatives(content.chunks(part.body_start, part.body_end)):
+            return ()
+        return alternatives(part.raw(content), part.encoding)
 
     @property
     def place(self) -> Place:

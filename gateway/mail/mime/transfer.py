@@ -2,6 +2,8 @@
 
 import re
 from binascii import a2b_base64, a2b_qp
+from collections.abc import Iterable
+from io import BytesIO
 from typing import NamedTuple
 
 from gateway.mail.mime.blocks import decode_binhex, decode_uuencode, decode_yenc
@@ -93,6 +95,44 @@ def _base64(octets: bytes) -> Decoded:
     segments = _PADDING.split(clean, MAX_SEGMENTS)
     data = b"".join(quanta(segment.replace(b"=", b"")) for segment in segments)
     return Decoded(data, ("base64-padding",), b"=" in segments[-1].rstrip(b"="))
+
+
+def decode_base64(chunks: Iterable[bytes], *, max_octets: int) -> Decoded | None:
+    """Undo base64 that comes in pieces; None when it has padding before its end, which ``decode`` is for."""
+    made = BytesIO()
+    rest, padded = b"", False
+    for chunk in chunks:
+        clean = chunk.translate(None, _JUNK)
+        text = clean.rstrip(b"=")
+        if (padded and text) or b"=" in text:
+            return None
+        padded = padded or len(text) < len(clean)
+        text = rest + text
+        whole = len(text) // 4 * 4
+        made.write(a2b_base64(text[:whole]))
+        rest = text[whole:]
+        if made.tell() > max_octets:
+            break
+    else:
+        made.write(quanta(rest))
+    if made.tell() <= max_octets:
+        return Decoded(made.getvalue(), ("base64-length",) if len(rest) == 1 else ())
+    made.truncate(max_octets)
+    return Decoded(made.getvalue(), (), truncated=True)
+
+
+def may_have_alternatives(chunks: Iterable[bytes]) -> bool:
+    """Tell whether ``alternatives`` has any of base64 that comes in pieces; True when it cannot be told so."""
+    padded = False
+    for chunk in chunks:
+        if b"-" in chunk or b"_" in chunk:
+            return True
+        clean = chunk.translate(None, _JUNK)
+        text = clean.rstrip(b"=")
+        if (padded and text) or b"=" in text:
+            return True
+        padded = padded or len(text) < len(clean)
+    return False
 
 
 def quanta(clean: bytes) -> bytes:
