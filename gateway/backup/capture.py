@@ -1,6 +1,6 @@
 """One run: everything saved as chunks beside the mail that flows, then the manifest that makes it a backup.
 
-Order and consistency. Each shard is copied as of one moment (messages, states and ledger are one transaction's work);
+Order and consistency. Each shard is read as of one moment (messages, states and ledger are one transaction's work);
 then the content files that its rows name are saved. A file that is gone by then belonged to a message whose custody
 ended after that moment, which the serving shard confirms: it is listed as ended, and a restore takes it out. Journals
 and other stores follow, then plain files, again and again until none has changed, so that a list and what it names
@@ -19,7 +19,6 @@ from gateway.backup.manifest import FORMAT, Kind, Manifest, SavedFile
 from gateway.backup.packs import PackWriter, Room, check_sizes
 from gateway.backup.repository import MAX_RUNS, Repository, Run
 from gateway.backup.saving import Job, Saver
-from gateway.backup.sources import STAGING
 from gateway.storage import free_octets
 from gateway.storage.errors import from_os
 
@@ -29,15 +28,10 @@ def capture(repository: Repository, job: Job, kind: Kind) -> Manifest:
     with repository.writing():
         repository.clean()
         before, problem = _before(repository, kind)
-        staging = job.sources.data / STAGING
         try:
-            rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True, mode=0o700)
             return _run(repository, job, before, (problem,) if problem else ())
         except OSError as error:
             raise from_os(error, Path(error.filename or job.sources.data)) from error
-        finally:
-            rmtree(staging, ignore_errors=True)
 
 
 def _before(repository: Repository, kind: Kind) -> tuple[Manifest | None, str]:
@@ -59,13 +53,7 @@ def _run(repository: Repository, job: Job, before: Manifest | None, problems: tu
     folder = repository.folder / run.chain
     room = Room(free=lambda: free_octets(folder), floor_octets=job.floor_octets)
     writer = PackWriter(folder, run.number, repository.sealer(run.chain), before, room)
-    saver = Saver(
-        job,
-        writer,
-        before,
-        staging=job.sources.data / STAGING,
-        keys="saved" if repository.encrypts else "omitted",
-    )
+    saver = Saver(job, writer, before, keys="saved" if repository.encrypts else "omitted")
     try:
         files = _placed(saver.everything(), writer)
         manifest = Manifest(

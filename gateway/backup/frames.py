@@ -1,6 +1,6 @@
 """Frames: octets compressed, encrypted when there is a key, with a digest over every octet stored.
 
-    "TGB1" · how (1: zstd, 2: encrypted) · octets unpacked · octets stored · what is stored · BLAKE2b-256 of all before
+    "TGB1" · how (1: zstd, 2: encrypted) · octets unpacked · octets stored · what is stored · SHA-256 of all before
 
 The digest finds any changed octet without the key. Encryption is AES-256-GCM of the ``cryptography`` library with a
 random nonce a frame; the context (chain and what the frame is) is authenticated, so no frame can stand in for another.
@@ -11,10 +11,11 @@ a chain of 500 TB would come near.
 
 import base64
 import binascii
+import hmac
 import os
 import struct
 from collections.abc import Callable
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 
 import zstandard
@@ -25,10 +26,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.backup.errors import BackupError, DamagedError
 
+# SHA-256: processors of the past ten years have instructions for it, and do 1.5 GB/s where BLAKE2b does 0.55.
 DIGEST_OCTETS = 32
 KEY_OCTETS = 32
-# Level 3 is zstd's own default: mail shrinks to about half at 300 MB/s.
-LEVEL = 3
+# Mail shrinks to about half at 700 MB/s; at level 3, zstd's own default, it shrinks hardly more at 190 MB/s, and the
+# processor is what mail feels most of a backup.
+LEVEL = 1
 
 _MAGIC = b"TGB1"
 _HEAD = struct.Struct("<4sB3xII")
@@ -59,7 +62,9 @@ class Sealer:
 
     def name(self, octets: bytes) -> str:
         """Return the name that octets have in this chain."""
-        return blake2b(octets, digest_size=DIGEST_OCTETS, key=self._name_key).hexdigest()
+        if self._name_key:
+            return hmac.digest(self._name_key, octets, "sha256").hex()
+        return sha256(octets).hexdigest()
 
     def seal(self, octets: bytes, context: str) -> bytes:
         """Return the frame of ``octets``."""
@@ -71,14 +76,14 @@ class Sealer:
             nonce = self._random(_NONCE_OCTETS)
             stored = nonce + self._cipher.encrypt(nonce, stored, self._context(context, how))
         frame = _HEAD.pack(_MAGIC, how, len(octets), len(stored)) + stored
-        return frame + blake2b(frame, digest_size=DIGEST_OCTETS).digest()
+        return frame + sha256(frame).digest()
 
     def open(self, frame: bytes, context: str, place: str) -> bytes:
         """Return what ``seal`` was given; raise DamagedError that names ``place``, BackupError for a wrong key."""
         head, end = _HEAD.size, len(frame) - DIGEST_OCTETS
         if end < head:
             raise DamagedError(place, f"cut short, {len(frame)} octets are left")
-        if blake2b(frame[:end], digest_size=DIGEST_OCTETS).digest() != frame[end:]:
+        if sha256(frame[:end]).digest() != frame[end:]:
             raise DamagedError(place, f"changed: the digest of these {len(frame)} octets is another")
         magic, how, octets, stored = _HEAD.unpack_from(frame)
         if magic != _MAGIC or stored != end - head or how & ~(_COMPRESSED | _ENCRYPTED):

@@ -38,7 +38,7 @@ class SavedFile:
     """One file.
 
     ``path`` is where a restore puts it (``data/…``, ``configuration/…``), ``origin`` where it lay; ``digest`` is
-    BLAKE2b-256 of its octets; ``seen`` are size, modification time (ns) and inode when it was read, () for what is
+    SHA-256 of its octets; ``seen`` are size, modification time (ns) and inode when it was read, () for what is
     always read again; ``tables`` the rows of a database's tables; ``secret`` marks keys.
     """
 

@@ -1,7 +1,7 @@
 """Small lists kept in the backup folder: JSON, and a last line with the digest of every octet before it."""
 
 from collections.abc import Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -47,4 +47,4 @@ class Records(Generic[T]):
 
 
 def _digest(text: bytes) -> bytes:
-    return blake2b(text, digest_size=32).hexdigest().encode("ascii")
+    return sha256(text).hexdigest().encode("ascii")

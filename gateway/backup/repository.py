@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.backup.errors import BackupError, BusyError, DamagedError
-from gateway.backup.frames import DIGEST_OCTETS, Sealer
+from gateway.backup.frames import Sealer
 from gateway.backup.manifest import FORMAT, Manifest, decode, encode
 from gateway.storage import DurableFiles
 
@@ -166,7 +166,7 @@ class Repository:
 
     def digest(self, run: Run) -> str:
         """Return the digest by which the next run of the chain names this one."""
-        return blake2b(self._stored_manifest(run), digest_size=DIGEST_OCTETS).hexdigest()
+        return sha256(self._stored_manifest(run)).hexdigest()
 
     def newest(self, chain: str = "") -> Run | None:
         """Return the last run, None when there is none."""

@@ -14,12 +14,11 @@ known as delivered is sent again.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 
 from gateway.backup.errors import BackupError, DamagedError
-from gateway.backup.frames import DIGEST_OCTETS
 from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
 from gateway.backup.packs import PackReader
 from gateway.backup.repository import Repository, Run
@@ -124,7 +123,7 @@ def _write_all(manifest: Manifest, reader: PackReader, part: Path, progress: Pro
 def write_file(file: SavedFile, reader: PackReader, target: Path) -> None:
     """Write a saved file to ``target`` with its mode, times and, for root, owner; DamagedError, OSError."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    digest = blake2b(digest_size=DIGEST_OCTETS)
+    digest = sha256()
     with target.open("xb") as written:
         for piece in reader.pieces(file.chunks):
             digest.update(piece)

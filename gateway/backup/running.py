@@ -5,7 +5,7 @@ Each operation returns the events of what happened; whoever called tells them to
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gateway.backup.capture import capture
@@ -39,6 +39,12 @@ def repository_of(settings: Backup) -> Repository:
 def plan_of(settings: Backup) -> Plan:
     """Return the plan that a configuration asks for."""
     return Plan(increment_seconds=settings.increment, full_seconds=settings.full, at=settings.at)
+
+
+def without_pace(snapshot: Snapshot) -> Snapshot:
+    """Return the same with nothing to hold a run back."""
+    backup = snapshot.config.backup.model_copy(update={"rate": 0})
+    return replace(snapshot, config=snapshot.config.model_copy(update={"backup": backup}))
 
 
 def history_of(repository: Repository, failed: float | None = None) -> History:

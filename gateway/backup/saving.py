@@ -1,20 +1,19 @@
 """What a run saves, store by store and file by file: the inside of ``capture``."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from gateway.backup import databases
-from gateway.backup.frames import DIGEST_OCTETS
 from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
 from gateway.backup.pace import Pace
 from gateway.backup.packs import CHUNK_OCTETS, PackWriter
 from gateway.backup.sources import Source, Sources, is_shard, shard_name
 from gateway.clock import Clock
 from gateway.storage import StorageCorrupt, StorageUnavailable
+from gateway.storage.moment import Moment
 from gateway.storage.online import table_rows
 
 Progress = Callable[[str, int], None]
@@ -46,9 +45,9 @@ class Saver:
     """Saves everything once; ``spool``, ``omitted`` and ``problems`` are complete after ``everything``."""
 
     def __init__(
-        self, job: Job, writer: PackWriter, before: Manifest | None, *, staging: Path, keys: Literal["saved", "omitted"]
+        self, job: Job, writer: PackWriter, before: Manifest | None, *, keys: Literal["saved", "omitted"]
     ) -> None:
-        self._job, self._writer, self._staging, self._keys = job, writer, staging, keys
+        self._job, self._writer, self._keys = job, writer, keys
         self._pace = Pace(job.rate)
         self._before = {file.path: file for file in before.files} if before else {}
         self._before_spool = {shard.path: shard for shard in before.spool} if before else {}
@@ -90,30 +89,30 @@ class Saver:
             self._tell(source.path, known.octets)
             return [known, *self._known_contents(source, taken_at)]
         seen = _seen(source.origin) if databases.is_settled(source.origin) else ()
-        image = self._staging / "image.sqlite"
         try:
-            databases.take(source.origin, image, self._pace, floor_octets=self._job.floor_octets)
+            with Moment(source.origin) as moment:
+                saved = self._save(source, moment.pieces(CHUNK_OCTETS))
+                saved = replace(saved, kind="database", seen=seen, tables=table_rows(moment))
+                found = self._shard(source, moment, taken_at) if is_shard(source.path) else None
         except StorageCorrupt as error:
             self.problems.append(f"{source.origin} is damaged and was saved as it lies there: {error}")
-            databases.discard(image)
             return self._raw(source)
-        try:
-            saved = replace(self._save(source, image), kind="database", seen=seen, tables=table_rows(image))
-            contents = self._contents(source, image, taken_at) if is_shard(source.path) else []
-        finally:
-            databases.discard(image)
-        return [saved, *contents]
+        return [saved, *(self._contents(source, *found) if found else ())]
+
+    def _shard(self, source: Source, moment: Moment, taken_at: float) -> tuple[SpoolSummary, list[str]]:
+        """Return what a shard holds, and the messages with a content file."""
+        summary = databases.summary(moment, path=source.path, shard=shard_name(source.path), taken_at=taken_at)
+        return summary, databases.filed_contents(moment)
 
     def _raw(self, source: Source) -> list[SavedFile]:
         log = source.origin.with_name(source.origin.name + "-wal")
         return [*self._optional(source), *self._optional(Source(f"{source.path}-wal", log))]
 
-    def _contents(self, source: Source, image: Path, taken_at: float) -> list[SavedFile]:
-        shard = shard_name(source.path)
+    def _contents(self, source: Source, summary: SpoolSummary, filed: list[str]) -> list[SavedFile]:
         files: list[SavedFile] = []
         ended: list[str] = []
-        for trace_id in databases.filed_contents(image):
-            content = self._job.sources.content(shard, trace_id)
+        for trace_id in filed:
+            content = self._job.sources.content(summary.shard, trace_id)
             found = self._optional(content)
             files += found
             if found:
@@ -122,9 +121,7 @@ class Saver:
                 self.problems.append(f"{content.origin} is missing: the content of a message in custody")
             else:
                 ended.append(trace_id)
-        self.spool.append(
-            databases.summary(image, path=source.path, shard=shard, taken_at=taken_at, ended=tuple(ended))
-        )
+        self.spool.append(replace(summary, ended=tuple(ended)))
         return files
 
     def _known_contents(self, source: Source, taken_at: float) -> list[SavedFile]:
@@ -152,9 +149,13 @@ class Saver:
     def _optional(self, source: Source) -> list[SavedFile]:
         """Save a file that may be gone by now."""
         try:
-            return [self._unchanged(source) or self._save(source, source.origin)]
+            return [self._unchanged(source) or self._file(source)]
         except FileNotFoundError:
             return []
+
+    def _file(self, source: Source) -> SavedFile:
+        seen = () if source.origin.suffix == _ALWAYS_READ else _seen(source.origin)
+        return replace(self._save(source, databases.pieces(source.origin, CHUNK_OCTETS)), seen=seen)
 
     def _unchanged(self, source: Source) -> SavedFile | None:
         known = self._before.get(source.path)
@@ -162,13 +163,14 @@ class Saver:
             return None
         return known
 
-    def _save(self, source: Source, at: Path) -> SavedFile:
-        """Save the octets of ``at`` under the path of ``source``."""
+    def _save(self, source: Source, pieces: Iterable[bytes]) -> SavedFile:
+        """Save ``pieces`` under the path of ``source``."""
         status = source.origin.stat()
-        digest = blake2b(digest_size=DIGEST_OCTETS)
+        digest = sha256()
         chunks: list[int] = []
         octets = 0
-        for piece in databases.pieces(at, CHUNK_OCTETS, self._pace):
+        for piece in pieces:
+            self._pace.spend(len(piece))
             digest.update(piece)
             chunks.append(self._writer.put(piece))
             octets += len(piece)
@@ -183,7 +185,6 @@ class Saver:
             owner=(status.st_uid, status.st_gid),
             modified_ns=status.st_mtime_ns,
             chunks=tuple(chunks),
-            seen=_seen_in(status) if at == source.origin and at.suffix != _ALWAYS_READ else (),
             secret=source.secret,
         )
 
@@ -193,10 +194,7 @@ class Saver:
 
 
 def _seen(path: Path) -> tuple[int, ...]:
-    return _seen_in(path.stat())
-
-
-def _seen_in(status: os.stat_result) -> tuple[int, ...]:
+    status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 

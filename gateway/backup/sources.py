@@ -14,12 +14,11 @@ from pathlib import Path, PurePath
 from gateway.config.snapshot import Snapshot
 from gateway.storage.online import is_database
 
-STAGING = "backup-staging"
 SCRATCH = "backup-scratch"
 
 # Below the data folder: what this machine's processes hold in common now (counters), their door and lock, what is being
-# received and was not acknowledged, and our own working folders.
-_LEFT_OUT = {"counters", "control.sock", "tidegate.pid", STAGING, SCRATCH, "spool/incoming"}
+# received and was not acknowledged, and our own working folder.
+_LEFT_OUT = {"counters", "control.sock", "tidegate.pid", SCRATCH, "spool/incoming"}
 _COMPANIONS = (".sqlite-wal", ".sqlite-shm", ".lock", ".draft")
 _CONTENTS = PurePath("spool/content")
 # Where the chain of evidence ended (gateway.incidents): saved before its database, so that what it names is in there.

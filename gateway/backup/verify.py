@@ -8,7 +8,7 @@ the manifest. The chain of evidence is walked, and every message kept as evidenc
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from gateway.backup.restore import write_file
 from gateway.backup.retention import NAME as KEPT
 from gateway.backup.retention import kept_accounts
 from gateway.backup.scratch import Scratch
-from gateway.storage import StorageError
+from gateway.storage import StorageError, open_readonly
 from gateway.storage.online import integrity, table_rows
 
 Progress = Callable[[str, int], None]
@@ -225,7 +225,7 @@ class Verification:
         self._progress(file.path, self._octets)
         try:
             write_file(file, reader, image)
-            problems = integrity(image) or list(_differences(file.tables, table_rows(image)))
+            problems = integrity(image) or _differences(file.tables, image)
         except BackupError as error:
             problems = [str(error)]
         except StorageError as error:
@@ -250,10 +250,14 @@ def _check_seamless(path: Path, chunks: list[Chunk], octets: int) -> None:
         raise DamagedError(f"{path} at octet {min(size, octets)}", f"{size} octets, {octets} were written")
 
 
-def _differences(wanted: dict[str, int], found: dict[str, int]) -> Iterator[str]:
-    for table in sorted(wanted.keys() | found.keys()):
-        if wanted.get(table) != found.get(table):
-            yield f"table {table} has {found.get(table, 'no')} rows, {wanted.get(table, 'no')} were saved"
+def _differences(wanted: dict[str, int], image: Path) -> list[str]:
+    with open_readonly(image) as database:
+        found = table_rows(database)
+    return [
+        f"table {table} has {found.get(table, 'no')} rows, {wanted.get(table, 'no')} were saved"
+        for table in sorted(wanted.keys() | found.keys())
+        if wanted.get(table) != found.get(table)
+    ]
 
 
 def _why(error: BackupError) -> str:

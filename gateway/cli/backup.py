@@ -1,7 +1,6 @@
 """``tidegate backup``: save everything, look at what is saved, restore it, prove it."""
 
 import os
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Save everything, verify it, restor
 
 # sysexits.h EX_DATAERR, EX_IOERR, EX_TEMPFAIL and EX_CONFIG
 _EXIT_DATA, _EXIT_IO, _EXIT_BUSY, _EXIT_CONFIG = 65, 74, 75, 78
-# A scheduled run gives way to the mail beside it.
-_NICE = 19
 _LOCKED_DAYS = 90
 
 FolderOption = Annotated[
@@ -78,17 +75,21 @@ def key(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that i
 def run(
     *,
     full: Annotated[bool, typer.Option("--full", help="Save everything anew, whatever the plan says.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes; mail beside it will feel it.")] = False,
     scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Save everything while mail flows; then remove what is older than is kept, and send the folder elsewhere."""
-    from gateway.backup.running import name
+    from gateway.backup.pace import give_way
+    from gateway.backup.running import name, without_pace
     from gateway.cli.backup_telling import operator, tell
 
-    if scheduled:
-        _give_way()
     snapshot = load_snapshot(config)
+    if fast:
+        snapshot = without_pace(snapshot)
+    if snapshot.config.backup.rate:
+        give_way()
     _as_owner(snapshot.config.data)
     who = "schedule" if scheduled else operator()
     outcome = _done(lambda: _save(snapshot, full, who))
@@ -350,13 +351,14 @@ def drill(
     from gateway.backup import running
     from gateway.backup.drill import drill as tried
     from gateway.backup.drill import record
+    from gateway.backup.pace import give_way
     from gateway.backup.scratch import Scratch, scratch_of
     from gateway.cli.backup_telling import tell
     from gateway.cli.progress import showing
     from gateway.clock import SystemClock
 
     if scheduled:
-        _give_way()
+        give_way()
     snapshot = load_snapshot(config)
     _as_owner(snapshot.config.data)
     repository = _done(lambda: running.repository_of(snapshot.config.backup))
@@ -398,12 +400,6 @@ def _as_owner(data: Path) -> None:
         status = data.stat()
         os.setegid(status.st_gid)
         os.seteuid(status.st_uid)
-
-
-def _give_way() -> None:
-    # A service manager may forbid it; the pace is kept all the same.
-    with suppress(OSError):
-        os.nice(_NICE)
 
 
 # What they share ------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Latency:
 class Stamps:
     """``perf_counter`` by serial number."""
 
+    opened: dict[int, float] = field(default_factory=dict)
     dot: dict[int, float] = field(default_factory=dict)
     accepted: dict[int, float] = field(default_factory=dict)
     arrived: dict[int, float] = field(default_factory=dict)
@@ -121,6 +122,7 @@ async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, comman
 
 async def send_one(port: int, serial: int, stamps: Stamps) -> None:
     """One message over one connection, as RFC 5321 has it."""
+    stamps.opened[serial] = time.perf_counter()
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     await say(reader, writer, b"", b"220")
     await say(reader, writer, b"EHLO client.bench.test\r\n", b"250")
