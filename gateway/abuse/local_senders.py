@@ -43,6 +43,7 @@ class _Window:
     told: bool = False
 
     def add(self, count: int, at: float, rate: Rate) -> int:
+        """Count at a UTC second, forget the parts that are over, and return the total of the rate's time."""
         width = rate.seconds / PARTS
         now = int(at // width)
         # Workers' clocks are close; what lies further ahead is from before the clock was set back.

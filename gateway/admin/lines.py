@@ -9,7 +9,6 @@ begin a line, end a value or forge a field; one value has at most MAX_VALUE char
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import gmtime, strftime
 from typing import Any
 
@@ -34,6 +33,7 @@ from gateway.journal.events import (
     TransactionAborted,
     WorkerChanged,
 )
+from gateway.value import value
 
 # RFC 5321 §4.5.3.1.5: a reply line has 512 octets, the longest a well-behaved peer sends.
 MAX_VALUE = 512
@@ -43,7 +43,7 @@ MAX_TRACEBACK = 8192
 MAX_RECIPIENTS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Line:
     """What a line says before it is rendered: ``fields`` in order, ``text`` for people, "" for none."""
 

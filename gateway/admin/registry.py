@@ -158,6 +158,7 @@ class _Merged(Collector):
         self._metrics = metrics
 
     def collect(self) -> list[Metric]:
+        """Return all, as prometheus-client asks a collector for them."""
         return self._metrics
 
 

@@ -53,11 +53,13 @@ class _Window:
         self._newest = 0
 
     def add(self, second: int) -> None:
+        """Count one at a UTC second; what is older than the window is not counted any more."""
         self._advance(second)
         if second > self._newest - WINDOW_SECONDS:
             self._counts[second % WINDOW_SECONDS] += 1
 
     def total(self, second: int) -> int:
+        """Return how many there were in the WINDOW_SECONDS up to a UTC second."""
         self._advance(second)
         return sum(self._counts)
 

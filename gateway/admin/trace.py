@@ -133,15 +133,21 @@ class _Teller:
         self._spool = data / "spool"
 
     def stories(self, what: str, since: float) -> list[Story]:
+        """Return what is known of a trace id, an address, a Message-ID or a client, the last MAX_STORIES by time.
+
+        ``since`` is a UTC second, and bounds only what is not asked by id.
+        """
         ids, loose = self._of_id(what) if _is_id(what) else self._of_mention(what, since)
         told = [self._tell(trace_id) for trace_id in ids[-MAX_STORIES:]]
         told += [Story(trace_id="", events=(event,)) for event in loose[-MAX_STORIES:]]
         return sorted((story for story in told if _says_something(story)), key=lambda story: story.at)[-MAX_STORIES:]
 
     def unreadable(self) -> dict[Path, str]:
+        """Return the files that could not be asked, and why; what they know is missing from the stories."""
         return self._journal.unreadable | self._shards.unreadable | self._unread
 
     def close(self) -> None:
+        """Let go of the journals' files."""
         self._journal.close()
 
     def _of_id(self, trace_id: str) -> tuple[list[str], list[Event]]:
