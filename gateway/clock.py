@@ -6,12 +6,13 @@ so a stored reading is comparable only within the same boot; ``restore`` falls b
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gateway.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value()
 class Stamp:
     """One instant: ``utc`` in seconds since 1970-01-01T00:00Z, ``monotonic`` in seconds since an arbitrary origin."""
 

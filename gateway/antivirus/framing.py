@@ -10,12 +10,14 @@ as the stream.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gateway.value import value
 
 Octets = bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class FileSpan:
     """The ``size`` octets of an open file from ``start`` on, which the kernel sends from where they lie."""
 
@@ -39,7 +41,7 @@ _END_OF_STREAM = b"\0\0\0\0"
 VERSION = b"zVERSION\0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Piece:
     """Octets to scan, without a copy: ``octets`` of ``size``, and the hexadecimal SHA-256 that names them."""
 

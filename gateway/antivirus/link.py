@@ -18,6 +18,7 @@ from gateway.antivirus.answer import AnswerReader, GarbageError, read_verdict, r
 from gateway.antivirus.connection import send
 from gateway.antivirus.framing import BEGIN, VERSION, Piece, Sendable, stream
 from gateway.antivirus.result import Cause, Outcome, ScanResult, temperror
+from gateway.value import value
 
 _READ_OCTETS = 4096
 # Numbers of answers have six digits at most (``answer``).
@@ -26,7 +27,7 @@ _MOST_QUESTIONS = 900_000
 _IN_ORDER = frozenset({Cause.NONE, Cause.VERSION_CHANGED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Session:
     """What one message's scan gave: a result for each piece, in order, and the version they were scanned with.
 

@@ -8,7 +8,7 @@ the gravest of all; which parts are infected, and which of them can be cut out, 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document
@@ -21,6 +21,7 @@ from gateway.antivirus.result import CLEAN, Cause, Outcome, ScanResult, temperro
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts
 from gateway.mail.mime.readings import Leaf
+from gateway.value import value
 
 # Decoding and hashing more than this, some 300 µs, leaves the loop.
 _INLINE_OCTETS = 256 * 1024
@@ -32,7 +33,7 @@ _KEPT_OCTETS = 1024 * 1024
 _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class PartScan:
     """One leaf's result, the gravest of its decodings and of what its archives hold.
 
@@ -49,7 +50,7 @@ class PartScan:
     risks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class MessageScan:
     """Everything known about one message; ``result`` is the gravest, ``whole`` that of the octets as received.
 
@@ -169,7 +170,7 @@ def _put(report: ArchiveReport, depot: Depot) -> list[Piece]:
     return list(map(depot.piece, report.carried))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class _Walked:
     report: ArchiveReport
     inner: tuple[ScanResult, ...]

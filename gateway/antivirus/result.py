@@ -4,8 +4,9 @@ A signature's name says which outcome a find is: clamd reports encrypted archive
 (AlertEncryptedArchive, AlertOLE2Macros, AlertExceedsMax) by names of its own beside those of viruses.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.value import value
 
 
 class Outcome(StrEnum):
@@ -64,7 +65,7 @@ class Cause(StrEnum):
 WORTH_ANOTHER = frozenset(Cause) - {Cause.NONE, Cause.TIMEOUT}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ScanResult:
     """One piece's result.
 

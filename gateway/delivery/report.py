@@ -1,13 +1,12 @@
 """A job waits in a lane; a report says what became of it."""
 
-from dataclasses import dataclass
-
 from gateway.clock import Stamp
 from gateway.delivery.transfer import Outcome
 from gateway.spool.message import SpoolMessage, SpoolRecipient
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Job:
     """Recipients of one message that share route and rendition.
 
@@ -21,7 +20,7 @@ class Job:
     failovers: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Report:
     """The end of one attempt: one outcome per recipient of the job, in order; instants as in ``TransferResult``.
 

@@ -10,7 +10,7 @@ that does not answer defers: unknown is never absent.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from gateway.dns.resolver import Resolver
 from gateway.policy.domain_policy import DomainPolicy, NextHop
 from gateway.smtp.address import Mailbox
 from gateway.smtp.reply import Reply
+from gateway.value import value
 
 _OWN_MX = NextHop(url="mx:", scheme="mx")
 
@@ -47,7 +48,7 @@ class Randomness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Route:
     """``key`` names it in the spool; ``hops`` are in order of preference, every ``mx`` with its domain."""
 

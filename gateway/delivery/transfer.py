@@ -1,7 +1,6 @@
 """The values that pass between a queue and a channel: what is to be sent, where to, and what became of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.clock import Stamp
@@ -9,9 +8,10 @@ from gateway.mail.content import Content
 from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.rendition import Rendition
 from gateway.smtp.reply import Reply
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Transfer:
     """One mail transaction to be carried out: the envelope, recipients that share route and rendition, the octets."""
 
@@ -22,7 +22,7 @@ class Transfer:
     rendition: Rendition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Outcome:
     """What became of one recipient: ``phase`` as in ``Attempt``, ``reply`` the next hop's or one of ``causes``.
 
@@ -38,7 +38,7 @@ class Outcome:
     own_fault: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class TransferResult:
     """The end of a transfer: one outcome per recipient, in order.
 
@@ -57,7 +57,7 @@ class TransferResult:
     passes_dsn_on: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Target:
     """One host to try: ``host`` a name or an address, ``path`` a maildir's folder or an LMTP server's socket."""
 
@@ -73,7 +73,7 @@ class Target:
         return f"{self.scheme}:{self.path}" if self.path else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Failure:
     """No channel could be had: where it ended and why; ``permanent`` when the mail is to be returned."""
 

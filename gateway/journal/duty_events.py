@@ -1,13 +1,12 @@
 """Events of the contract's duties beside the mail path: reports, backups, the service level, incidents."""
 
-from dataclasses import dataclass
-
 from gateway.journal.events import Event
+from gateway.value import value
 
 # Reports to others ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DmarcReported(Event):
     """The DMARC reports of a day (RFC 9990) were gone through: ``day`` such as 2026-11-21, ``domains`` with mail.
 
@@ -26,7 +25,7 @@ class DmarcReported(Event):
 # Backups --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class BackupFinished(Event):
     """Everything was saved (contract.md §7): ``type`` full or increment, ``octets`` what a restore writes.
 
@@ -47,7 +46,7 @@ class BackupFinished(Event):
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class BackupFailed(Event):
     """Alarm: ``state`` is failed (nothing was saved), overdue (a day without a backup) or trouble (after a run).
 
@@ -59,7 +58,7 @@ class BackupFailed(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class BackupDrilled(Event):
     """A backup was restored and tried (contract.md §7): ``result`` passed, or failed, which is an alarm."""
 
@@ -74,7 +73,7 @@ class BackupDrilled(Event):
 # Service level --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ServiceNeared(Event):
     """Alarm: a clause of a customer's month came near its limit or is missed (``state`` near, missed)."""
 
@@ -87,7 +86,7 @@ class ServiceNeared(Event):
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ServiceDoubted(Event):
     """Two kinds of evidence of the service level disagree: ``about`` minutes, heartbeat or probe; ``detail`` says how.
 
@@ -99,7 +98,7 @@ class ServiceDoubted(Event):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DeadlineNeared(Event):
     """Alarm: a clock of the contract has used up most of its time, or all of it (``state`` near, overdue)."""
 
@@ -111,7 +110,7 @@ class DeadlineNeared(Event):
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FaultChanged(Event):
     """A fault was put on record, or was over: ``state`` opened, closed.
 
@@ -127,7 +126,7 @@ class FaultChanged(Event):
     state: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ClockJumped(Event):
     """The wall clock was set by ``seconds``, forward or back, or the machine slept."""
 
@@ -137,7 +136,7 @@ class ClockJumped(Event):
 # Incidents ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class IncidentChanged(Event):
     """A spam source's incident was opened, or went to another state (contract.md §4); ``sightings`` so far."""
 
@@ -148,7 +147,7 @@ class IncidentChanged(Event):
     sightings: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class AnswerUndelivered(Event):
     """Alarm: an answer to a complaint came back (contract.md §4): ``ticket`` is due again at ``due_at``, UTC seconds.
 
@@ -161,7 +160,7 @@ class AnswerUndelivered(Event):
     due_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DeskActed(Event):
     """The abuse desk, or an operator at it, did something that is on the incident record (contract.md §4).
 
@@ -178,7 +177,7 @@ class DeskActed(Event):
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class RecordAnchored(Event):
     """The incident record's hash chain ended at row ``number`` with ``digest``; `incident verify` asks for it."""
 

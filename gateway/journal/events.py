@@ -7,12 +7,13 @@ lines, metrics. Fields are plain values (text, numbers, tuples of text), so that
 stands. ``kind`` is the class's name in snake case.
 """
 
-from dataclasses import dataclass
 from traceback import format_exception
 from typing import ClassVar, Protocol
 
+from gateway.value import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class Event:
     """Base: ``at`` is UTC seconds.
 
@@ -39,7 +40,7 @@ class EventSink(Protocol):
 # Sessions -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SessionRefused(Event):
     """A connection was turned away at the door (limits, shutting down, bad PROXY header)."""
 
@@ -49,7 +50,7 @@ class SessionRefused(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SessionClosed(Event):
     """A session ended: ``end`` is quit, disconnect, timeout, errors, http, shutdown, too-slow or tls.
 
@@ -67,7 +68,7 @@ class SessionClosed(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class RecipientRefused(Event):
     """RCPT was answered 4yz or 5yz; ``filter`` is the one whose finding decided, "" when none did.
 
@@ -84,7 +85,7 @@ class RecipientRefused(Event):
     grounds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class TransactionAborted(Event):
     """Content began but never became durable: disconnect, timeout, framing refused, too big, storage failed.
 
@@ -102,7 +103,7 @@ class TransactionAborted(Event):
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class MessageJudged(Event):
     """The final dot was answered; one per transaction, whatever the verdict.
 
@@ -145,7 +146,7 @@ class MessageJudged(Event):
 # Delivery -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DeliveryAttempted(Event):
     """One attempt for one recipient: ``status`` sent, deferred, bounced or expired; ``phase`` where it ended.
 
@@ -165,7 +166,7 @@ class DeliveryAttempted(Event):
     possible_duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class NoticeQueued(Event):
     """A mail of our own entered the spool.
 
@@ -178,7 +179,7 @@ class NoticeQueued(Event):
     recipient: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QueueChanged(Event):
     """An operator acted on the queue: ``operation`` hold, release, drop, flush; audit trail of contract.md §6."""
 
@@ -187,7 +188,7 @@ class QueueChanged(Event):
     operator: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QuarantineReleased(Event):
     """An operator let mail out of quarantine, audited (contract.md §6).
 
@@ -205,7 +206,7 @@ class QuarantineReleased(Event):
 # The gateway itself ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OperatorActed(Event):
     """An operator changed something other than the queue: audit trail of contract.md §6.
 
@@ -218,7 +219,7 @@ class OperatorActed(Event):
     operator: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ConfigurationChanged(Event):
     """A reload took effect (``errors`` empty) or was refused; ``digest`` names the snapshot now serving.
 
@@ -231,7 +232,7 @@ class ConfigurationChanged(Event):
     operator: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class WorkerChanged(Event):
     """A worker came or went: ``state`` started, stopping, stopped."""
 
@@ -240,7 +241,7 @@ class WorkerChanged(Event):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ShardAdopted(Event):
     """A spool shard left by a worker that no longer exists was taken over."""
 
@@ -248,7 +249,7 @@ class ShardAdopted(Event):
     queued: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class StorageFailed(Event):
     """A write or read of stored data failed; what was asked for was refused or is retried, never forgotten."""
 
@@ -257,7 +258,7 @@ class StorageFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class InternalError(Event):
     """A bug: an exception where none belongs. The client got 451 4.3.0, the loop survived."""
 

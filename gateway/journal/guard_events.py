@@ -1,13 +1,12 @@
 """Events of what the gateway asks about mail: virus scanners with their signatures, local lists, lists in the DNS."""
 
-from dataclasses import dataclass
-
 from gateway.journal.events import Event
+from gateway.value import value
 
 # Antivirus ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ScannerChanged(Event):
     """A virus scanner's health changed: ``state`` well, suspect or open (not asked any more)."""
 
@@ -16,7 +15,7 @@ class ScannerChanged(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ScannerTested(Event):
     """A scanner's self-test with the EICAR test file ended otherwise than the last one: ``result`` passed, failed."""
 
@@ -25,7 +24,7 @@ class ScannerTested(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SignaturesChanged(Event):
     """A scanner has other signatures (contract.md §5): ``before`` is "" for the first, ``built_at`` 0 if not known."""
 
@@ -35,7 +34,7 @@ class SignaturesChanged(Event):
     built_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SignaturesAged(Event):
     """Alarm: a scanner's signatures became ``old`` or a ``breach`` of the contract's week, or are ``fresh`` again."""
 
@@ -48,7 +47,7 @@ class SignaturesAged(Event):
 # Local lists ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ListApplied(Event):
     """A local list serves another edition (contract.md §4 d).
 
@@ -69,7 +68,7 @@ class ListApplied(Event):
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ListWithheld(Event):
     """Alarm: a local list could not be brought up to date, the edition before serves on.
 
@@ -84,7 +83,7 @@ class ListWithheld(Event):
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ListOverdue(Event):
     """Alarm: an edition was not applied within the working days that its list has (contract.md §4 d)."""
 
@@ -98,7 +97,7 @@ class ListOverdue(Event):
 # Lists in the DNS -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DnsListChanged(Event):
     """A DNS list passed or failed its probe (RFC 5782 §5), other than before.
 
@@ -110,7 +109,7 @@ class DnsListChanged(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OwnListingChanged(Event):
     """Alarm: an address or domain of ours is on a DNS list, or (``state`` cleared) is not any more.
 

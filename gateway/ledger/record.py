@@ -1,9 +1,9 @@
 """One ledger row: everything the delay clauses need of one finished recipient."""
 
-from dataclasses import dataclass
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DelayRecord:
     """Stamps are UTC seconds, durations monotonic seconds; written in the transaction that ends custody of the copy.
 

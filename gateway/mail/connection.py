@@ -1,10 +1,10 @@
 """The facts of one SMTP session, as the pipeline sees them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.clock import Stamp
+from gateway.value import value
 
 
 class Role(StrEnum):
@@ -15,7 +15,7 @@ class Role(StrEnum):
     SUBMISSION = "submission"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class TlsFacts:
     """The TLS session as negotiated: ``version`` such as ``TLSv1.3``, the suite's name, its strength in bits."""
 
@@ -24,7 +24,7 @@ class TlsFacts:
     bits: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Connection:
     """One session's facts; replaced, never changed, when HELO, STARTTLS, PROXY or XCLIENT say something new.
 

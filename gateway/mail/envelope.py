@@ -1,11 +1,10 @@
 """The envelope (RFC 5321 §2.3.1) with its extensions' parameters."""
 
-from dataclasses import dataclass
-
 from gateway.smtp.address import NULL_REVERSE_PATH, ForwardPath, ReversePath
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Envelope:
     """MAIL's half: reverse-path and parameters.
 
@@ -21,7 +20,7 @@ class Envelope:
     envid: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Recipient:
     """One accepted RCPT: ``path`` as received.
 

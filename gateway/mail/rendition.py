@@ -6,13 +6,13 @@ the spool.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
 from gateway.mail.content import Content
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(order=True)
 class Edit:
     """Octets ``start`` to ``end`` of the content become ``replacement``."""
 
@@ -21,7 +21,7 @@ class Edit:
     replacement: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Rendition:
     """Edits in ascending order that do not overlap; ``Rendition(())`` is the content as received."""
 

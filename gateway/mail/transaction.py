@@ -1,14 +1,15 @@
 """One mail transaction as the filters see it (RFC 5321 §3.3), from MAIL to the final dot."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.clock import Stamp
 from gateway.mail.connection import Connection
 from gateway.mail.content import EMPTY_CONTENT, Content
 from gateway.mail.envelope import EMPTY_ENVELOPE, Envelope, Recipient
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Transaction:
     """Everything known so far.
 

@@ -20,7 +20,6 @@ about whose mail it is.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.config.abuse_desk import DESK_DOMAIN, desk_mailbox
 from gateway.config.fields import mailbox
@@ -34,6 +33,7 @@ from gateway.smtp import replies
 from gateway.smtp.address import Mailbox
 from gateway.smtp.domain import DomainError, normalise_domain
 from gateway.smtp.reply import Reply
+from gateway.value import value
 
 _POSTMASTER = "postmaster"
 
@@ -45,7 +45,7 @@ _ROUTED = re.compile(r"[@%!]")
 _UNSAFE = re.compile(r"^[-~]|[|`/\\;<>\"]|\$[({]")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Destination:
     """Where a recipient's mail goes.
 

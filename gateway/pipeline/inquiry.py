@@ -13,7 +13,7 @@ name (RFC 8601 §3) is asked for where a policy enables iprev or a local list ma
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import reduce
 from operator import or_
 from typing import Self
@@ -30,13 +30,14 @@ from gateway.policy.action import Action, Stage
 from gateway.rules.facts import MailFacts
 from gateway.rules.judging import Outcome, RuleSet
 from gateway.rules.moment import Moment
+from gateway.value import value
 
 # Clients of whom something is being found out beside their dialogue; of those beyond it at RCPT. Twice
 # `limits.connections`, for those who leave before the answer comes.
 MOST_BEGUN = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Party:
     """Recipients of whom a message is judged alike: those of one policy, its postmaster and abuse addresses apart.
 
@@ -62,7 +63,7 @@ class Party:
         return cls.of(plan, postmaster=False), postmaster, replace(postmaster, complaints=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Heard:
     """What is found about a message, whoever the recipient; ``facts`` is None while no policy has rules.
 

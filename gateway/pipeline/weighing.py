@@ -1,7 +1,7 @@
 """What one policy makes of what was found: finding → judgement → fold → disposition (invariants 2, 3, 9)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.mail.envelope import Recipient
 from gateway.pipeline.examiner import Found
@@ -13,6 +13,7 @@ from gateway.policy.verdict import Disposition, Judgement, Thresholds, fold
 from gateway.rules.judging import Outcome
 from gateway.smtp.replies import POLICY_DEFER, POLICY_REJECT
 from gateway.smtp.reply import Reply
+from gateway.value import value
 
 _NOTHING = Thresholds(tag=None, quarantine=None, reject=None)
 # The grounds of what is done about a complaint all the same.
@@ -21,7 +22,7 @@ _COUNTING = (None, Ground.HARMFUL)
 _OF_LINKS = frozenset({"blocklist-content", "uribl"})
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Opinion:
     """A policy's view of the mail, the same for all its recipients."""
 

@@ -1,14 +1,15 @@
 """What a filter says: values only (invariant 2)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.mail.rendition import Edit
+from gateway.value import value
 
 # Octets of the received content: from, and to before.
 Place = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Finding:
     """One filter's result about one transaction.
 

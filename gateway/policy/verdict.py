@@ -1,16 +1,16 @@
 """Judgements and their fold (invariant 3)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import fsum
 
 from gateway.mail.envelope import Recipient
 from gateway.policy.action import Action, Ground
 from gateway.policy.finding import Finding
 from gateway.smtp.reply import Reply
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Judgement:
     """What one recipient's policy makes of one finding: a score, an action, or neither (``ignore``).
 
@@ -32,7 +32,7 @@ class Judgement:
         return self.score > 0 or (self.action is not None and self.action is not Action.ACCEPT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Disposition:
     """What happens to the mail for one recipient, and why.
 
@@ -57,7 +57,7 @@ class Disposition:
         return tuple(ground for ground in Ground if ground in given) if given else ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Verdict:
     """All recipients' dispositions and the single reply to the final dot (invariant 4).
 
@@ -81,7 +81,7 @@ class Verdict:
         return tuple(ground for ground in Ground if ground in given)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Thresholds:
     """``[scores]``: the sums at which a score becomes an action; None switches one off."""
 

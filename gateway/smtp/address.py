@@ -1,9 +1,9 @@
 """Mailboxes and paths (RFC 5321 §4.1.2, RFC 6531 §3.3): the types; ``gateway.smtp.path`` parses them."""
 
-from dataclasses import dataclass
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Mailbox:
     """``local_part@domain``.
 
@@ -29,7 +29,7 @@ class Mailbox:
         return self.wire
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ReversePath:
     """MAIL FROM's path; ``mailbox`` is None for the null reverse-path ``<>`` (RFC 5321 §4.5.5)."""
 
@@ -54,7 +54,7 @@ class ReversePath:
         return f"<{self.wire}>"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ForwardPath:
     """RCPT TO's path, source route removed (RFC 5321 appendix C); bare ``postmaster`` has an empty domain.
 

@@ -8,18 +8,18 @@ intake's question.
 """
 
 import re
-from dataclasses import dataclass
 
 from gateway.smtp import replies
 from gateway.smtp.limits import MAX_COMMAND_LINE_OCTETS
 from gateway.smtp.reply import RefusalError, Reply
+from gateway.value import value
 
 
 class CommandError(RefusalError):
     """The line is no command; ``reply`` answers it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Command:
     """``verb`` in upper case.
 

@@ -4,14 +4,16 @@ Every reply the gateway gives is named in ``gateway.smtp.replies``; no digit str
 text is printable ASCII: whatever came from outside is escaped here, so no reply can carry an injected line.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+
+from gateway.value import value
 
 # RFC 5321 §4.5.3.1.5: a reply line, code and CR LF included, is at most 512 octets.
 MAX_REPLY_LINE_OCTETS = 512
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class EnhancedStatus:
     """An enhanced status code ``class.subject.detail`` (RFC 3463 §2); ``str()`` gives ``5.7.1``."""
 
@@ -23,7 +25,7 @@ class EnhancedStatus:
         return f"{self.kind}.{self.subject}.{self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Reply:
     """One SMTP reply.
 

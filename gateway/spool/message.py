@@ -1,12 +1,12 @@
 """What the spool keeps of one message: one row per message, one state per recipient."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.clock import Stamp
 from gateway.mail.content import Content
 from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.rendition import AS_RECEIVED, Rendition
+from gateway.value import value
 
 
 class RecipientState(StrEnum):
@@ -29,7 +29,7 @@ class Origin(StrEnum):
     NOTICE = "notice"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Attempt:
     """One try at one next hop (contract.md §2: the evidence of a remote's own delay).
 
@@ -50,7 +50,7 @@ class Attempt:
     due: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class MessageStamps:
     """The contract's instants of one message; ``durable`` is set by the spool when the commit returned.
 
@@ -66,7 +66,7 @@ class MessageStamps:
     antivirus_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SpoolRecipient:
     """One recipient's copy.
 
@@ -94,7 +94,7 @@ class SpoolRecipient:
     greylisted_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SpoolMessage:
     """One message in custody.
 
@@ -119,7 +119,7 @@ class SpoolMessage:
     shard: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Settlement:
     """The outcome of an attempt or an operator's act for one recipient, written together with its ledger row.
 
@@ -136,7 +136,7 @@ class Settlement:
     held_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class RouteSummary:
     """How much is queued for one route and when the next of it is due (UTC seconds)."""
 
@@ -145,7 +145,7 @@ class RouteSummary:
     next_due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QueueCounts:
     """How much is in custody; ``oldest_queued_at`` is when the oldest queued message was received (UTC, 0: none)."""
 
@@ -154,7 +154,7 @@ class QueueCounts:
     oldest_queued_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QueueQuery:
     """What ``queue list`` and the queue's operations select; empty fields select everything."""
 

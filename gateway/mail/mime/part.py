@@ -1,7 +1,6 @@
 """What a scan found: parts with exact octet ranges (RFC 2045 §2, RFC 2046 §5.1), and the partition of all octets."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -10,6 +9,7 @@ from gateway.mail.mime import fields
 from gateway.mail.mime.limits import DEFAULT_LIMITS
 from gateway.mail.mime.names import decoded_words
 from gateway.mail.mime.transfer import IDENTITIES, Decoded, decode, decode_base64
+from gateway.value import value
 
 if TYPE_CHECKING:
     from gateway.mail.content import Content
@@ -28,7 +28,7 @@ class Range(NamedTuple):
     part: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(kw_only=True, slots=False)
 class MimePart:
     """One entity, or one block of uuencode, yEnc or BinHex within the text of its parent (``is_block``).
 
@@ -161,7 +161,7 @@ class MimePart:
         return self.decode(content).octets
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(kw_only=True, slots=False)
 class MimeTree:
     """All parts, depth first, which is the order of their octets; ``parts[0]`` is the message itself.
 

@@ -9,7 +9,7 @@ The octets of the whole content are not among the leaves: whoever scans must sca
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from gateway.mail.content import Content
@@ -20,6 +20,7 @@ from gateway.mail.mime.octets import octets_of
 from gateway.mail.mime.part import MESSAGE_TYPES, MimePart, MimeTree
 from gateway.mail.mime.scanner import parse
 from gateway.mail.mime.transfer import Decoded, alternatives, may_have_alternatives
+from gateway.value import value
 
 _NOT_MIME = replace(USUAL, mime="ignored")
 
@@ -27,7 +28,7 @@ _NOT_MIME = replace(USUAL, mime="ignored")
 Place = tuple[int, int, str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(kw_only=True, slots=False)
 class Leaf:
     """Data in one place. ``part`` counts in ``content``, which is not the received one when ``origin`` is not empty.
 
@@ -73,7 +74,7 @@ class Leaf:
         return (self.origin, self.place, self.part.media_type, self.part.filenames)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(kw_only=True, slots=False)
 class Walk:
     """The leaves of one tree and of what is encoded in it, with the ambiguities of all.
 
@@ -85,7 +86,7 @@ class Walk:
     truncated: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(kw_only=True, slots=False)
 class Reading:
     """One reader's view: ``leaves`` are those that no earlier reading had; ``tree`` counts in ``content``.
 
@@ -165,8 +166,8 @@ def _may_add_blocks(content: Content, usual: MimeTree) -> bool:
 
 def _others(habits: Habits, ambiguities: tuple[str, ...]) -> Iterator[Habits]:
     for ambiguity in ambiguities:
-        for name, value in ANSWERS.get(ambiguity, ()):
-            yield replace(habits, **{name: value})  # type: ignore[arg-type] # ANSWERS holds words of Habits
+        for name, word in ANSWERS.get(ambiguity, ()):
+            yield replace(habits, **{name: word})  # type: ignore[arg-type] # ANSWERS holds words of Habits
 
 
 def _tree(content: Content, habits: Habits, limits: MimeLimits) -> MimeTree:
