@@ -66,12 +66,13 @@ def open_(
 ) -> None:
     """Start a clock; working days are the Chinese calendar's, with the days of blocklists/lists.toml."""
     from gateway.servicelevel.clocks import calendar_of, new_deadline
-    from gateway.servicelevel.deadline import KINDS
+    from gateway.servicelevel.deadline import KINDS, PROVISIONING
 
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind} is no kind of clock; allowed: {', '.join(KINDS)}")
     snapshot = load_snapshot(config)
-    data, book = customers_book(config, customer)
+    # Who is to be provisioned is no customer on record yet.
+    data, book = customers_book(config, "" if KINDS[kind].clause == PROVISIONING else customer)
     began = instant(book, customer, start) if start else now_utc()
     deadline = new_deadline(KINDS[kind], subject, customer, began, calendar_of(snapshot.config.blocklists))
     record = written(lambda: writer(data, by).open_deadline(deadline))

@@ -67,11 +67,14 @@ def instant(book: "Book", customer: str, text: str) -> float:
 
     try:
         named = datetime.fromisoformat(text).tzinfo is not None
-        moment = parse_instant(text, zone_of(book, customer))
     except ValueError as error:
         raise typer.BadParameter(f"{text}: a time such as 2026-11-20T10:00 is wanted") from error
+    try:
+        moment = parse_instant(text, zone_of(book, customer))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     zones = {history[-1].terms.zone for history in book.terms.values()}
-    if not customer and not named and len(zones) > 1:
+    if customer not in book.terms and not named and len(zones) > 1:
         raise typer.BadParameter(f"{text}: customers have several zones, name the offset: {text}+08:00")
     return moment
 

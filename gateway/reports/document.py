@@ -303,8 +303,8 @@ _APART = ("antivirus", "held", "greylisted", "given-up", "doubtful")
 def number(amount: float, unit: str) -> str:
     """Return an amount as written in reports: never rounded to the better side of its limit."""
     if unit == "percent":
-        # 99.99 must not read as 100, nor 99.8999 as 99.9: cut, not rounded.
-        return f"{int(amount * 10_000) / 10_000:.4f}".rstrip("0").rstrip(".")
+        # 99.99 must not read as 100, nor 99.8999 as 99.9: cut, not rounded, once the noise of a float is gone.
+        return f"{round(amount * 10**6) // 100 / 10_000:.4f}".rstrip("0").rstrip(".")
     if unit == "share":
         return _scientific(amount) if amount else "0"
     # Nor may 60.0004 s read as 60: up, once the noise of a float's last digits is gone.

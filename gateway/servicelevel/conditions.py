@@ -4,8 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import date, timedelta
+from math import inf
 
-from gateway.servicelevel.book import Book
+from gateway.servicelevel.book import Book, TermsInForce
 from gateway.servicelevel.exclusion import Clause
 from gateway.servicelevel.fault import without_gateway
 from gateway.servicelevel.figures import micros
@@ -14,6 +15,8 @@ from gateway.servicelevel.sample import Conditions
 
 # Mail waits for five days in the queue by default; what lay longer in quarantine moves a day's horizon itself.
 HORIZON_SECONDS = 6 * 86_400.0
+# A domain is on record as a customer's with the first heartbeat after the workers take its mail.
+SETTLING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,19 @@ class Bearing:
         for customer, history in book.terms.items():
             for domain in {domain for each in history for domain in each.owners}:
                 self._claims.setdefault(domain, []).append(customer)
-        # What one customer has had all along, for counting in a hurry.
+        # Those who were on record when records began: the ledger may have mail of theirs of before that.
+        self._earliest = (book.started or 0.0) + SETTLING_SECONDS
+        # What one customer has had all along, for counting in a hurry: since when, and what is answered.
         self._simple = {
-            domain: (claimed[0], book.terms[claimed[0]][0].owners[domain])
+            domain: (self._first_counted(first), (claimed[0], first.owners[domain]))
             for domain, claimed in self._claims.items()
             if len(claimed) == 1 and len(book.terms[claimed[0]]) == 1
+            for first in book.terms[claimed[0]]
         }
+
+    def _first_counted(self, first: TermsInForce) -> float:
+        """Return from when on mail is a customer's whose first terms these are."""
+        return -inf if first.since <= self._earliest else first.since - SETTLING_SECONDS
 
     def zone_of(self, customer: str) -> str | None:
         """Return a customer's zone by its latest terms, None for nobody's."""
@@ -76,13 +86,22 @@ class Bearing:
         return DayKey(customer, day_of(utc, zone), zone) if zone else None
 
     def owner_of(self, domain: str, utc: float) -> tuple[str, str] | None:
-        """Return who a domain belonged to at an instant, and who answers for its next hop; None for foreign domains."""
+        """Return who a domain belonged to at an instant, and who answers for its next hop; None for foreign domains.
+
+        Before it was a customer's it was foreign: mail of that time is not counted for the customer.
+        """
         simple = self._simple.get(domain)
         if simple is not None:
-            return simple
+            since, answer = simple
+            return answer if utc >= since else None
+        return self._claimed(domain, utc) or self._claimed(domain, utc + SETTLING_SECONDS)
+
+    def _claimed(self, domain: str, utc: float) -> tuple[str, str] | None:
         for customer in self._claims.get(domain, ()):
             in_force = self.book.terms_at(customer, utc)
-            if in_force is not None and domain in in_force.owners:
+            if in_force is None or utc < self._first_counted(self.book.terms[customer][0]):
+                continue
+            if domain in in_force.owners:
                 return customer, in_force.owners[domain]
         return None
 

@@ -17,7 +17,7 @@ def minutes_of(evidence: Evidence, delays: dict[str, DaySummary]) -> Minutes:
     span = evidence.span
     mailed = {direction: delays[direction].mailed for direction in (SEND, RECEIVE)}
     minutes = judged(evidence.observed, span, evidence.excluding(Clause.CONNECTIVITY, span), mailed)
-    return minutes.without_pending(PENDING_MINUTES) if evidence.now < evidence.month.span[1] else minutes
+    return minutes.without_pending(PENDING_MINUTES) if span[1] < evidence.month.span[1] else minutes
 
 
 def connectivity(evidence: Evidence, minutes: Minutes) -> tuple[ClauseResult, ...]:

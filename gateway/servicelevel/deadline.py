@@ -50,6 +50,9 @@ class DeadlineKind:
     allowed: Duration
 
 
+PROVISIONING = "8"
+"""The clause whose clocks concern those who are no customers yet."""
+
 KINDS = {
     kind.name: kind
     for kind in (

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from gateway.config.service_level import ServiceTerms
 from gateway.servicelevel.book import Book, TermsInForce
@@ -54,10 +55,20 @@ class Evidence:
         return self.book.terms[self.customer][0].since
 
     @property
+    def served_until(self) -> float:
+        """When the customer's last domain was taken away; the end of time for one who has any."""
+        left = inf
+        for terms in reversed(self.book.terms[self.customer]):
+            if terms.owners:
+                break
+            left = terms.since
+        return left
+
+    @property
     def span(self) -> Interval:
-        """What of the month is judged: since the customer was served, until now."""
+        """What of the month is judged: since the customer was served, until now or until it was no more."""
         start, end = self.month.span
-        return max(start, min(self.served_from, end)), max(start, min(end, self.now))
+        return max(start, min(self.served_from, end)), max(start, min(end, self.now, self.served_until))
 
     def excluding(self, clause: Clause, span: Interval) -> tuple[Exclusion, ...]:
         """Return the exclusions that count for a clause within a span."""

@@ -102,6 +102,13 @@ def shown(utc: float, zone: str) -> str:
 
 
 def parse_instant(text: str, zone: str) -> float:
-    """Return UTC seconds of ``2026-11-20T10:00`` in the zone, unless it names its own offset; ValueError."""
+    """Return UTC seconds of ``2026-11-20T10:00`` in the zone, unless it names its own offset; ValueError.
+
+    Nor is a time taken that the zone has twice, or not at all, because its clocks are changed: it must name its offset.
+    """
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone))).timestamp()
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=_zone(zone))
+        if moment.utcoffset() != moment.replace(fold=1).utcoffset():
+            raise ValueError(f"{text}: clocks are changed then in {zone}; name the offset")
+    return moment.timestamp()

@@ -143,3 +143,12 @@ def test_a_time_for_customers_of_several_zones_names_its_offset(run, data):
     assert run(*for_all, *WHEN).exit_code == 2
     assert len(Records(data).read()) == 2
     assert run(*for_all, "--from", "2026-11-20T10:00+08:00", "--to", "2026-11-20T11:00+08:00").exit_code == 0
+
+
+def test_a_clock_of_one_who_is_no_customer_yet_is_not_everybodys(run, data):
+    order = ("provisioning", "order 4711", "--customer", "newcomer", "--from", "2026-01-05T10:00")
+    opened = run("deadline", "open", *order)
+    assert opened.exit_code == 0, opened.output
+    assert '"customer": "newcomer"' in run("deadline", "list", "--json").stdout
+    assert "order 4711" not in run("sla", "status").stdout
+    assert run("deadline", "open", "ticket-response", "T-1", "--customer", "newcomer").exit_code == 1
