@@ -33,6 +33,7 @@ def test_a_value_without_equality_is_itself_alone():
 def test_the_type_checker_refuses_to_change_one(tmp_path):
     """It is the only one who does: a filter that changed the transaction would change it for all others."""
     api = pytest.importorskip("mypy.api")
-    code = "from gateway.clock import Stamp\nStamp(1.0, 2.0).utc = 3.0\n"
-    said, _, _ = api.run(["--cache-dir", str(tmp_path), "--follow-imports=silent", "-c", code])
+    code = tmp_path / "code.py"
+    code.write_text("from gateway.clock import Stamp\nStamp(1.0, 2.0).utc = 3.0\n", encoding="utf-8")
+    said, _, _ = api.run(["--cache-dir", str(tmp_path), "--follow-imports=silent", str(code)])
     assert 'Property "utc" defined in "Stamp" is read-only' in said
