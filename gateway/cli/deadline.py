@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.incident_record import moment
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, load_snapshot, print_json
 from gateway.cli.reach import data_folder
-from gateway.cli.recording import customers_book, instant, now_utc, the_book, told_record, writer, written, zone_of
+from gateway.cli.recording import customers_book, instant, now_utc, the_book, told_record, writer, written
 from gateway.cli.sla import ByOption, CustomerOption
 
 app = typer.Typer(
@@ -22,10 +23,9 @@ def list_(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the clocks that run, the most urgent first; exit 1 when one is overdue."""
+    """List the clocks that run, the most urgent first, in UTC; exit 1 when one is overdue."""
     from gateway.cli.table import print_table
     from gateway.servicelevel.deadline import DeadlineState
-    from gateway.servicelevel.month import shown
 
     book, now = the_book(data_folder(config)), now_utc()
     found = sorted(
@@ -34,16 +34,16 @@ def list_(
     if as_json:
         print_json([asdict(each) | {"state": each.state(now).value} for each in found])
     else:
-        columns = ("number", "state", "due", "kind", "subject", "customer", "since", "by")
+        columns = ("number", "state", "due (UTC)", "kind", "subject", "customer", "since (UTC)", "by")
         rows = [
             (
                 str(each.number),
                 each.state(now).value,
-                shown(each.due, zone_of(book, each.customer)) + ("" if each.official else " (calendar supposed)"),
+                moment(each.due) + ("" if each.official else " (calendar supposed)"),
                 each.kind,
                 each.subject,
                 each.customer or "all",
-                shown(each.start, zone_of(book, each.customer)),
+                moment(each.start),
                 each.by,
             )
             for each in found

@@ -120,6 +120,8 @@ def test_an_overdue_clock_is_a_negative_answer(run, data):
     listed = run("deadline", "list")
     assert listed.exit_code == 1
     assert "overdue" in listed.stdout
+    # A day from ten in the morning in Shanghai, in UTC as every list of the gateway has it.
+    assert "2026-01-06 02:00:00Z" in listed.stdout
 
 
 def test_the_status_names_clocks_that_are_about_to_be_missed(run, data):
