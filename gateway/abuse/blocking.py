@@ -132,7 +132,8 @@ def quiet_proof(ask: Ask, block: Block, incident: Incident, quiet_seconds: float
     watched = watched_seconds(ask, last, now)
     if watched < quiet_seconds:
         return ""
-    refused = f"{block.attempts} attempts were refused while it was blocked, the last at {_moment(block.last_attempt)}"
+    counted = "1 attempt was" if block.attempts == 1 else f"{block.attempts} attempts were"
+    refused = f"{counted} refused while it was blocked, the last at {_moment(block.last_attempt)}"
     return (
         f"nothing came from {block.entry} since {_moment(last)}; this gateway was looking for"
         f" {format_duration(float(int(watched)))} of the {format_duration(float(int(now - last)))} since then;"

@@ -75,12 +75,15 @@ def _held(reader: IncidentReader, incident: Incident) -> Iterator[str]:
     """Yield what stands: it has to be lifted or restored before the case is closed."""
     for block in blocks_of(reader.rows, incident.id):
         if block.ended_at is None:
-            kept_out = f", {block.attempts} attempts refused" if block.attempts else ""
-            yield f"block of {block.entry} until {moment(block.until)}{kept_out}"
+            yield f"block of {block.entry} until {moment(block.until)}{_refused(block.attempts)}"
     for each in suspensions_of(reader.rows, incident.id):
         if each.ended_at is None:
-            kept_back = f", {each.attempts} attempts refused" if each.attempts else ""
-            yield printable(f"suspension of {each.sender} since {moment(each.began_at)}{kept_back}")
+            yield printable(f"suspension of {each.sender} since {moment(each.began_at)}{_refused(each.attempts)}")
+
+
+def _refused(attempts: int) -> str:
+    """Return what was kept out meanwhile, "" for nothing."""
+    return f", {attempts} {'attempt' if attempts == 1 else 'attempts'} refused" if attempts else ""
 
 
 def _clocks(reader: IncidentReader, incident: Incident) -> Iterator[str]:

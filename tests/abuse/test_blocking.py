@@ -65,7 +65,7 @@ def test_what_is_still_tried_keeps_the_block(world):
     with world.reader() as reader:
         (block,) = blocks_of(reader.rows, 1)
     assert block.attempts == 1
-    assert "1 attempts were refused while it was blocked, the last at 2026-11-20T" in block.proof
+    assert "1 attempt was refused while it was blocked, the last at 2026-11-20T" in block.proof
 
 
 def test_a_gateway_that_did_not_look_proves_nothing(world):
