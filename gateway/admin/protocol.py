@@ -218,7 +218,9 @@ class QueueChangeResult(TypedDict):
 
 
 class QuarantineArguments(QueueArguments, total=False):
-    """As QueueArguments, and: ``why`` virus, unscanned or policy; ``to`` another address; ``force`` against objections.
+    """As QueueArguments, and: ``why`` virus, unscanned or policy; ``to`` another address.
+
+    ``force`` against objections; ``again`` although that address has had a copy.
 
     ``quarantine.show`` and ``quarantine.release`` want ``ids``.
     """
@@ -226,6 +228,7 @@ class QuarantineArguments(QueueArguments, total=False):
     why: str
     to: str
     force: bool
+    again: bool
 
 
 class PartView(TypedDict):
@@ -267,12 +270,16 @@ class QuarantineListResult(TypedDict):
 
 
 class Released(TypedDict):
-    """One message: whom it goes to now, nobody when ``objection`` kept it; ``outcome`` of the scan, "" for none."""
+    """One message: whom it goes to now, nobody when ``objection`` kept it; ``outcome`` of the scan, "" for none.
+
+    ``remedy`` is the argument that lets it go all the same, "force" or "again", and "" where there is none.
+    """
 
     id: str
     recipients: list[str]
     outcome: str
     objection: str
+    remedy: str
 
 
 class ReleaseResult(TypedDict):

@@ -3,13 +3,16 @@
 Release scans the mail again. One that was kept for a virus, or in which one is found now, or that could not be looked
 at to its end, goes out only when that is forced; whatever goes out says in ``X-Virus-Status`` what this scan said,
 and leaves one ``quarantine_released`` event that names the operator (contract.md §6, audit). Released to another
-address the mail stays in quarantine for whom it was kept, and that address gets a copy.
+address the mail stays in quarantine for whom it was kept, and that address gets a copy, one: whoever asks a second
+time, because the first answer was lost, is told that it went, unless they say that another is meant.
+
+Each message asked for has an answer of its own: that one has just left keeps no other back.
 
 While no gateway serves, quarantine can be listed, shown and deleted from, and not released: nobody could scan.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -39,8 +42,10 @@ from gateway.smtp.address import ForwardPath
 from gateway.smtp.path import AddressError, parse_forward_path
 from gateway.spool.custody import Custody
 from gateway.spool.message import QueueQuery, RecipientState, SpoolMessage, SpoolRecipient
+from gateway.storage import StorageError
 
 _QUARANTINED = frozenset({RecipientState.QUARANTINED})
+_GONE = "it has just left quarantine"
 # Parts that ``show`` describes.
 MAX_PARTS = 200
 # A part's beginning tells its kind; what is deeper in, the scan has told.
@@ -55,6 +60,12 @@ class WayOut:
     copy_to: Callable[[SpoolRecipient, ForwardPath], SpoolRecipient]
     hostname: str
     wake: Callable[[], None]
+    # The addresses to which a message was delivered before; read from the ledger, off the loop.
+    delivered_to: Callable[[str], Collection[str]]
+
+
+class _StaysError(Exception):
+    """One message cannot be let out now; the text says why."""
 
 
 class QuarantineDesk:
@@ -90,7 +101,11 @@ class QuarantineDesk:
     async def _show(self, query: QueueQuery, given: QuarantineArguments) -> QuarantineListResult:
         found = []
         for bare in await self._chosen(query):
-            message = replace(bare, content=await self._content(bare))
+            try:
+                message = replace(bare, content=await self._content(bare))
+            except _StaysError:
+                # It is not there to be shown, as if it had been asked for a moment later.
+                continue
             shown = _seen(message, full_view(message), given.get("why", ""))
             shown["parts"] = await asyncio.to_thread(_parts, message.content)
             found.append(shown)
@@ -104,7 +119,13 @@ class QuarantineDesk:
             raise RefusedError("mail is scanned on its way out of quarantine: start the gateway first")
         way = self._way_out
         async with self._releasing:
-            return {"released": [await self._let_out(m, given, way) for m in await self._chosen(query)]}
+            return {"released": [await self._answer(m, given, way) for m in await self._chosen(query)]}
+
+    async def _answer(self, message: SpoolMessage, given: QuarantineArguments, way: WayOut) -> Released:
+        try:
+            return await self._let_out(message, given, way)
+        except _StaysError as why:
+            return _kept(message, Review(), str(why), "")
 
     async def _chosen(self, query: QueueQuery) -> list[SpoolMessage]:
         if not query.trace_ids:
@@ -115,18 +136,20 @@ class QuarantineDesk:
         try:
             return await self._custody.content(message)
         except KeyError:
-            raise RefusedError(f"{message.trace_id} has just left quarantine") from None
+            raise _StaysError(_GONE) from None
 
     async def _let_out(self, message: SpoolMessage, given: QuarantineArguments, way: WayOut) -> Released:
-        content = await self._content(message)
         path = _other(given.get("to", ""), message)
+        if path is not None and not given.get("again", False) and await self._has_had(message, path, way):
+            return _kept(message, Review(), f"a copy went to {path.wire} before", "again")
+        content = await self._content(message)
         try:
             said = await review(way.antivirus, content)
         except OSError as error:
-            raise RefusedError(f"{message.trace_id}: the content cannot be read: {error.strerror or error}") from error
+            raise _StaysError(f"the content cannot be read: {error.strerror or error}") from error
         objection = said.objection or _kept_for_a_virus(message)
         if objection and not given.get("force", False):
-            return {"id": message.trace_id, "recipients": [], "outcome": said.outcome, "objection": objection}
+            return _kept(message, said, objection, "force")
         message = await self._still_kept(message)
         if path is None:
             recipients = await self._to_its_recipients(message, content, said, way.hostname)
@@ -146,19 +169,38 @@ class QuarantineDesk:
             )
         )
         way.wake()
-        return {"id": message.trace_id, "recipients": recipients, "outcome": said.outcome, "objection": objection}
+        return {
+            "id": message.trace_id,
+            "recipients": recipients,
+            "outcome": said.outcome,
+            "objection": objection,
+            "remedy": "",
+        }
+
+    async def _has_had(self, message: SpoolMessage, path: ForwardPath, way: WayOut) -> bool:
+        """Tell whether an address has had a copy, or one is on its way there: in custody, or in the ledger since."""
+        wanted = path.wire.lower()
+        stored = await self._custody.load(message.trace_id)
+        under_way = [copy for copy in stored.recipients if copy.state not in _QUARANTINED] if stored else []
+        if any(address.lower() == wanted for address in _addresses(under_way)):
+            return True
+        try:
+            delivered = await asyncio.to_thread(way.delivered_to, message.trace_id)
+        except StorageError as error:
+            raise _StaysError(f"whether {path.wire} has had it cannot be read: {error}") from error
+        return any(address.lower() == wanted for address in delivered)
 
     async def _still_kept(self, message: SpoolMessage) -> SpoolMessage:
         """Return what is still kept after a scan of seconds, in which copies may have been deleted, or grown too old.
 
-        RefusedError when nothing is: nobody is to believe that it went out.
+        _StaysError when nothing is: nobody is to believe that it went out.
         """
         query = QueueQuery(states=_QUARANTINED, trace_ids=frozenset({message.trace_id}), limit=MAX_LIMIT)
         kept = await self._custody.select(query)
         chosen = {copy.number for copy in message.recipients}
         copies = [copy for found in kept for copy in found.recipients if copy.number in chosen]
         if not copies:
-            raise RefusedError(f"{message.trace_id} has just left quarantine")
+            raise _StaysError(_GONE)
         return replace(kept[0], recipients=tuple(copies))
 
     async def _to_its_recipients(
@@ -197,6 +239,16 @@ _OPERATIONS: dict[str, _Operation] = {
     "quarantine.release": QuarantineDesk._release,  # noqa: SLF001 - as above
     "quarantine.delete": QuarantineDesk._delete,  # noqa: SLF001 - as above
 }
+
+
+def _kept(message: SpoolMessage, said: Review, objection: str, remedy: str) -> Released:
+    return {
+        "id": message.trace_id,
+        "recipients": [],
+        "outcome": said.outcome,
+        "objection": objection,
+        "remedy": remedy,
+    }
 
 
 def why(message: SpoolMessage, copy: SpoolRecipient) -> str:

@@ -26,6 +26,7 @@ from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStat
 from gateway.admin.quarantine import QuarantineDesk, WayOut
 from gateway.admin.queue import QueueDesk
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
+from gateway.antivirus.memory import give_back_large_blocks
 from gateway.app.acceleration import RuleAcceleration
 from gateway.app.antivirus import antivirus_settings, history_folder
 from gateway.app.beside import beside_the_mail
@@ -58,6 +59,7 @@ from gateway.incidents.suspended import SuspendedSenders
 from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
+from gateway.ledger import Ledger
 from gateway.mail.own_mail import COMMAND as OWN_MAIL
 from gateway.mail.text import hosts
 from gateway.pipeline.gate import Gate
@@ -156,6 +158,7 @@ class Worker:
             copy_to=self._copy_to,
             hostname=config.hostname,
             wake=self.runner.flush,
+            delivered_to=Ledger(config.data).delivered_to,
         )
         self.quarantine = QuarantineDesk(
             self.stores.custody, self.desk, clock=self.clock, events=self.events, way_out=way_out
@@ -408,6 +411,7 @@ def begin(arguments: Sequence[str], descriptors: Sequence[int]) -> int:
     # Ctrl-C on the terminal is the supervisor's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    give_back_large_blocks()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(serve(order))
 

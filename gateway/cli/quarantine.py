@@ -72,6 +72,7 @@ def release(
     everything: All = False,
     to: Annotated[str, typer.Option(metavar="ADDRESS", help="Send a copy there; what is kept stays kept.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Although it has a virus or could not be scanned.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="With --to: although that address has had a copy.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,18 +82,23 @@ def release(
     done: list[Released] = []
     # One at a time: each is scanned, and what is done is told when it is done.
     for trace_id in chosen:
-        arguments = wanted | {"ids": [trace_id], "force": force}
-        for one in ask("quarantine.release", arguments, config)["released"]:
+        arguments = wanted | {"ids": [trace_id], "force": force, "again": again}
+        answers = ask("quarantine.release", arguments, config)["released"] or [_absent(trace_id)]
+        for one in answers:
             done.append(one)
             if not as_json:
                 _print_released(one)
     if as_json:
         print_json({"released": done})
-    missing = sorted(set(chosen) - {one["id"] for one in done})
-    if missing:
-        fail(f"not in quarantine: {', '.join(missing)}")
-    if not done or not all(one["recipients"] for one in done):
+    went = sum(bool(one["recipients"]) for one in done)
+    if len(done) > 1 and not as_json:
+        typer.echo(f"{went} of {len(done)} released", err=went < len(done))
+    if not done or went < len(done):
         raise typer.Exit(EXIT_NEGATIVE)
+
+
+def _absent(trace_id: str) -> "Released":
+    return {"id": trace_id, "recipients": [], "outcome": "", "objection": "it is not in quarantine", "remedy": ""}
 
 
 @app.command()
@@ -196,4 +202,5 @@ def _print_released(one: "Released") -> None:
         although = f", although {one['objection']}" if one["objection"] else ""
         typer.echo(printable(f"{one['id']} released to {', '.join(one['recipients'])}; {scan}{although}"))
     else:
-        typer.echo(printable(f"{one['id']} stays: {one['objection']}; --force releases it"), err=True)
+        remedy = f"; --{one['remedy']} releases it" if one["remedy"] else ""
+        typer.echo(printable(f"{one['id']} not released: {one['objection']}{remedy}"), err=True)

@@ -40,6 +40,10 @@ class Ledger:
         )
         return sorted(found, key=lambda record: record.number)
 
+    def delivered_to(self, trace_id: str) -> set[str]:
+        """Return the recipients to whom one message was delivered; ValueError when it is no trace id."""
+        return {record.recipient for record in self.of_message(trace_id) if record.status == "delivered"}
+
     def _query(self, where: str, values: tuple[object, ...]) -> Iterator[DelayRecord]:
         for path in sorted(self._spool.glob("shard-*.sqlite")):
             with open_readonly(path) as database:

@@ -20,6 +20,7 @@ from gateway.mail.content import Content
 from gateway.mail.rendition import AS_RECEIVED, Edit, Rendition
 from gateway.mail.trace_fields import text_field
 from gateway.spool.custody import Custody
+from gateway.spool.message import RecipientState, Settlement
 from gateway.spool.opening import SilentWitness
 from gateway.spool.shard import ShardSettings
 
@@ -38,6 +39,8 @@ class Room:
         self.clock = FakeClock()
         self.events = Recorded()
         self.woken = 0
+        # What the ledger would say.
+        self.delivered = set()
         self.scanners = ScriptedScanners(signatures={VIRUS.decode(): "Test.Virus"})
         self.antivirus = ScriptedAntivirus(self.scanners, self.clock)
         settings = ShardSettings(data=data, clock=self.clock, companions=MIGRATIONS)
@@ -46,7 +49,13 @@ class Room:
             self.custody, clock=self.clock, events=self.events, records=dropped_rows(self.clock), wake=self.wake
         )
         self.desk = self.make(
-            WayOut(antivirus=self.antivirus, copy_to=self.copy_to, hostname="mx.gate.test", wake=self.wake)
+            WayOut(
+                antivirus=self.antivirus,
+                copy_to=self.copy_to,
+                hostname="mx.gate.test",
+                wake=self.wake,
+                delivered_to=lambda _: self.delivered,
+            )
         )
 
     def make(self, way_out):
@@ -102,7 +111,7 @@ async def test_what_scans_clean_goes_out_and_says_by_what_it_was_scanned(room, o
     await room.keep(message, renditions=(saying("Unscanned (not scanned: timeout)", trace_id),))
     answer = await room.ask("release", ids=[trace_id])
     assert answer["released"] == [
-        {"id": trace_id, "recipients": ["b@example.com"], "outcome": "clean", "objection": ""}
+        {"id": trace_id, "recipients": ["b@example.com"], "outcome": "clean", "objection": "", "remedy": ""}
     ]
     assert await room.states() == [("b@example.com", "queued"), ("c@example.com", "queued")]
     leaves = await room.leaves(trace_id)
@@ -170,8 +179,8 @@ async def test_what_is_deleted_during_the_scan_is_not_said_to_be_released(room, 
         return await scan(scanners, pieces)
 
     monkeypatch.setattr(ScriptedScanners, "scan", and_delete)
-    with pytest.raises(RefusedError, match="has just left quarantine"):
-        await room.ask("release", ids=[trace_id], to=to)
+    [answer] = (await room.ask("release", ids=[trace_id], to=to))["released"]
+    assert (answer["recipients"], answer["objection"]) == ([], "it has just left quarantine")
     assert await room.states() == [("c@example.com", "queued")]
     assert room.released() == []
 
@@ -180,7 +189,7 @@ async def test_to_another_address_goes_a_copy_and_what_is_kept_stays(room, one):
     trace_id, message = one
     await room.keep(message, renditions=(saying("Unscanned (x)"),))
     for _ in range(2):
-        answer = await room.ask("release", ids=[trace_id], to="analyst@other.example")
+        answer = await room.ask("release", ids=[trace_id], to="analyst@other.example", again=True)
         assert answer["released"][0]["recipients"] == ["analyst@other.example"]
     assert sorted(await room.states()) == [
         ("analyst@other.example", "queued"),
@@ -192,6 +201,48 @@ async def test_to_another_address_goes_a_copy_and_what_is_kept_stays(room, one):
     assert {c.route for c in stored.recipients if c.recipient.path.wire == "analyst@other.example"} == {"smtp://other"}
     assert b"X-Virus-Status: Clean" in (await room.leaves(trace_id))["analyst@other.example"]
     assert [event.kept_for for event in room.released()] == [("b@example.com",)] * 2
+
+
+async def test_a_second_copy_to_an_address_goes_only_when_it_is_asked_for_again(room, one):
+    """The first answer may be lost on its way to whoever asked; asking again is then no wish for two."""
+    trace_id, message = one
+    await room.keep(message)
+    to = "analyst@other.example"
+    await room.ask("release", ids=[trace_id], to=to)
+    for address in (to, "Analyst@OTHER.example"):
+        [answer] = (await room.ask("release", ids=[trace_id], to=address))["released"]
+        assert (answer["recipients"], answer["remedy"]) == ([], "again")
+        assert "before" in answer["objection"]
+    # Delivered, it is known to the ledger only.
+    sent = [c for c in (await room.custody.load(trace_id)).recipients if c.recipient.path.wire == to]
+    ends = [Settlement(trace_id=trace_id, number=copy.number, state=RecipientState.DELIVERED) for copy in sent]
+    await room.custody.settle(ends)
+    room.delivered = {to}
+    assert to not in dict(await room.states())
+    [answer] = (await room.ask("release", ids=[trace_id], to=to))["released"]
+    assert (answer["recipients"], answer["remedy"]) == ([], "again")
+    [answer] = (await room.ask("release", ids=[trace_id], to=to, again=True))["released"]
+    assert answer["recipients"] == [to]
+    assert len(room.released()) == 2
+
+
+async def test_each_of_several_has_its_answer_though_one_has_just_left(room, spooled, trace_ids, monkeypatch):
+    for number in (1, 2, 3):
+        await room.keep(spooled(number, [("b@example.com", "quarantined")]))
+    content = room.custody.content
+
+    async def gone(message):
+        if message.trace_id == trace_ids[2]:
+            raise KeyError(message.trace_id)
+        return await content(message)
+
+    monkeypatch.setattr(room.custody, "content", gone)
+    answers = (await room.ask("release", ids=[trace_ids[1], trace_ids[2], trace_ids[3]]))["released"]
+    assert {one["id"]: (one["recipients"], one["objection"]) for one in answers} == {
+        trace_ids[1]: (["b@example.com"], ""),
+        trace_ids[2]: ([], "it has just left quarantine"),
+        trace_ids[3]: (["b@example.com"], ""),
+    }
 
 
 @pytest.mark.parametrize("to", ["not an address", "a@b@c", "", "@relay:a@b.example", "ü@example.com"])

@@ -203,6 +203,35 @@ def test_quarantine_on_a_stopped_spool_is_shown_harmlessly_and_deleted_from_and_
     assert run("quarantine", "show", ids[1]).exit_code == 1
 
 
+def test_each_of_several_released_is_told_and_the_status_says_when_one_was_not(run, spool, monkeypatch):
+    """One that has just left must not hide what became of the others."""
+
+    def answer(_, arguments, __):
+        [trace_id] = arguments["ids"]
+        one = {"id": trace_id, "recipients": [], "outcome": "", "objection": "", "remedy": ""}
+        answers = {
+            "GOOD": [one | {"recipients": ["b@example.com"], "outcome": "clean"}],
+            "LEFT": [one | {"objection": "it has just left quarantine"}],
+            "HAD": [one | {"objection": "a copy went to x@example.com before", "remedy": "again"}],
+            "NONE": [],
+        }
+        return {"released": answers[trace_id]}
+
+    monkeypatch.setattr(quarantine, "ask", answer)
+    result = run("quarantine", "release", "LEFT", "GOOD", "HAD", "NONE")
+    assert result.exit_code == 1
+    assert "GOOD released to b@example.com" in result.stdout
+    assert result.stderr.splitlines() == [
+        "LEFT not released: it has just left quarantine",
+        "HAD not released: a copy went to x@example.com before; --again releases it",
+        "NONE not released: it is not in quarantine",
+        "1 of 4 released",
+    ]
+    told = json.loads(run("quarantine", "release", "GOOD", "NONE", "--json").stdout)["released"]
+    assert [(one["id"], bool(one["recipients"])) for one in told] == [("GOOD", True), ("NONE", False)]
+    assert run("quarantine", "release", "GOOD").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

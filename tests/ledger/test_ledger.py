@@ -122,3 +122,9 @@ async def test_a_shard_of_before_greylisting_gets_its_column(tmp_path):
     found = await database.read("SELECT greylisted_seconds FROM ledger", ())
     await database.close()
     assert [tuple(row) for row in found] == [(360.0,)]
+
+
+async def test_only_to_whom_a_message_was_delivered_has_it_been_delivered(open_shard, tmp_path):
+    """Who lets a mail out of quarantine to an address a second time is told that it has it."""
+    await open_shard("0").commit(rows(RECORD) + rows(replace(NEVER, recipient="late@example.com")))
+    assert Ledger(tmp_path).delivered_to(RECORD.trace_id) == {"user@example.com"}
