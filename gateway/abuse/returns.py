@@ -20,6 +20,8 @@ _FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _MAX_OCTETS = 64 * 1024
+# Exim's, which said no more than that in a field for twenty years, and called itself automatic.
+FAILED = "x-failed-recipients"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +48,10 @@ def reading(letter: Letter, content: Content) -> Returned:
         if part.media_type in _STATUS:
             found = _failure(charsets.decode(body(part, content, _MAX_OCTETS)))
             return Returned(what="bounced", reason=found) if found else Returned(what="notice", reason="not a failure")
-    if why := automatic(letter.header):
+    is_failure = bool(letter.header.count(FAILED))
+    if not is_failure and (why := automatic(letter.header)):
         return Returned(what="automatic", reason=why)
-    if not letter.return_path:
+    if is_failure or not letter.return_path:
         # A notification in a form of its own: its first line says as much as it can.
         first = next((text(part, content, _MAX_OCTETS) for part in content.mime.leaves), "")
         return Returned(what="bounced", reason=shown(first) or "a notification without reason")

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from gateway.abuse.complaints import mentions
 from gateway.abuse.complaints.complaint import Complaint, Format
 from gateway.abuse.complaints.octets import body, shown
-from gateway.abuse.complaints.original import Original
+from gateway.abuse.complaints.original import FEEDBACK_REPORT, Original
 from gateway.mail.content import Content
 from gateway.mail.header import HeaderSection
 from gateway.mail.mime import MimeTree
 from gateway.mail.text.words import decode_header
 
-TYPE = "message/feedback-report"
 # RFC 5965 §3.5, RFC 6430, RFC 6591 (auth-failure), and what is in use beside.
 FEEDBACK_TYPES = frozenset({"abuse", "fraud", "virus", "other", "not-spam", "auth-failure", "opt-out", "opt-out-list"})
 # A batch may count; what a stranger writes must not become a number without end.
@@ -24,7 +23,7 @@ MAX_INCIDENTS = 1_000_000
 
 def read(tree: MimeTree, content: Content, originals: list[Original]) -> Complaint | None:
     """Return the complaint of an ARF report, None for a mail that is none."""
-    part = next((part for part in tree.parts if part.media_type == TYPE), None)
+    part = next((part for part in tree.parts if part.media_type == FEEDBACK_REPORT), None)
     if part is None:
         return None
     fields = HeaderSection(body(part, content).lstrip(b"\r\n"))

@@ -34,8 +34,9 @@ from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.mail.content import Content
 from gateway.storage import StorageError
 
-# A round is seconds at most; the next follows at once.
+# A round is seconds at most; the next follows at once. What is written leaves in between.
 MOST_A_ROUND = 200
+ROUND_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 # A command that could not stop a clock leaves it to us, and nothing tells that it has.
 SETTLE_SECONDS = 600.0
@@ -67,8 +68,9 @@ class ComplaintDesk:
         """Read what is new; return how much there was of each kind (ticket, follow-up, bounced, answered …)."""
         around = self._around()
         done: Counter[str] = Counter()
+        end = self._clock.monotonic() + ROUND_SECONDS
         for path in folder.unread(around.config.data):
-            if done.total() >= MOST_A_ROUND:
+            if done.total() >= MOST_A_ROUND or self._clock.monotonic() > end:
                 break
             if path.name not in self._unreadable and (what := self._read(path, around)):
                 done[what] += 1

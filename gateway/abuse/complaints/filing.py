@@ -1,8 +1,8 @@
-"""What complainants wrote, kept whole as evidence with the ticket (contract.md §4 a): the mail of a complaint and what
-follows it, compressed, sealed in the chain, exported and pruned like any message kept.
+"""What complainants wrote, kept whole as evidence with the ticket (contract.md §4 a).
 
-Its facts stand under ``complaint``: who complained is no spam source, so a redacted bundle names nobody there, and no
-report is ever made of such a mail.
+The mail of a complaint and what follows it, compressed, sealed in the chain, exported like any message kept, and pruned
+with its ticket. Its facts stand under ``complaint``: who complained is no spam source, so a redacted bundle names
+nobody there, and no report is ever made of such a mail.
 """
 
 from dataclasses import dataclass

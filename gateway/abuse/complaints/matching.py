@@ -6,7 +6,7 @@ Message-ID can be read in a list's archive by anybody, and a source named about 
 incident, and confirm nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,9 @@ from gateway.mail.text.hosts import registrable
 
 # Of one Message-ID: a mail sent through us to many, or spam that repeats it.
 _MOST_EVENTS = 20
+# A mail is complained of within weeks, mostly of days; the journal is kept for months, and has no index of Message-IDs.
+_LOOK_BACK_DAYS = (3.0, 21.0, 90.0)
+_DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +41,11 @@ class Match:
 class Matcher:
     """Looks into the journal and the incidents; a context manager. What cannot be read is as if it were not there."""
 
-    def __init__(self, data: Path, since: float, near: Neighbourhood) -> None:
+    def __init__(self, data: Path, near: Neighbourhood, now: Callable[[], float], patience_seconds: float) -> None:
+        """Take the parts; no search of the journal begins when ``patience_seconds`` have gone by."""
         self._journal = JournalReader(data / "journal")
         self._incidents = IncidentReader(data)
-        self._since, self._near = since, near
+        self._near, self._now, self._until = near, now, now() + patience_seconds
 
     def match(self, complaint: Complaint, reporter: str) -> Match:
         """Return what a complaint is about, by the most certain thing it names; ``reporter`` is "" for a forged one."""
@@ -57,10 +61,8 @@ class Matcher:
             if found := self._of_mail("trace id", trace_id, judged, self._incidents.by_trace(trace_id)):
                 yield replace(found, is_proven=True)
         for message_id in complaint.message_ids:
-            events = self._journal.mentioning(message_id, self._since, _MOST_EVENTS)
-            named = [e for e in events if isinstance(e, MessageJudged) and _same(e.message_id, message_id)]
-            judged = named[-1] if named else None
             sightings = self._incidents.by_message_id(message_id)
+            judged = None if sightings else self._judged(message_id)
             trace_id = sightings[0].sighting.trace_id if sightings else judged.trace_id if judged else ""
             if found := self._of_mail("Message-ID", trace_id, judged, sightings):
                 yield replace(found, is_proven=bool(domain) and domain in _recipients(judged, sightings))
@@ -71,6 +73,18 @@ class Matcher:
                     yield Match(by="source", source=source, incident=incident)
         for address in complaint.sources[:1]:
             yield Match(by="", source=Source.at(address))
+
+    def _judged(self, message_id: str) -> MessageJudged | None:
+        """Return the journal's latest word on a Message-ID; a list of made-up ones must not keep the desk for hours."""
+        for days in _LOOK_BACK_DAYS:
+            now = self._now()
+            if now >= self._until:
+                return None
+            events = self._journal.mentioning(message_id, now - days * _DAY_SECONDS, _MOST_EVENTS)
+            named = [e for e in events if isinstance(e, MessageJudged) and _same(e.message_id, message_id)]
+            if named:
+                return named[-1]
+        return None
 
     def _of_mail(
         self, by: str, trace_id: str, judged: MessageJudged | None, sightings: list[StoredSighting]

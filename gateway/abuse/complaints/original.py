@@ -18,6 +18,7 @@ from gateway.mail.text.words import decode_header
 
 # Forwarded one by one: a dozen is a busy evening of one user.
 MAX_ORIGINALS = 20
+FEEDBACK_REPORT = "message/feedback-report"
 _HEADERS = "text/rfc822-headers"
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/rfc822-headers", _HEADERS})
 _FILE = re.compile(r"\.(?:eml|msg\.txt|mht)$", re.IGNORECASE)
@@ -38,11 +39,15 @@ class Original:
 
 
 def originals(tree: MimeTree, content: Content, hostname: str) -> list[Original]:
-    """Return the enclosed mails, in order; those within an enclosed mail are its own business."""
+    """Return the enclosed mails, in order; those within an enclosed mail are its own business.
+
+    But for a report that was forwarded whole: what it encloses is what is complained of.
+    """
+    reports = [part.start for part in tree.parts if part.media_type == FEEDBACK_REPORT]
     found: list[Original] = []
     inside = -1
     for part in tree.parts[1:]:
-        if part.start < inside:
+        if part.start < inside or (part.is_message and any(part.start < at < part.end for at in reports)):
             continue
         header = _header(part, content)
         if header is not None and header.names:

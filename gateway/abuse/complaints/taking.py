@@ -31,8 +31,8 @@ from gateway.mail.content import Content
 from gateway.mail.trace_id import trace_id_time
 from gateway.pipeline.admission import abuse_keys
 
-# A mail is complained of within weeks; the journal is kept for months.
-LOOK_BACK_SECONDS = 90 * 86_400.0
+# A search of a large gateway's journal takes some seconds, and a complaint may name twenty mails.
+MATCH_SECONDS = 5.0
 DAY_SECONDS = 86_400.0
 # Of one complainant; whoever reports more by hand is a program, whose mails are many of one thing.
 MOST_TICKETS_A_DAY = 50
@@ -77,7 +77,8 @@ def take(content: Content, trace_id: str, around: Around) -> str:
     if why := _nothing(found, complaint, content):
         with around.change("complaint desk") as change:
             return _seen(change, found, "set-aside", why)
-    with Matcher(around.config.data, around.now() - LOOK_BACK_SECONDS, around.near) as matcher:
+    patience = 0.0 if _is_flood(found, around) else MATCH_SECONDS
+    with Matcher(around.config.data, around.near, around.now, patience) as matcher:
         match = matcher.match(complaint, "" if forged(found.header) else found.reporter)
     if what := _again(found, complaint, match, content, around):
         return what
@@ -128,7 +129,7 @@ def _known(change: Change, found: Letter, content: Content, around: Around) -> s
         return _came_back(change, found, own, content, around)
     if found.token or found.header.count(MARK):
         return _seen(change, found, "set-aside", "to no mail of ours" if found.token else "our own mail")
-    if found.ticket is not None and not automatic(found.header) and _is_of(change, found):
+    if found.ticket is not None and not (automatic(found.header) or forged(found.header)) and _is_of(change, found):
         return _followed_up(change, found, found.ticket, content, around)
     return ""
 
@@ -152,6 +153,13 @@ def _followed_up(change: Change, found: Letter, ticket: int, content: Content, a
     filed = Filed(ticket=ticket, incident=rows[0][0], what=FOLLOW_UP, letter=found)
     file_mail(change, around.store, pack(content.chunks()), filed)
     return _seen(change, found, "follow-up", found.subject, ticket=ticket)
+
+
+def _is_flood(found: Letter, around: Around) -> bool:
+    """Whether a complainant had all the tickets of a day: the journal is not searched for more."""
+    with around.change("complaint desk") as change:
+        counted = change.execute(_COUNTED, (printable(found.reporter), around.now() - DAY_SECONDS))
+    return bool(counted[0][0] >= MOST_TICKETS_A_DAY)
 
 
 def _again(found: Letter, complaint: Complaint, match: Match, content: Content, around: Around) -> str:
