@@ -216,7 +216,7 @@ class AntivirusFilter(Filter[Options]):
         for part in scan.parts:
             for risk in part.risks:
                 named.setdefault(_CALLED.get(risk, risk), []).append(part.leaf.part.filename)
-        for result in self.results:
+        for result in self.results if named else ():
             if names := named.get(result):
                 yield self.found(result, self.results[result], names=_names(names))
 

@@ -9,7 +9,6 @@ What is said of a file is what ``mail.filetype.risks`` says of any, wherever it 
 """
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -42,11 +41,6 @@ _SKIMMED = frozenset(
 _SKIMMED_BESIDE_A_SCANNER = _SKIMMED | {
     kind for name, kind in KINDS.items() if name == "pdf" or (kind.family == "archive" and name != "zip")
 }
-
-_TEXT = re.compile(rb"(?i)\s*text/(?:plain|html)\s*(?:;\s*(?:charset|format|delsp)\s*=[^;]*)*;?\s*")
-_AS_IT_STANDS = frozenset({b"7bit", b"8bit", b"binary", b""})
-# What a block within text begins with (``mail.mime.blocks``): one search for all of uuencode and yEnc.
-_BLOCKS = (b"begin", b"BinHex")
 
 
 class Attachments(Filter[NoOptions]):
@@ -94,7 +88,7 @@ class Attachments(Filter[NoOptions]):
         content = tx.content
         if content.size > _INLINE_OCTETS:
             return True
-        if _is_one_text(content):
+        if content.one_text is not None:
             return False
         tree = content.mime
         return bool(tree.ambiguities) or any(
@@ -122,23 +116,6 @@ class Attachments(Filter[NoOptions]):
                 yield told.about(tuple(dict.fromkeys(file.place for file in files)))
         if ambiguities:
             yield self.found("mime-ambiguous", self.results["mime-ambiguous"], names=_several(ambiguities))
-
-
-def _is_one_text(content: Content) -> bool:
-    """Tell in some microseconds, without looking for parts, that a mail is one text without a file in it.
-
-    Most mail without files is: a text as it stands, in which no uuencode, yEnc or BinHex begins.
-    """
-    header, octets = content.header, content.octets
-    kind, encoding = header.first("content-type"), header.first("content-transfer-encoding")
-    if octets is None or header.defect or header.count("content-type") > 1 or header.count("content-disposition"):
-        return False
-    if kind is not None and not _TEXT.fullmatch(kind.value):
-        return False
-    if encoding is not None and encoding.value.strip().lower() not in _AS_IT_STANDS:
-        return False
-    # NUL octets are what some readers pass over, in the middle of a field's name too.
-    return b"\0" not in header.octets and not any(begin in octets for begin in _BLOCKS)
 
 
 class _File(NamedTuple):

@@ -197,8 +197,7 @@ class Inquiry:
         tx: Transaction,
         found: Found,
     ) -> None:
-        filters = self._examiner.awake(filters)
-        if not filters:
+        if not filters or not (filters := self._examiner.awake(filters)):
             return
         key = key_of(tx)
         if begun := self._begun.get(key):

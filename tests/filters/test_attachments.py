@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.filters.attachments import Attachments, _is_one_text, _look
+from gateway.filters.attachments import Attachments, _look
 from gateway.mail.content import Content
 from gateway.mail.filetype.risks import of_page
 from gateway.policy.filter import NoOptions
@@ -37,7 +37,7 @@ def test_no_awkward_message_raises_and_the_short_way_passes_no_file_over():
         content = Content(path.read_bytes())
         found, _ = _look(content, deep=True)
         assert set(_look(content, deep=False)[0]) == set(found) - {"macros", "encrypted"}
-        if _is_one_text(content):
+        if content.one_text is not None:
             short += 1
             assert found == {}, path
             assert not any(part.is_attachment for part in content.mime.parts), path
@@ -58,7 +58,7 @@ def test_no_awkward_message_raises_and_the_short_way_passes_no_file_over():
     ],
 )
 def test_what_may_hold_a_file_is_looked_at(octets):
-    assert not _is_one_text(Content(octets))
+    assert Content(octets).one_text is None
 
 
 @given(st.binary(max_size=300))
