@@ -77,6 +77,11 @@ class Round:
     suspended: list[Source] = field(default_factory=list)
     more: bool = False
 
+    @property
+    def tells(self) -> bool:
+        """Whether anybody has to hear of it."""
+        return bool(self.sightings or self.events or self.listed)
+
 
 class Keeper:
     """Keeps the incidents of one data folder; ``use`` first, with the configuration and what protects it."""

@@ -98,6 +98,7 @@ class IncidentDesk:
         self._hosts: Mapping[str, tuple[str, ...]] = {}
         self._teller: RecordTeller | None = None
         self._failing = False
+        self._stopping = threading.Event()
         self._caught_up_at = clock.monotonic()
         self.folded = 0
 
@@ -117,36 +118,56 @@ class IncidentDesk:
         """Keep incidents until cancelled."""
         resolving = asyncio.create_task(self._resolve())
         try:
-            while True:
-                done = await self._survive(Keeper.round)
-                await asyncio.sleep(_pause(done))
+            while not self._stopping.is_set():
+                if not await self._survive(self._look):
+                    await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
         finally:
             resolving.cancel()
             await self._end()
 
     async def _end(self) -> None:
         """Take up what the workers said last, and let go."""
-        await self._survive(Keeper.finish)
+        await self._survive(partial(self._take, Keeper.finish))
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _survive(self, turn: Callable[[Keeper], Round]) -> Round | None:
+    async def _survive(self, turns: Callable[[], Round]) -> bool:
+        """Have turns taken in the keeper's thread and tell of them; False where they failed."""
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._take, turn)
+            self._tell(await self._awaited(turns))
         except (StorageError, ConfigError, OSError) as error:
             self._failed(str(error))
-            return None
+            return False
         except Exception as error:  # noqa: BLE001 - the keeper must survive a bug in one round
             self._events.emit(InternalError.of(error, "incident keeper", self._now()))
-            return None
+            return False
         self._failing = False
+        return True
+
+    async def _awaited(self, turns: Callable[[], Round]) -> Round:
+        """Return what turns did; a cancellation ends them, and what they did by then is told all the same."""
+        taking = asyncio.get_running_loop().run_in_executor(self._thread, turns)
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._stopping.set()
+            return await taking
+
+    def _tell(self, done: Round) -> None:
         self.folded += done.sightings
-        if not done.more:
-            self._caught_up_at = self._clock.monotonic()
         for event in done.events:
             self._events.emit(event)
         self._listed(done.listed)
-        return done
+
+    def _look(self) -> Round:
+        """Look, in the keeper's thread, until there is something to tell: the loop need not know of each look."""
+        while True:
+            done = self._take(Keeper.round)
+            self._failing = False
+            if not done.more:
+                self._caught_up_at = self._clock.monotonic()
+            if done.tells or self._stopping.wait(0.0 if done.more else LOOK_SECONDS):
+                return done
 
     def _take(self, turn: Callable[[Keeper], Round]) -> Round:
         """Take one turn, in the keeper's thread."""
@@ -223,12 +244,6 @@ class IncidentDesk:
 
     def _now(self) -> float:
         return self._clock.stamp().utc
-
-
-def _pause(done: Round | None) -> float:
-    if done is None:
-        return AFTER_A_FAILURE_SECONDS
-    return 0.0 if done.more else LOOK_SECONDS
 
 
 def _be_nice() -> None:
