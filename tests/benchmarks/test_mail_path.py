@@ -37,8 +37,8 @@ def test_idling_is_taken_off_the_bursts_and_charged_at_the_stated_rate(capsys):
     assert found.shares(1e9) == pytest.approx([0.0] * 8, abs=1e-4)
     # 2 ms a message, and 0.1 ms of idling each at a hundred a second without the part, twice that with it.
     assert found.shares(100.0) == pytest.approx([100 * 0.1 / 2.1] * 8)
-    assert judged(found, of="the part", most_share=4.0, rate=100.0) == 1
-    assert judged(found, of="the part", most_share=5.0, rate=100.0) == 0
+    assert judged([found], of="the part", most_share=4.0, rate=100.0) == 1
+    assert judged([found], of="the part", most_share=5.0, rate=100.0) == 0
     said = capsys.readouterr().out
     assert "idle, with the part: 20.00 ms" in said
     assert "of 4 % promised: NOT kept" in said
