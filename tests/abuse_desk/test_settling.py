@@ -14,6 +14,7 @@ from gateway.abuse.complaints.deadlines import TicketClocks
 from gateway.abuse.complaints.desk import SETTLE_SECONDS, ComplaintDesk
 from gateway.blocklist.local.declaration import Calendar
 from gateway.blocklist.local.workdays import WorkingCalendar
+from gateway.incidents.schema import MIGRATIONS, database_path
 from gateway.incidents.verification import verify
 from gateway.journal.duty_events import AnswerUndelivered
 from gateway.servicelevel.book import Writer
@@ -21,6 +22,7 @@ from gateway.servicelevel.clocks import new_deadline
 from gateway.servicelevel.deadline import KINDS
 from gateway.servicelevel.reading import read_book
 from gateway.servicelevel.records import Records
+from gateway.storage import SharedDatabase
 from tests.abuse_desk.conftest import MONDAY, SPAM, Desk, arf
 from tests.abuse_desk.test_filing import close
 from tests.abuse_desk.test_returns import DSN
@@ -231,3 +233,40 @@ def test_who_answers_a_closed_ticket_is_refused_and_an_undelivered_one_is_not(de
     assert case.ticket().state == "closed"
     assert json.loads(json.dumps(case.ticket().outcome)) == "Stopped."
     assert TicketClocks(case.data, WorkingCalendar(Calendar())).all()
+
+
+def test_a_record_of_before_is_brought_up_to_date_with_all_it_has(desk):
+    """An upgrade: clocks find their deadlines, evidence and its indexes stay, and the desk works at once."""
+    case: Desk = desk(SILENT)
+    path = database_path(case.data)
+    before = [step for step in MIGRATIONS if (step.name, step.number) != ("tickets", 2)]
+    with SharedDatabase(path, before).transaction() as old:
+        given = {
+            **dict.fromkeys(("format", "feedback_type", "address", "reporter", "language", "subject", "sha256"), ""),
+            **dict.fromkeys(("about_trace_id", "about_message_id", "source_kind", "source_key", "matched_by"), ""),
+            **dict.fromkeys(("opened_at", "octets", "response_due", "outcome_due"), 0),
+            "trace_id": "t",
+            "unanswerable": "",
+            "facts": "{}",
+            "outcome_deadline": 7,
+            "outcome_clock": 1,
+        }
+        marks = ", ".join("?" * len(given))
+        old.execute(f"INSERT INTO ticket ({', '.join(given)}) VALUES ({marks})", tuple(given.values()))  # noqa: S608 - names of this test
+        old.execute(
+            "INSERT INTO clock (kind, subject, ticket, started_at, due_at) VALUES ('complaint-outcome', 'x', 1, 0, 1)"
+        )
+        old.execute(
+            "INSERT INTO evidence (incident, trace_id, at, sha256, octets, stored_sha256, stored_octets, facts, number)"
+            " VALUES (5, 'e', 0, 's', 1, 's', 1, '{}', 9)"
+        )
+        indexes = old.execute(
+            "SELECT name FROM sqlite_master WHERE tbl_name = 'evidence' AND type = 'index' ORDER BY 1"
+        )
+    case.round()
+    assert case.rows("SELECT id, incident, trace_id, number FROM evidence") == [(1, 5, "e", 9)]
+    assert case.rows("SELECT deadline, ticket FROM deadlines_due") == [(7, 1)]
+    now = case.rows("SELECT name FROM sqlite_master WHERE tbl_name = 'evidence' AND type = 'index' ORDER BY 1")
+    assert now == indexes != []
+    assert case.read(b"From: kim@isp.test\r\n\r\nYou send spam.\r\n") == "ticket"
+    assert case.rows("SELECT count(*) FROM evidence WHERE incident IS NULL") == [(1,)]

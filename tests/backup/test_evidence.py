@@ -12,7 +12,7 @@ from gateway.backup.capture import capture
 from gateway.backup.parts import Wanted, Who, extract
 from gateway.backup.restore import restore
 from gateway.backup.verify import Verification, Verified
-from gateway.incidents import Anchor, IncidentBook, Source, SourceKind
+from gateway.incidents import Anchor, IncidentBook, IncidentReader, Source, SourceKind
 from gateway.incidents.bundle import verify_bundle
 from gateway.incidents.evidence import EvidenceStore, pack
 from gateway.incidents.guarantees import Guarantee, Letters, record_guarantee
@@ -49,6 +49,20 @@ def test_what_is_restored_proves_itself(recorded: Place):
     restore(recorded.repository, recorded.repository.find(""), recorded.folder / "restored", quiet)
     found = verify(recorded.folder / "restored/data")
     assert (found.flaws, found.incidents, found.sightings, found.messages) == ((), 1, 2, 1)
+
+
+def test_a_complaint_about_nobody_on_record_is_restored_whole(place: Place):
+    book, store = IncidentBook(place.data, clock=place.clock), EvidenceStore(place.data)
+    with book.change("desk", "complaint") as change:
+        number = store.keep(change, None, sighting(1).trace_id, pack([MESSAGE]), {"complaint": {"ticket": 1}})
+    place.backup("full")
+    assert verified(place).sound
+    restore(place.repository, place.repository.find(""), place.folder / "restored", quiet)
+    data = place.folder / "restored/data"
+    assert verify(data).flaws == ()
+    with IncidentReader(data) as reader:
+        [row] = reader.evidence_of_trace(sighting(1).trace_id)
+    assert (row.id, EvidenceStore(data).read(row)) == (number, MESSAGE)
 
 
 def test_what_is_put_on_record_while_a_run_works_is_no_tampering(recorded: Place):

@@ -20,6 +20,7 @@ from gateway.abuse.complaints.deadlines import TicketClocks
 from gateway.abuse.complaints.matching import Match
 from gateway.abuse.complaints.settling import settle
 from gateway.abuse.complaints.taking import Around
+from gateway.abuse.post import BY
 from gateway.abuse.sightings import Neighbourhood
 from gateway.blocklist.local.declaration import Calendar, read_declarations
 from gateway.blocklist.local.workdays import WorkingCalendar
@@ -29,6 +30,7 @@ from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.incidents import Change, IncidentBook
 from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.schema import database_path
 from gateway.journal.duty_events import AnswerUndelivered
 from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.mail.content import Content
@@ -148,6 +150,10 @@ class ComplaintDesk:
         """Have the service level's record and our clocks tell the same, where either may have changed."""
         size, now = self._clocks.size(), self._now()
         before, at = self._settled
+        if before < 0 and database_path(self._book.data).exists():
+            # After an upgrade the first writer brings the tables up to date; what follows reads first.
+            with self._book.change(BY, "complaint desk"):
+                pass
         if read or size != before or now - at >= SETTLE_SECONDS:
             went_well = settle(self._book, self._clocks, now)
             self._settled = (self._clocks.size() if went_well else -1, now)
