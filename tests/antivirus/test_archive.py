@@ -304,6 +304,74 @@ def test_a_name_that_header_and_directory_give_differently_is_ambiguous():
     assert paths(report) == ["evil.exe"]
 
 
+def zip_of(name: bytes, octets: bytes, local: tuple[int, int], listed: tuple[int, int]) -> bytes:
+    """Return a zip of one entry whose header and directory say what they like of its (method, packed size)."""
+
+    def about(method: int, packed: int) -> bytes:
+        return struct.pack("<HHHHIIIHH", 0, method, 0, 0, zlib.crc32(octets), packed, packed, len(name), 0)
+
+    head = b"PK\x03\x04\x14\x00" + about(*local) + name + octets
+    entry = b"PK\x01\x02\x14\x00\x14\x00" + about(*listed) + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
+    return head + entry + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(head), 0)
+
+
+PACKED = gzip.compress(EICAR, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("local", "listed"),
+    [
+        ((0, 0), (0, len(PACKED))),
+        ((0, 5), (0, len(PACKED))),
+        ((0, len(PACKED)), (0, 5)),
+        ((8, len(PACKED)), (0, len(PACKED))),
+        ((0, len(PACKED)), (8, len(PACKED))),
+    ],
+)
+def test_an_entry_of_which_header_and_directory_make_different_octets_is_read_by_both(local, listed):
+    """A scanner reads it by one of them and finds nothing; whoever opens it reads it by the other."""
+    report = walk(zip_of(b"e.gz", PACKED, local, listed))
+    assert "zip-headers" in report.ambiguous
+    assert EICAR in [entry.octets for entry in report.entries]
+
+
+def test_a_tar_of_before_posix_is_looked_into():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo("e.com")
+        info.size = len(EICAR)
+        tar.addfile(info, io.BytesIO(EICAR))
+    head = bytearray(buffer.getvalue())
+    head[257:265] = bytes(8)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head[:512])
+    report = walk(bytes(head))
+    assert (report.kinds, paths(report), report.complete) == (("tar",), ["e.com"], True)
+
+
+def test_an_old_lzma_is_undone_and_handed_over():
+    report = Walk(ArchiveLimits(), (), lambda: 0.0).run(lzma.compress(EICAR, format=lzma.FORMAT_ALONE), "e.com.lzma")
+    assert (report.kinds, paths(report), report.entries[0].octets) == (("lzma",), ["e.com"], EICAR)
+
+
+def test_a_stream_that_is_none_is_damaged_and_no_archive_in_itself():
+    report = walk(PACKED[:5])
+    assert (report.limit, report.entries, report.damaged != "") == ("", (), True)
+
+
+def test_of_streams_within_streams_each_kind_is_a_level_of_its_own():
+    """libarchive undoes them all at once if it may, and for some kinds by starting programs."""
+    octets = gzip.compress(bz2.compress(gzip.compress(EICAR)))
+    assert len(walk(octets).entries) == 3
+    assert walk(octets, depth=2).limit == "depth"
+
+
+def test_an_openpgp_file_is_encrypted():
+    armoured = b"-----BEGIN PGP MESSAGE-----\r\n\r\nabcd\r\n-----END PGP MESSAGE-----\r\n"
+    for name, octets in (("a.asc", armoured), ("a.gpg", b"\x8c\x0d\x04\x09\x03\x02" + bytes(range(200, 240)))):
+        assert walk(zipped((name, octets))).encrypted, name
+
+
 def test_a_zip_behind_a_picture_is_found():
     report = walk(b"\x89PNG\r\n\x1a\n" + bytes(5000) + zipped(("evil.exe", EICAR)))
     assert report.kinds == ("zip",)

@@ -34,10 +34,13 @@ _PREFIXES = (
 _PATTERNS = (
     (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), "bzip2"),
     (re.compile(rb"\x1f\x9d[\x09-\x10\x89-\x90]"), "compress"),
+    # The older .lzma: properties as every program writes them, a dictionary, and a size or none.
+    (re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL), "lzma"),
     (re.compile(rb"..-(?:lh[0-9d]|lz[s45])-", re.DOTALL), "lha"),
 )
+_TAR_SUM = re.compile(rb" *([0-7]{1,7})[\x00 ]+")
 # One compressed file, not an archive with names; a tar may be inside.
-STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "lzop"})
+STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "lzop", "lzma"})
 # What clamd looks into by itself. Debian's has no unrar, and the others it does not know.
 KNOWN_TO_CLAMD = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar", "cab", "iso", "cpio"})
 
@@ -75,12 +78,20 @@ def _by_prefix(octets: Octets) -> str:
     for prefix, kind in _PREFIXES:
         if head.startswith(prefix):
             return kind
-    if bytes(octets[257:262]) == b"ustar":
+    if bytes(octets[257:262]) == b"ustar" or _is_old_tar(octets):
         return "tar"
     # ISO 9660 §6.2.1: 16 sectors of system area, then a descriptor with this mark.
     if bytes(octets[32_769:32_774]) == b"CD001":
         return "iso"
     return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")
+
+
+def _is_old_tar(octets: Octets) -> bool:
+    """Tell a tar from before POSIX by its header's sum, as tar itself does: with blanks where the sum stands."""
+    stated = _TAR_SUM.fullmatch(octets[148:156])
+    if stated is None:
+        return False
+    return int(stated[1], 8) == sum(octets[:148]) + sum(octets[156:512]) + 8 * ord(" ")
 
 
 def _zip_at_the_end(octets: Octets, *, strict: bool) -> bool:

@@ -48,15 +48,19 @@ def read_archive(octets: bytes, kind: str, budget: Budget) -> Iterator[Member]:
 
 def _read_stream(octets: bytes, kind: str, budget: Budget) -> Iterator[Member]:
     """Yield what a compressed stream holds, under no name; a tar in it is found as such when it is looked into."""
-    for member in _read(octets, "raw", budget, opaque=kind not in KNOWN_TO_CLAMD):
-        yield Member(name="", octets=member.octets, opaque=member.opaque, damaged=member.damaged)
+    for member in _read(octets, "raw", budget, opaque=kind not in KNOWN_TO_CLAMD, stream=kind):
+        # What it does not recognise behind the first octets it gives as it is.
+        as_it_is = member.octets == octets
+        damaged = "no stream" if as_it_is else member.damaged
+        yield Member(name="", octets=None if as_it_is else member.octets, opaque=member.opaque, damaged=damaged)
 
 
 def _read(
-    octets: bytes, form: str, budget: Budget, *, opaque: bool = False, password: bytes | None = None
+    octets: bytes, form: str, budget: Budget, *, opaque: bool, password: bytes | None = None, stream: str = "none"
 ) -> Iterator[Member]:
+    # One layer at a time: for some kinds of stream libarchive starts programs, which a stream within must not choose.
     try:
-        with libarchive.memory_reader(octets, format_name=form, passphrase=password) as archive:
+        with libarchive.memory_reader(octets, form, stream, passphrase=password) as archive:
             for entry in archive:
                 budget.entry()
                 if entry.isdir:
@@ -121,7 +125,11 @@ def unlock_zip(octets: bytes, passwords: Sequence[str], budget: Budget) -> list[
     """Return the entries of an encrypted zip that one of the passwords opens; [] when none does."""
     for password in passwords:
         with budget.trial():
-            members = [m for m in _read(octets, "zip", budget, password=password.encode()) if m.encrypted or m.damaged]
+            members = [
+                m
+                for m in _read(octets, "zip", budget, opaque=True, password=password.encode())
+                if m.encrypted or m.damaged
+            ]
         if members and all(member.unlocked and not member.damaged for member in members):
             for member in members:
                 budget.unpacked(len(member.octets or b""))

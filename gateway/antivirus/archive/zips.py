@@ -61,6 +61,17 @@ class Listed:
 
     raw_name: bytes
     packed: int
+    size: int
+    flags: int
+    method: int
+
+    def contradicts(self, header: Header) -> bool:
+        """Whether a reader that takes its word makes other octets of the entry than one that takes the header's."""
+        if (self.method, self.flags & _ENCRYPTED) != (header.method, header.flags & _ENCRYPTED):
+            return True
+        # APPNOTE 4.4.4, bit 3: the header leaves the sizes to a descriptor behind the data.
+        left_open = header.flags & _DESCRIPTOR and not header.packed
+        return self.packed != header.packed and not left_open
 
 
 def read_zip(octets: bytes, budget: Budget) -> Iterator[Member]:
@@ -76,10 +87,21 @@ def read_zip(octets: bytes, budget: Budget) -> Iterator[Member]:
         elif listed.raw_name != header.raw_name:
             yield replace(member, ambiguous="zip-names", opaque=True)
         else:
-            yield member
+            yield from _readings(octets, header, member, listed, budget)
     # What the directory names where no entry is, or within another's data: so do bombs that overlap.
     if any(offset not in visited for offset in directory):
         raise LimitReachedError("overlap")
+
+
+def _readings(octets: bytes, header: Header, member: Member, listed: Listed, budget: Budget) -> Iterator[Member]:
+    """Yield an entry as its header has it, and as the directory does where that is another."""
+    if not listed.contradicts(header):
+        yield member
+        return
+    told = replace(header, method=listed.method, flags=listed.flags, packed=listed.packed, size=listed.size)
+    for one in (header, told):
+        reading, _ = _read_entry(octets, one, None, budget)
+        yield replace(reading, ambiguous="zip-headers", opaque=True)
 
 
 def read_embedded(octets: bytes, budget: Budget) -> Iterator[Member]:
@@ -147,8 +169,10 @@ def read_directory(octets: bytes) -> dict[int, Listed]:
         name_at = at + _CENTRAL.size
         extra_at = name_at + name_octets
         extra = dict(_extra_fields(octets[extra_at : extra_at + extra_octets]))
-        _, packed, offset = _wide(extra.get(_ZIP64, b""), size, packed, offset)
-        found[offset + shift] = Listed(raw_name=octets[name_at:extra_at], packed=packed)
+        size, packed, offset = _wide(extra.get(_ZIP64, b""), size, packed, offset)
+        found[offset + shift] = Listed(
+            raw_name=octets[name_at:extra_at], packed=packed, size=size, flags=fields[3], method=fields[4]
+        )
         at = extra_at + extra_octets + comment_octets
     return found
 

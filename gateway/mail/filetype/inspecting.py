@@ -13,6 +13,8 @@ from gateway.mail.filetype.signatures import signed
 from gateway.mail.filetype.unknown import guessed
 from gateway.mail.filetype.zips import read_zip
 
+# OpenPGP without its armour begins like much else; nothing is known of what such a file holds.
+_PGP_NAMES = frozenset({"pgp", "gpg"})
 # Names shown with a verdict; all that were read are judged.
 MAX_NAMES = 200
 
@@ -40,7 +42,7 @@ def inspect(octets: bytes, name: str = "", declared_type: str = "") -> FileFacts
         mismatch=_is_mismatch(kind, named, declared_type.lower()),
         executable=known.family in ("executable", "script") or named.runs,
         archive=known.family == "archive",
-        encrypted=inside.encrypted,
+        encrypted=inside.encrypted or kind == "pgp" or (kind == "data" and named.extension in _PGP_NAMES),
         macros=inside.macros,
         double_extension=named.double_extension,
         rtl_override=named.turns,
