@@ -24,6 +24,8 @@ from gateway.storage import ReadDatabase, StorageError, open_readonly
 
 # Rows of one reading: some tens of milliseconds, and a transaction that keeps nobody waiting.
 BATCH_ROWS = 2000
+# A folder changed twice within a tick of the file system's clock shows it once: ten seconds at most.
+LIST_LOOKS = 40
 # The day the desk began; a cursor like any other.
 BEGIN = "begin"
 _LAST = "SELECT coalesce(max(id), 0) FROM event"
@@ -91,6 +93,8 @@ class JournalTail:
         self._done: set[str] = set()
         self._open: dict[str, ReadDatabase] = {}
         self._begin = self._stored.get(BEGIN, int(clock.stamp().utc // DAY_SECONDS))
+        self._there: Sequence[JournalFile] = ()
+        self._changed, self._looks = -1, 0
         self.unreadable: dict[str, str] = {}
 
     def readings(self) -> Iterator[Reading]:
@@ -140,8 +144,20 @@ class JournalTail:
     def _files(self) -> Sequence[JournalFile]:
         # A first start with a clock far ahead would else pass over everything until that day comes.
         self._begin = min(self._begin, int(self._clock.stamp().utc // DAY_SECONDS))
-        found = journal_files(self._folder, self._begin * DAY_SECONDS)
+        found = (file for file in self._listed() if file.day >= self._begin)
         return [file for file in found if not (file.path.name in self._done and self._is_over(file))]
+
+    def _listed(self) -> Sequence[JournalFile]:
+        """Return the files there are; the folder is read again when it has changed, and now and then in any case."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        self._looks += 1
+        if changed != self._changed or self._looks >= LIST_LOOKS:
+            self._changed, self._looks = changed, 0
+            self._there = journal_files(self._folder)
+        return self._there
 
     def _read(self, file: JournalFile) -> Reading | None:
         name = file.path.name

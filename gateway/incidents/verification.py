@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links, stored_row
@@ -170,13 +171,13 @@ class _Walk:
         facts = row.facts
         if row.incident is not None:
             state = State.OPEN.value
-            self.expected.incidents[row.incident] = [facts["source_kind"], facts["source_key"], state, ""]
+            self.expected.incidents[row.incident] = [intern(facts["source_kind"]), facts["source_key"], state, ""]
 
     def _moved(self, row: Row) -> None:
         if row.incident in self.expected.incidents:
             known = self.expected.incidents[row.incident]
-            known[2] = row.facts["to"]
-            known[3] = row.facts.get("resolution", "")
+            known[2] = intern(row.facts["to"])
+            known[3] = intern(row.facts.get("resolution", ""))
 
     def _reported(self, row: Row) -> None:
         if row.incident in self.expected.incidents:
