@@ -94,7 +94,7 @@ def drills(repository: Repository) -> tuple[Drilled, ...]:
 
 def record(repository: Repository, drilled: Drilled) -> None:
     """Put a drill on record: the proof outlives the journal. BackupError."""
-    with repository.writing():
+    with repository.noting():
         _records(repository).write((*drills(repository), drilled))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -91,7 +92,7 @@ def extract(repository: Repository, run: Run, into: Path, wanted: Wanted, who: W
             part = _Part(manifest, reader, into, Path(scratch))
             incidents = SavedIncidents(manifest, reader, Path(scratch))
             try:
-                return Extracted(
+                found = Extracted(
                     files=part.files(wanted.paths),
                     messages=part.messages(wanted),
                     delays=part.delays(wanted.account),
@@ -101,6 +102,10 @@ def extract(repository: Repository, run: Run, into: Path, wanted: Wanted, who: W
                 )
             except OSError as error:
                 raise BackupError(f"{into}: {error.strerror or error}") from error
+    if found.nothing:
+        # So that it can be asked again with another name.
+        rmtree(into)
+    return found
 
 
 def _account(incidents: SavedIncidents, account: str, into: Path) -> int:

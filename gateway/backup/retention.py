@@ -48,8 +48,8 @@ def kept_accounts(repository: Repository) -> tuple[KeptAccount, ...]:
 
 
 def keep_account(repository: Repository, account: KeptAccount) -> None:
-    """Keep an account's data; a second time the longer one holds. BackupError."""
-    with repository.writing():
+    """Keep an account's data; a second time the longer one holds. Waits for no run. BackupError."""
+    with repository.noting():
         others = [kept for kept in kept_accounts(repository) if kept.account != account.account]
         mine = [kept for kept in kept_accounts(repository) if kept.account == account.account]
         _records(repository).write((*others, max([*mine, account], key=lambda kept: kept.until)))

@@ -9,6 +9,7 @@ the manifest. The chain of evidence is walked, and every message kept as evidenc
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,9 +74,15 @@ class Verification:
         self._notes: list[str] = []
 
     def run(self, name: str, scratch: Scratch = _ANYWHERE) -> Verified:
-        """Verify every chain, and the databases of one run ("": the newest); BackupError when there is nothing."""
+        """Verify every chain, and the databases of one run ("": the newest).
+
+        BackupError when there is nothing, or when its key is not the one at hand, which is no damage.
+        """
         with self._repository.reading():
             asked = self._repository.find(name)
+            with suppress(DamagedError):
+                # Told with its place among the others.
+                self._repository.manifest(asked)
             runs = self._repository.runs()
             self._marker()
             for chain in self._repository.chains():

@@ -172,14 +172,18 @@ def list_backups(
     runs = _done(repository.runs)
     found: list[Manifest] = []
     damaged: list[str] = []
+    locked: list[str] = []
     for each in runs:
-        _read(repository, each, found, damaged)
+        _read(repository, each, found, damaged, locked)
+    if locked and not found:
+        fail(locked[0])
     tried, accounts = _done(lambda: drills(repository)), _done(lambda: kept_accounts(repository))
     if as_json:
         print_json(
             {
                 "backups": [summary(manifest) for manifest in found],
                 "damaged": damaged,
+                "other_key": locked,
                 "drills": [asdict(each) | {"passed": each.passed} for each in tried],
                 "kept": [asdict(each) for each in accounts],
             }
@@ -191,12 +195,14 @@ def list_backups(
             typer.echo(f"last drill {when(each_drill.started_at)} on {each_drill.run}: {result}")
         for account in accounts:
             typer.echo(f"kept until {when(account.until)}: {account.account}, locked {when(account.locked_at)}")
-    for text in damaged:
+    for text in (*damaged, *locked):
         typer.echo(text, err=True)
     if damaged:
         raise typer.Exit(_EXIT_DATA)
     if not runs:
         fail(f"{repository.folder} has no finished backup")
+    if locked:
+        raise typer.Exit(EXIT_NEGATIVE)
 
 
 @app.command()
@@ -443,13 +449,15 @@ def _no_folder() -> NoReturn:
     fail("no backup folder: [backup] folder in tidegate.toml, or --folder, names it", _EXIT_CONFIG)
 
 
-def _read(repository: "Repository", run: "Run", found: "list[Manifest]", damaged: list[str]) -> None:
-    from gateway.backup.errors import BackupError
+def _read(repository: "Repository", run: "Run", found: "list[Manifest]", damaged: list[str], locked: list[str]) -> None:
+    from gateway.backup.errors import BackupError, DamagedError
 
     try:
         found.append(repository.manifest(run))
-    except BackupError as error:
+    except DamagedError as error:
         damaged.append(f"{run}: {error}")
+    except BackupError as error:
+        locked.append(f"{run}: {error}")
 
 
 def _moment_of(text: str) -> float:

@@ -20,7 +20,7 @@ def summary(manifest: "Manifest") -> dict[str, Any]:
         "started_at": manifest.started_at,
         "finished_at": manifest.finished_at,
         "deadline_at": manifest.deadline_at,
-        "deadline": "met" if manifest.finished_at <= manifest.deadline_at else "missed",
+        "deadline": deadline(manifest),
         "octets": manifest.octets,
         "added_octets": manifest.added_octets,
         "files": len(manifest.files),
@@ -37,13 +37,14 @@ def print_list(manifests: "Sequence[Manifest]") -> None:
     from gateway.backup.running import name
 
     print_table(
-        ("backup", "kind", "began", "took", "restores", "stored", "messages", "newest message"),
+        ("backup", "kind", "began", "took", "deadline", "restores", "stored", "messages", "newest message"),
         [
             (
                 name(m),
                 m.kind,
                 when(m.started_at),
                 f"{m.finished_at - m.started_at:.0f} s",
+                deadline(m),
                 size(m.octets),
                 size(m.added_octets),
                 str(m.messages),
@@ -52,6 +53,11 @@ def print_list(manifests: "Sequence[Manifest]") -> None:
             for m in manifests
         ],
     )
+
+
+def deadline(manifest: "Manifest") -> str:
+    """Return whether a run kept its deadline."""
+    return "met" if manifest.finished_at <= manifest.deadline_at else "missed"
 
 
 def what_was_saved(manifest: "Manifest") -> str:

@@ -58,6 +58,9 @@ async def test_an_account_that_has_nothing_gives_nothing(place: Place):
     place.backup("full")
     custody.close_now()
     assert parts(place, account="en@box.test").nothing
+    # A name that was mistyped is asked for again, into the same folder.
+    assert not (place.folder / "parts").exists()
+    assert parts(place, account="ben@box.test").messages == 1
 
 
 def test_files_by_pattern(place: Place):

@@ -1,5 +1,6 @@
 """What breaks if these fail: a backup that the contract wants kept is gone, or none is made when one is owed."""
 
+import os
 from datetime import UTC, datetime, time
 
 import pytest
@@ -69,6 +70,20 @@ def test_the_longer_keeping_of_an_account_holds(place: Place):
     keep_account(place.repository, locked(5))
     (kept,) = kept_accounts(place.repository)
     assert kept.locked_at == 10 * DAY_SECONDS
+
+
+def test_an_account_that_is_locked_while_a_run_works_is_kept(place: Place):
+    """A run takes minutes or hours; whoever suspends an account meanwhile must not be told to come back."""
+    with place.repository.writing():
+        keep_account(place.repository, locked(10))
+    assert [kept.account for kept in kept_accounts(place.repository)] == ["anna@box.test"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_notes_the_gateway_can_go_on_with(place: Place):
+    os.chown(place.repository.folder, 65534, 65534)
+    keep_account(place.repository, locked(10))
+    assert (place.repository.folder / "kept.json").stat().st_uid == 65534
 
 
 # The schedule ---------------------------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from gateway.backup.errors import BackupError
+from gateway.backup.errors import BackupError, DamagedError
 from gateway.backup.repository import Repository, Run
 from gateway.backup.restore import Wishes, restore
+from gateway.backup.verify import Verification
+from gateway.cli.main import app
 from gateway.journal.reader import JournalReader
 from gateway.ledger import Ledger
 from gateway.spool.message import QueueQuery, RecipientState
@@ -193,6 +196,20 @@ def test_nothing_of_a_mail_can_be_read_without_the_key(encrypted: Place):
     without = Repository(encrypted.folder / "backup", None)
     with pytest.raises(BackupError, match="its key is wanted"):
         without.manifest(without.find(""))
+
+
+def test_a_key_that_is_not_at_hand_is_no_damage(encrypted: Place):
+    """On the day nobody must be told that the backup is damaged because the key lies elsewhere still."""
+    encrypted.backup("full")
+    encrypted.backup()
+    folder = encrypted.folder / "backup"
+    with pytest.raises(BackupError, match="its key is wanted") as caught:
+        Verification(Repository(folder, None), quiet).run("")
+    assert not isinstance(caught.value, DamagedError)
+    for command in ("list", "verify"):
+        done = CliRunner().invoke(app, ["backup", command, "--folder", str(folder)])
+        assert (done.exit_code, done.output.count("its key is wanted")) == (1, 1)
+        assert "DAMAGED" not in done.output
 
 
 def test_modes_and_times_come_back(place: Place):
