@@ -181,8 +181,9 @@ EN = {
     " transfer to the destination's mail server that took it. Counted per recipient.",
     "definition-receive": "Receive delay: from the final dot of a complete message for the customer to its mailbox"
     " server's 250. Counted per recipient.",
-    "definition-excluded": "Waiting from an attempt that a mail system of somebody else's put off to the next attempt is"
-    " excluded, but for time in which this gateway did not run; every instant is excluded once at most.",
+    "definition-excluded": "Waiting from an attempt that a mail system of somebody else's put off to when the next attempt"
+    " was due, or began before that, is excluded, but for time in which this gateway did not run; every instant is"
+    " excluded once at most.",
     "definition-minute": "A minute is unreachable when mail cannot be received or cannot be sent. It is excluded when"
     " recorded exclusions cover it wholly. Of a minute without a probe, real mail that passed in it is evidence. An unknown"
     " minute counts as unreachable unless agreed otherwise.",
@@ -363,7 +364,7 @@ ZH = {
     "definitions": "定义",
     "definition-send": "发送延迟：自网关收到客户完整邮件（结束点）起，至开始向最终接收的目的邮件服务器传输首字节止，按收件人计。",
     "definition-receive": "接收延迟：自网关收到发给客户的完整邮件（结束点）起，至邮箱服务器回复 250 止，按收件人计。",
-    "definition-excluded": "非我方邮件系统推迟一次尝试之后，至下一次尝试为止的等待予以免责，但本网关未运行的时间除外；每一时刻至多免责一次。",
+    "definition-excluded": "非我方邮件系统推迟一次尝试之后，至下一次尝试的预定时刻（提前尝试的，至其开始）为止的等待予以免责，但本网关未运行的时间除外；每一时刻至多免责一次。",
     "definition-minute": "无法收信或无法发信的一分钟为不可用。已登记的免责完全覆盖该分钟时予以免责。没有探测的分钟，以当时通过的真实邮件为证据。状态未知的分钟按不可用计，另有约定的除外。",
     "definition-quantile": "计数、总和、平均值和最大值是精确值。百分位数为估计值，与真实值（最近秩）相差不超过百分之一。",
     "definition-month": "月份以上述时区的零点为始末；邮件归入其结束点所在的日期。",
