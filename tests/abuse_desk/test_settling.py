@@ -11,7 +11,7 @@ import pytest
 
 from gateway.abuse.complaints.closing import UnanswerableError
 from gateway.abuse.complaints.deadlines import TicketClocks
-from gateway.abuse.complaints.desk import SETTLE_SECONDS, ComplaintDesk
+from gateway.abuse.complaints.desk import AGAIN_SECONDS, SETTLE_SECONDS, ComplaintDesk
 from gateway.blocklist.local.declaration import Calendar
 from gateway.blocklist.local.workdays import WorkingCalendar
 from gateway.incidents.schema import MIGRATIONS, database_path
@@ -78,6 +78,7 @@ def test_a_clock_that_could_not_be_noted_is_noted_later_with_the_moments_that_he
     case.clock.advance(5 * HOUR)
     case.round()
     records_work(case)
+    case.clock.advance(AGAIN_SECONDS)
     case.round()
     ticket = case.ticket()
     noted = {each.number: each for each in read_book(case.data).deadlines.values()}

@@ -8,6 +8,7 @@ when.
 Nothing in a mail can stop a round. What makes a bug show is one event, and a ticket for a person to look at.
 """
 
+import math
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -42,6 +43,8 @@ ROUND_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 # A command that could not stop a clock leaves it to us, and nothing tells that it has.
 SETTLE_SECONDS = 600.0
+# A record that is damaged, or whose disk is full, stays so for a while.
+AGAIN_SECONDS = 30.0
 # Kept whole as evidence: the copy here says nothing more.
 _ELSEWHERE = frozenset({"ticket", "follow-up"})
 
@@ -64,7 +67,7 @@ class ComplaintDesk:
         self._unreadable: set[str] = set()
         self._pruned_at = 0.0
         # The size that the service level's record had when both told the same, and when that was seen.
-        self._settled: tuple[int, float] = (-1, 0.0)
+        self._settled: tuple[int, float] = (-1, -math.inf)
 
     def round(self) -> Counter[str]:
         """Read what is new; return how much there was of each kind (ticket, follow-up, bounced, answered …)."""
@@ -148,15 +151,19 @@ class ComplaintDesk:
 
     def _settle(self, read: int) -> None:
         """Have the service level's record and our clocks tell the same, where either may have changed."""
-        size, now = self._clocks.size(), self._now()
         before, at = self._settled
-        if before < 0 and database_path(self._book.data).exists():
-            # After an upgrade the first writer brings the tables up to date; what follows reads first.
-            with self._book.change(BY, "complaint desk"):
-                pass
-        if read or size != before or now - at >= SETTLE_SECONDS:
-            went_well = settle(self._book, self._clocks, now)
-            self._settled = (self._clocks.size() if went_well else -1, now)
+        elapsed = self._clock.monotonic() - at
+        if before < 0:
+            if elapsed < AGAIN_SECONDS:
+                return
+            if database_path(self._book.data).exists():
+                # After an upgrade the first writer brings the tables up to date; what follows reads first.
+                with self._book.change(BY, "complaint desk"):
+                    pass
+        elif not read and elapsed < SETTLE_SECONDS and self._clocks.size() == before:
+            return
+        went_well = settle(self._book, self._clocks, self._now())
+        self._settled = (self._clocks.size() if went_well else -1, self._clock.monotonic())
 
     def _prune(self, config: GatewayConfig) -> None:
         now = self._now()
