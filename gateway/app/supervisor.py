@@ -23,17 +23,11 @@ from gateway.admin.registry import merge
 from gateway.admin.shards import ShardReader
 from gateway.admin.status import gateway_status, readiness
 from gateway.app import descriptors, lock, nursery, offspring, sockets, systemd
-from gateway.app.abuse_desk import AbuseDesk
-from gateway.app.backups import Backups
 from gateway.app.children import Children, Cradle
-from gateway.app.dmarc_reports import DmarcReportSchedule
-from gateway.app.incidents import IncidentDesk
+from gateway.app.duties import Duties, Surroundings
 from gateway.app.kept import KeptTexts
-from gateway.app.list_keeping import ListKeeping
-from gateway.app.probe_mailbox import ProbeMailbox
 from gateway.app.probes import Addresses
 from gateway.app.process import WorkerOrder
-from gateway.app.service import ServiceWatch
 from gateway.app.workers import Slot, Workers
 from gateway.backup import telling as backup_telling
 from gateway.blocklist.local import telling as list_telling
@@ -76,35 +70,11 @@ class Supervisor:
         self.journal = Journal(config.data / "journal", self.count, clock=self.clock, failures=self.log)
         self.events = FanOut([self.journal, self.log, self.metrics])
         self.children = Children(cradle, lambda text: self.log.say("error", text, {}))
-        self.lists = ListKeeping(
-            lambda: self.snapshot.config.blocklists,
-            config.data,
-            clock=self.clock,
-            events=self.events,
-            children=self.children,
-        )
-        self.backups = Backups(lambda: self.snapshot, configuration, clock=self.clock, events=self.events)
-        self.dmarc_reports = DmarcReportSchedule(
-            lambda: self.snapshot,
-            configuration,
-            serving=lambda: self.workers.any_ready,
-            clock=self.clock,
-            events=self.events,
-        )
-        self.abuse_desk = AbuseDesk(lambda: self.snapshot, clock=self.clock, events=self.events, hand=self._own_mail)
-        self.incidents = IncidentDesk(
-            lambda: self.snapshot, clock=self.clock, events=self.events, listed=self.abuse_desk.tell
-        )
         self.workers = Workers([])
-        self.probe_mailbox = ProbeMailbox.new(config.data, os.urandom)
-        self.service = ServiceWatch(
-            lambda: self.snapshot,
-            serving=lambda: self.workers.any_ready,
-            settled=self._workers_tried,
-            mailbox=self.probe_mailbox,
-            clock=self.clock,
-            events=self.events,
+        around = Surroundings(
+            snapshot=lambda: self.snapshot, configuration=configuration, clock=self.clock, events=self.events
         )
+        self.duties = Duties(around, self.children, workers=lambda: self.workers, hand=self._own_mail)
         self.http = AdminHttp(config.metrics.address, self.render) if config.metrics.address else None
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -122,29 +92,18 @@ class Supervisor:
             await self._start_http(self.http)
         self._handle_signals()
         self.children.begin()
-        await self._unless_stopped(self.lists.begin())
-        lists = asyncio.create_task(self.lists.run())
-        backups = asyncio.create_task(self.backups.run())
-        incidents = asyncio.create_task(self.incidents.run())
-        abuse_desk = asyncio.create_task(self.abuse_desk.run())
-        dmarc_reports = asyncio.create_task(self.dmarc_reports.run())
+        await self._unless_stopped(self.duties.lists.begin())
         self.workers = Workers(self._slots(bound))
-        service = asyncio.create_task(self.service.run(_addresses(config.listen, bound)))
+        self.duties.start(_addresses(config.listen, bound))
         keeping = [asyncio.create_task(slot.keep()) for slot in self.workers.slots]
         status = await self._serve(bound)
         # Ours are the same sockets: kept open, they would take connections that no worker accepts any more.
         for socks in bound:
             for sock in socks:
                 sock.close()
-        lists.cancel()
-        backups.cancel()
-        dmarc_reports.cancel()
-        service.cancel()
-        abuse_desk.cancel()
+        self.duties.stop()
         await self._drain(keeping)
-        # Behind the workers: what they judged last is on record before the end.
-        incidents.cancel()
-        await asyncio.gather(lists, backups, dmarc_reports, service, incidents, abuse_desk, return_exceptions=True)
+        await self.duties.end()
         await control.close()
         if self.http is not None:
             await self.http.close()
@@ -176,7 +135,7 @@ class Supervisor:
                     configuration=str(self.configuration or ""),
                     digest=self.kept.digest,
                     kept=self.kept.descriptor,
-                    probe=self.probe_mailbox.domain,
+                    probe=self.duties.probe_mailbox.domain,
                 ),
                 [socks[index] for socks in bound],
                 children=self.children,
@@ -201,9 +160,6 @@ class Supervisor:
         """Wait until every worker serves or has failed once; False when none serves, or when we are told to stop."""
         await self._unless_stopped(_all_of([slot.tried.wait() for slot in self.workers.slots]))
         return self.workers.any_ready and not self._stop.is_set()
-
-    async def _workers_tried(self) -> None:
-        await self.workers.tried()
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait for something, until we are told to stop, START_SECONDS at most."""
@@ -299,8 +255,8 @@ class Supervisor:
             now=now,
             started_at=self.started.utc,
         )
-        desk = await self.incidents.standing()
-        told = {**asdict(desk), "lag_seconds": self.incidents.lag_seconds} if desk is not None else None
+        desk = await self.duties.incidents.standing()
+        told = {**asdict(desk), "lag_seconds": self.duties.incidents.lag_seconds} if desk is not None else None
         return {**answer, "desk": told}
 
     async def _worker_states(self) -> list[WorkerStatus | None]:
@@ -390,9 +346,11 @@ class Supervisor:
     async def _metrics(self) -> bytes:
         answers = await self.workers.ask_all("metrics")
         self.metrics.mail.observe_queue(await asyncio.to_thread(self._queue_status))
-        self.metrics.duties.observe_lists(*await asyncio.to_thread(self.lists.standing))
-        self.metrics.duties.observe_keeper(folded=self.incidents.folded, lag_seconds=self.incidents.lag_seconds)
-        if (desk := await self.incidents.standing()) is not None:
+        self.metrics.duties.observe_lists(*await asyncio.to_thread(self.duties.lists.standing))
+        self.metrics.duties.observe_keeper(
+            folded=self.duties.incidents.folded, lag_seconds=self.duties.incidents.lag_seconds
+        )
+        if (desk := await self.duties.incidents.standing()) is not None:
             self.metrics.duties.observe_desk(desk)
         return merge([self.metrics.snapshot(), *(a["families"] for a in answers if a and "families" in a)])
 

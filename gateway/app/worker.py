@@ -13,7 +13,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,18 @@ from gateway import __version__
 from gateway.abuse.sampling import EvidenceSampler
 from gateway.admin.dropped import dropped_rows
 from gateway.admin.protocol import RefusedError, UnknownCommandError, WorkerStatus
-from gateway.admin.quarantine import QuarantineDesk, WayOut
-from gateway.admin.queue import QueueDesk
-from gateway.antivirus.desk import Antivirus, AntivirusSettings
 from gateway.antivirus.memory import give_back_large_blocks
 from gateway.app.acceleration import RuleAcceleration
-from gateway.app.antivirus import antivirus_settings, history_folder
 from gateway.app.beside import beside_the_mail
 from gateway.app.channel import Channel, ChannelClosedError
-from gateway.app.contact import contact_text
+from gateway.app.desks import Desks
 from gateway.app.housekeeping import Housekeeping
 from gateway.app.kept import inherited_texts
-from gateway.app.lists import DnsLists
-from gateway.app.local_lists import is_allowed, keep_fresh
-from gateway.app.own_mail import OwnMailDesk
+from gateway.app.knowledge import Knowledge
 from gateway.app.probe_mailbox import with_probe_mailbox
 from gateway.app.process import WorkerOrder
-from gateway.app.resolving import Anew, CurrentResolver
+from gateway.app.resolving import CurrentResolver
 from gateway.app.stores import Stores
-from gateway.blocklist.dns.health import Health
-from gateway.blocklist.local.lists import LocalLists
-from gateway.blocklist.sample import Sampler
 from gateway.clock import SystemClock
 from gateway.config.loader import load
 from gateway.config.models import GatewayConfig
@@ -54,17 +44,11 @@ from gateway.config.suffixes import suffixes_of
 from gateway.delivery.runner import DeliveryRunner
 from gateway.filters import catalogue
 from gateway.incidents.evidence import Inbox
-from gateway.incidents.schema import FOLDER as INCIDENTS
-from gateway.incidents.suspended import SuspendedSenders
 from gateway.intake.guard import DoorGuard, Past
 from gateway.intake.server import IntakeServer
 from gateway.journal.events import InternalError, WorkerChanged
-from gateway.ledger import Ledger
-from gateway.mail.own_mail import COMMAND as OWN_MAIL
 from gateway.mail.text import hosts
 from gateway.pipeline.gate import Gate
-from gateway.smtp.address import ForwardPath
-from gateway.spool.message import SpoolRecipient
 from gateway.storage import StorageError
 
 # Running transactions may take the clients' ten minutes (RFC 5321 §4.5.3.2.6); a service manager that waits less kills
@@ -103,82 +87,29 @@ class Worker:
             events=self.events,
             random=random.SystemRandom(),
         )
-        self.dns_lists = DnsLists(
-            lambda: self.snapshot,
-            worker=order.index,
-            resolver=Anew(self.resolver),
-            clock=self.clock,
-            events=self.events,
+        self.knowledge = Knowledge(
+            order.index, self.stores, self.resolver, snapshot=lambda: self.snapshot, clock=self.clock
         )
-        # What filters may ask beside DNS; a room that has more for them adds it here.
-        self.local_lists = LocalLists(config.data)
-        self.local_lists.refresh()
-        self.suspended = SuspendedSenders(config.data / INCIDENTS, lambda: contact_text(self.snapshot.config.contact))
-        self.suspended.refresh()
         self.sampler = EvidenceSampler(
             Inbox(config.data),
             lambda: self.snapshot.config.incidents,
             clock=self.clock,
             digest=lambda: self.snapshot.digest,
         )
-        self.antivirus = Antivirus(self._antivirus_settings(), clock=self.clock, events=self.events)
-        self.services: dict[type[Any], Any] = {
-            **self.stores.memories.services,
-            Health: self.dns_lists.health,
-            LocalLists: self.local_lists,
-            SuspendedSenders: self.suspended,
-            Sampler: Sampler(os.urandom(_SAMPLING_OCTETS)),
-            Antivirus: self.antivirus,
-        }
         self.gate = self._compile(snapshot)
-        records = dropped_rows(self.clock)
-        memories = self.stores.memories
-        allowed = partial(is_allowed, self.local_lists, self.clock)
-        past = Past(rates=memories.rates, standings=memories.reputation, allowed=allowed)
-        self.guard = DoorGuard(config.limits, self.stores.counters, self.clock, past)
+        self.guard = self._guard()
         self.servers = [self._server(listen) for listen in config.listen]
-        self.desk = QueueDesk(
-            self.stores.custody,
-            clock=self.clock,
-            events=self.events,
-            wake=self.runner.flush,
-            recall=self.runner.recall,
-            records=records,
-        )
-        self.own_mail = OwnMailDesk(
-            gate=lambda: self.gate,
-            custody=self.stores.custody,
-            clock=self.clock,
-            events=self.events,
-            on_stored=self.runner.accept,
-            random_octets=os.urandom,
-        )
-        way_out = WayOut(
-            antivirus=self.antivirus,
-            copy_to=self._copy_to,
-            hostname=config.hostname,
-            wake=self.runner.flush,
-            delivered_to=Ledger(config.data).delivered_to,
-        )
-        self.quarantine = QuarantineDesk(
-            self.stores.custody, self.desk, clock=self.clock, events=self.events, way_out=way_out
-        )
-        self._desks: dict[str, QueueDesk | QuarantineDesk] = {"queue": self.desk, "quarantine": self.quarantine}
+        self.desks = Desks(self.stores, self.runner, self.knowledge.antivirus, gate=lambda: self.gate, clock=self.clock)
         self.housekeeping = Housekeeping(
             config=self._config,
             custody=self.stores.custody,
-            records=records,
+            records=dropped_rows(self.clock),
             clock=self.clock,
             events=self.events,
         )
         self.acceleration = RuleAcceleration(self.order.index, self.clock, self.events)
         self._prepared: tuple[Snapshot, Gate] | None = None
         self._sockets: list[socket.socket] = []
-
-    def _antivirus_settings(self) -> AntivirusSettings:
-        # One worker writes the history of signatures.
-        config = self.snapshot.config
-        return antivirus_settings(config, None if self.order.index else history_folder(config))
 
     def _config(self) -> GatewayConfig:
         return self.snapshot.config
@@ -191,11 +122,13 @@ class Worker:
             clock=self.clock,
             verifier=self.runner.verifier,
             events=self.events,
-            services=self.services,
+            services=self.knowledge.services,
         )
 
-    def _copy_to(self, copy: SpoolRecipient, path: ForwardPath) -> SpoolRecipient:
-        return self.gate.copy_to(copy, path)
+    def _guard(self) -> DoorGuard:
+        memories = self.stores.memories
+        past = Past(rates=memories.rates, standings=memories.reputation, allowed=self.knowledge.is_allowed)
+        return DoorGuard(self.snapshot.config.limits, self.stores.counters, self.clock, past)
 
     def _server(self, listen: Any) -> IntakeServer:
         return IntakeServer(
@@ -213,7 +146,7 @@ class Worker:
     async def start(self) -> None:
         """Begin to deliver, look at the scanners, then listen."""
         await self.runner.start()
-        await self.antivirus.start()
+        await self.knowledge.antivirus.start()
         self._accelerate()
         for server, descriptor in zip(self.servers, self.order.listeners, strict=True):
             sock = socket.socket(fileno=descriptor)
@@ -227,7 +160,7 @@ class Worker:
         until = self.clock.monotonic() + seconds
         await asyncio.gather(*(server.drain(seconds) for server in self.servers))
         await self.runner.drain(max(DELIVERY_SECONDS, until - self.clock.monotonic()))
-        await self.antivirus.stop()
+        await self.knowledge.antivirus.stop()
         await self.sampler.settled()
         await self.acceleration.stop()
         await self.resolver.close()
@@ -246,9 +179,9 @@ class Worker:
     async def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer one question; errors are values."""
         try:
-            if (desk := self._desks.get(name.partition(".")[0])) is not None:
-                return await desk.handle(name, arguments)
-            return await _ANSWERS[name](self, arguments)
+            if (answer := _ANSWERS.get(name)) is not None:
+                return await answer(self, arguments)
+            return await self.desks.handle(name, arguments)
         except RefusedError as refusal:
             return {"refused": str(refusal)}
         except UnknownCommandError:
@@ -290,7 +223,7 @@ class Worker:
             self._prepared = None
         self.guard.limits = self.snapshot.config.limits
         await self.resolver.use(self.snapshot.config.dns)
-        await self.antivirus.use(self._antivirus_settings())
+        await self.knowledge.follow()
         self._accelerate()
         self.runner.wake()
         return {"digest": self.snapshot.digest, "refused": self._reload_certificates()}
@@ -321,10 +254,6 @@ class Worker:
         }
         return dict(answer)
 
-    async def take_own_mail(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Put a mail of our own into the queue."""
-        return await self.own_mail.take(arguments)
-
     async def families(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return this worker's metrics."""
         self.stores.metrics.mail.observe_sessions(sum(server.sessions for server in self.servers))
@@ -332,9 +261,9 @@ class Worker:
         sampler = self.sampler
         self.stores.metrics.duties.observe_evidence(kept=sampler.kept, over=sampler.over, failed=sampler.failed)
         self.stores.metrics.mail.observe_antivirus(
-            under_way=self.antivirus.under_way,
-            scanners=Counter(scanner.health.name.lower() for scanner in self.antivirus.scanners),
-            signatures_age_seconds=self.antivirus.signatures_age_seconds,
+            under_way=self.knowledge.antivirus.under_way,
+            scanners=Counter(scanner.health.name.lower() for scanner in self.knowledge.antivirus.scanners),
+            signatures_age_seconds=self.knowledge.antivirus.signatures_age_seconds,
         )
         return {"families": self.stores.metrics.snapshot()}
 
@@ -344,7 +273,6 @@ _ANSWERS = {
     "switch": Worker.switch,
     "status": Worker.status,
     "metrics": Worker.families,
-    OWN_MAIL: Worker.take_own_mail,
 }
 
 
@@ -373,13 +301,7 @@ async def serve(order: WorkerOrder) -> int:
     served.add_done_callback(lambda _: stop.set())
     await worker.start()
     _collect_seldom()
-    loops = (
-        worker.housekeeping.run(),
-        worker.dns_lists.run(),
-        keep_fresh(worker.local_lists, clock=worker.clock, events=worker.events),
-        keep_fresh(worker.suspended, clock=worker.clock, events=worker.events),
-    )
-    beside = [asyncio.create_task(each) for each in loops]
+    beside = [asyncio.create_task(each) for each in (worker.housekeeping.run(), *worker.knowledge.loops())]
     try:
         await channel.call("ready")
         await stop.wait()
