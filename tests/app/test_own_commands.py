@@ -73,6 +73,9 @@ async def test_a_command_that_runs_when_looking_ends_is_asked_to_end(
 
     keeping = asyncio.create_task(found.keep(look, lambda: 0.0))
     await says("begun")
+    process = found._process
+    assert process is not None
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     await says("ended")
+    assert await process.wait() == 0
