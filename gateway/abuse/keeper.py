@@ -10,6 +10,7 @@ at the start.
 Everything here blocks: ``gateway.app`` calls it in a thread of its own. Events are returned, never emitted within.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from gateway.journal.events import (
     StorageFailed,
 )
 from gateway.journal.guard_events import OwnListingChanged
+from gateway.storage import StorageError
 
 BY = "keeper"
 # How often positions of mail that was nothing are put on record, with the word that somebody was looking.
@@ -109,6 +111,8 @@ class Keeper:
         self._stored_at = self._adopted_at = clock.monotonic() - gather_seconds
         self._gathered = Gathered()
         self._is_urgent = self._failed = False
+        # Read and not gathered: one of them has to wait for the disk.
+        self._untaken: deque[Event] = deque()
         # What the record says and the workers may not have heard.
         self._unlisted = self._unpublished = False
         self._enforce_at = clock.monotonic()
@@ -134,8 +138,10 @@ class Keeper:
             self._store()
         self._put_in_force()
         self._done.more = False
+        self._take()
         for reading in self._tail.readings():
-            self._take(reading.events)
+            self._untaken.extend(reading.events)
+            self._take()
             self._done.more |= reading.full
             if self._gathered.is_full:
                 self._store()
@@ -161,22 +167,37 @@ class Keeper:
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _take(self, events: Iterable[Event]) -> None:
-        """Gather what events say; whoever could be acted upon makes it urgent."""
+    def _take(self) -> None:
+        """Gather what was read, each event once; whoever could be acted upon makes it urgent."""
         found: list[Sighting] = []
-        for event in events:
-            if isinstance(event, OwnListingChanged):
-                self._done.listed.append(event)
-                continue
-            try:
-                found += self._sightings(event)
-            except ValueError as error:
-                # Such as an address that is none; the others of the same reading count all the same.
-                told = f"{event.kind} {event.trace_id}: {error}"
-                self._done.events.append(InternalError(at=event.at, where="incident keeper", error=told, traceback=""))
-        self._gathered.add(found)
-        self._note_kept_out(events)
+        blocked: dict[str, bool] = {}
+        try:
+            while self._untaken:
+                found += self._taken(blocked)
+        except StorageError:
+            self._is_urgent = True
+            raise
+        finally:
+            self._gathered.add(found)
         self._is_urgent = self._is_urgent or any(map(self._may_act, _by_source(found).items()))
+
+    def _taken(self, blocked: dict[str, bool]) -> list[Sighting]:
+        """Return the sightings of the next event; one that cannot be judged for the disk's sake stays the next."""
+        event, found = self._untaken.popleft(), list[Sighting]()
+        if isinstance(event, OwnListingChanged):
+            self._done.listed.append(event)
+            return found
+        try:
+            self._note_kept_out(event, blocked)
+            found += self._sightings(event)
+        except ValueError as error:
+            # Such as an address that is none; the others of the same reading count all the same.
+            told = f"{event.kind} {event.trace_id}: {error}"
+            self._done.events.append(InternalError(at=event.at, where="incident keeper", error=told, traceback=""))
+        except StorageError:
+            self._untaken.appendleft(event)
+            raise
+        return found
 
     def _sightings(self, event: Event) -> Iterator[Sighting]:
         sighting = None
@@ -190,18 +211,16 @@ class Keeper:
             self._gathered.excesses[excess.source] = excess
             yield excess.sighting(of)
 
-    def _note_kept_out(self, events: Iterable[Event]) -> None:
-        """Gather what blocks and suspensions kept out."""
-        blocked: dict[str, bool] = {}
-        for event in events:
-            if not (isinstance(event, RecipientRefused) and event.filter in KEPT_OUT):
-                continue
-            for source in _refused_sources(event, self._near):
-                if event.filter == BY_LIST and source.key not in blocked:
-                    # Other lists refuse many more than incidents do.
-                    blocked[source.key] = bool(self._reader.rows(_IS_BLOCKED, (source.key,)))
-                if event.filter == BY_SUSPENSION or blocked[source.key]:
-                    self._gathered.attempt(source, event.filter, event.at)
+    def _note_kept_out(self, event: Event, blocked: dict[str, bool]) -> None:
+        """Gather what blocks and suspensions kept out; ``blocked`` remembers for whom an incident's block stands."""
+        if not (isinstance(event, RecipientRefused) and event.filter in KEPT_OUT):
+            return
+        for source in _refused_sources(event, self._near):
+            if event.filter == BY_LIST and source.key not in blocked:
+                # Other lists refuse many more than incidents do.
+                blocked[source.key] = bool(self._reader.rows(_IS_BLOCKED, (source.key,)))
+            if event.filter == BY_SUSPENSION or blocked[source.key]:
+                self._gathered.attempt(source, event.filter, event.at)
 
     def _may_act(self, of: tuple[Source, set[str]]) -> bool:
         """Whether something that has an effect on mail may follow from the sightings of a source."""

@@ -208,6 +208,21 @@ def stored_row(values: tuple[Any, ...]) -> Row:
     return Row(number=number, fields=fields, salts=salts, digest=digest, sealed=kept)
 
 
+def is_as_written(values: tuple[Any, ...]) -> bool:
+    """Whether the texts of a readable stored row are those that ``Appender`` or ``erase`` wrote of what it says.
+
+    JSON may say a thing twice, or what was erased, and readers differ about which holds.
+    """
+    facts, salt, sealed, _ = values[-4:]
+    said, erased = json.loads(facts), json.loads(sealed)
+    plain = facts == json.dumps(said, ensure_ascii=False, separators=(",", ":")) and sealed == _encode(erased)
+    apart = not erased.keys() & field_names(said).keys() and all(name.startswith("facts.") for name in erased)
+    salted = json.loads(salt) if salt.startswith("{") else None
+    names = {*HEAD_FIELDS, *field_names(said)}
+    fresh = salt == bytes.fromhex(salt).hex() if salted is None else salt == _encode(salted) and salted.keys() == names
+    return plain and apart and fresh
+
+
 def erase(transaction: Executes, row: Row, hidden: Callable[[str], bool]) -> None:
     """Forget a row's facts that ``hidden`` names, for good; the row goes on proving itself.
 

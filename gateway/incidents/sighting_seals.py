@@ -13,6 +13,7 @@ from typing import Any
 from gateway.incidents.folding import SELECT_SIGHTINGS, sightings_digest
 from gateway.storage import ReadDatabase
 
+_BATCHES = "SELECT first, last, number, until FROM batch ORDER BY first, last"
 _GONE = "SELECT facts FROM chain WHERE kind = 'sightings-pruned' ORDER BY number DESC LIMIT 1"
 # Hundreds of them have one cause.
 _MOST_UNKNOWN = 200
@@ -29,6 +30,9 @@ class SightingSeals:
         self.counts: Counter[int] = Counter()
         self._rows = database.rows(f"{SELECT_SIGHTINGS} ORDER BY id")
         self._next = next(self._rows, None)
+        self._batches = database.rows(_BATCHES)
+        self._batch = next(self._batches, None)
+        self._until: float | None = None
         self._gone_through = _gone_through(database)
         self._unknown = 0
 
@@ -40,21 +44,48 @@ class SightingSeals:
         if last <= self._gone_through:
             return
         yield from self._before(first)
-        seen = self.looked_at
+        seen, self._until = self.looked_at, None
+        told: tuple[object, ...] = (first, last, number)
         if sightings_digest(self._through(last)) != digest:
             missing = last - first + 1 - (self.looked_at - seen)
             what = f"{missing} of them are missing" if missing > 0 else "one of them was altered"
             yield f"sightings {first} to {last} (chain {number})", what
+        else:
+            told += (self._until,)
+        yield from self._told(*told)
 
     def end(self) -> Iterator[Wrong]:
         """Look at what no row of the chain told of."""
         while self._next is not None and self._unknown < _MOST_UNKNOWN:
             yield from self._before(self._next[0] + 1)
+        while self._batch is not None and self._unknown < _MOST_UNKNOWN:
+            yield from self._added()
+
+    def _told(self, *wanted: object) -> Iterator[Wrong]:
+        """Hold the table of batches against one that the chain tells of: first and last, its row, its latest time.
+
+        It is what retention goes by: with another time it would itself remove what is not old.
+        """
+        while self._batch is not None and self._batch[0] < wanted[0]:
+            yield from self._added()
+        if self._batch is None or self._batch[: len(wanted)] != wanted:
+            is_there = self._batch is not None and self._batch[0] == wanted[0]
+            yield f"batch {wanted[0]}", "it was altered" if is_there else "it is missing"
+            if not is_there:
+                return
+        self._batch = next(self._batches, None)
+
+    def _added(self) -> Iterator[Wrong]:
+        if self._batch is not None:
+            self._unknown += 1
+            yield f"batch {self._batch[0]}", "it is not on record"
+        self._batch = next(self._batches, None)
 
     def _through(self, last: int) -> Iterator[tuple[Any, ...]]:
         while self._next is not None and self._next[0] <= last:
             row, self._next = self._next, next(self._rows, None)
             self.looked_at += 1
+            self._until = row[3] if self._until is None else max(self._until, row[3])
             yield row
 
     def _before(self, first: int) -> Iterator[Wrong]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
-from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, links, stored_row
+from gateway.incidents.chain import COLUMNS, ROOT, Anchor, Row, canonical, is_as_written, links, stored_row
 from gateway.incidents.desk_retention import TICKET_ROWS
 from gateway.incidents.desk_rows import DeskRows
 from gateway.incidents.evidence import EvidenceStore, flat
@@ -78,6 +78,8 @@ class _Expected:
     """What the chain says there must be."""
 
     incidents: dict[int, list[Any]] = field(default_factory=dict)
+    # When each was closed last: retention goes by it.
+    closed: dict[int, Any] = field(default_factory=dict)
     sightings: Counter[int] = field(default_factory=Counter)
     notes: dict[int, bytes] = field(default_factory=dict)
     evidence: dict[int, bytes] = field(default_factory=dict)
@@ -178,6 +180,8 @@ class _Walk:
             known = self.expected.incidents[row.incident]
             known[2] = intern(row.facts["to"])
             known[3] = intern(row.facts.get("resolution", ""))
+            if known[2] == State.CLOSED:
+                self.expected.closed[row.incident] = row.fields["at"]
 
     def _reported(self, row: Row) -> None:
         if row.incident in self.expected.incidents:
@@ -205,6 +209,7 @@ class _Walk:
         """Expect no more of a pruned incident: it and what belonged to it is gone, its rows may be erased."""
         expected, facts = self.expected, row.facts
         expected.incidents.pop(facts["pruned"], None)
+        expected.closed.pop(facts["pruned"], None)
         expected.sightings.pop(facts["pruned"], None)
         if expected.erased.get(facts["pruned"], 0) <= int(facts["through"]):
             expected.erased.pop(facts["pruned"], None)
@@ -317,7 +322,10 @@ def _anchored(data: Path) -> tuple[list[Anchor], list[Flaw]]:
 def _read(rows: Iterator[tuple[Any, ...]], flaws: list[Flaw]) -> Iterator[Row]:
     for values in rows:
         try:
-            yield stored_row(values)
+            row = stored_row(values)
+            if not is_as_written(values):
+                flaws.append(Flaw(f"chain {values[0]}", "its text is not as it was written"))
+            yield row
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             flaws.append(Flaw(f"chain {values[0]}", f"it cannot be read: {error}"))
             yield Row(number=values[0], fields={}, salts={}, digest=str(values[-1]))
@@ -333,14 +341,18 @@ def _compare(database: ReadDatabase, expected: _Expected, store: EvidenceStore, 
 
 def _incidents(database: ReadDatabase, expected: _Expected) -> Iterator[Flaw]:
     left = dict(expected.incidents)
-    rows = database.rows("SELECT id, source_kind, source_key, state, resolution, sightings FROM incident ORDER BY id")
-    for number, *values, sightings in rows:
+    rows = database.rows(
+        "SELECT id, source_kind, source_key, state, resolution, closed_at, sightings FROM incident ORDER BY id"
+    )
+    for number, *values, closed_at, sightings in rows:
         where = f"incident {number}"
         recorded = left.pop(number, None)
         if recorded is None:
             yield Flaw(where, "it is not on record")
         elif recorded != values:
             yield Flaw(where, f"it is {' '.join(map(str, values))}, on record is {' '.join(map(str, recorded))}")
+        if closed_at != (closed := expected.closed.get(number)):
+            yield Flaw(where, f"it was closed at {closed_at}, on record is {closed}")
         if sightings != expected.sightings[number]:
             yield Flaw(where, f"it has {sightings} sightings, on record are {expected.sightings[number]}")
     for number in left:

@@ -133,6 +133,24 @@ def test_a_full_disk_loses_and_doubles_nothing(patient, monkeypatch):
     assert sum(each.sightings for each in patient.incidents()) == 5
 
 
+def test_a_memory_that_cannot_be_opened_loses_and_doubles_nothing(patient, monkeypatch):
+    """The table of who has written to whom is made when a sender of ours first writes, and needs room for that."""
+    limits = patient.snapshot.config.incidents.local
+    patient.set(local=limits.model_copy(update={"messages": type(limits.messages)(2, 3600.0), "suspend": True}))
+    sent = {"to": "you@far.test", "role": "relay", "reverse_path": "anna@box.test"}
+    patient.journal(
+        [patient.mail(**HARMLESS), *(patient.ham("10.0.0.7", **sent) for _ in range(2)), patient.mail(**HARMLESS)]
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(patient.keeper._local._known, "get", full)
+        for _ in range(3):
+            with pytest.raises(StorageError):
+                patient.keeper.round()
+    done = patient.keeper.round()
+    assert (done.sightings, done.suspended) == (2, []), "two messages read once are two messages"
+    assert patient.new_keeper().round().sightings == 0
+
+
 def test_while_nothing_can_be_stored_nothing_more_is_read(patient, monkeypatch):
     look(patient, patient.mail(**HARMLESS))
     patient.clock.advance(GATHER_SECONDS)

@@ -83,6 +83,17 @@ TAMPERED = {
         ),
         "sighting 99: it is not on record",
     ),
+    "a batch's time": ("UPDATE batch SET until = 0 WHERE first = 1", "batch 1: it was altered"),
+    "a batch's end": ("UPDATE batch SET last = 7 WHERE first = 1", "batch 1: it was altered"),
+    "a batch removed": ("DELETE FROM batch WHERE first = 1", "batch 1: it is missing"),
+    "the last batch removed": ("DELETE FROM batch WHERE first = 6", "batch 6: it is missing"),
+    "a batch added": ("INSERT INTO batch VALUES (3, 4, 1, 1)", "batch 3: it is not on record"),
+    "the last batch added": ("INSERT INTO batch VALUES (8, 9, 1, 1)", "batch 8: it is not on record"),
+    "a fact said twice": (
+        "UPDATE chain SET facts = replace(facts, '{', '{\"reason\":\"forged\",') WHERE kind = 'moved'",
+        "its text is not as it was written",
+    ),
+    "when an incident was closed": ("UPDATE incident SET closed_at = 1 WHERE id = 1", "incident 1: it was closed at"),
     "a note": ("UPDATE note SET text = 'nothing' WHERE id = 1", "note 1: it was altered"),
     "a note removed": ("DELETE FROM note WHERE id = 2", "note 2: it is missing"),
     "a note added": (
@@ -254,6 +265,18 @@ def test_a_hand_cannot_erase_what_retention_did_not(full: Desk):
     assert f"chain {row.number}: it was erased, but incident 1 was not pruned" in full.wrong()
 
 
+def test_a_hand_cannot_say_anything_in_place_of_what_was_erased(full: Desk):
+    """The digest of what was erased holds whatever stands there; a screen would show it all the same."""
+    closed(full).clock.advance(200 * DAY)
+    full.prune(evidence=180 * DAY)
+    assert full.wrong() == ""
+    full.tamper(
+        "UPDATE chain SET facts = json_set(facts, '$.\"about.envelope.reverse_path\"', 'li@corp.test')"
+        " WHERE kind = 'evidence'"
+    )
+    assert "its text is not as it was written" in full.wrong()
+
+
 def test_a_hand_cannot_remove_a_message_as_retention_does(full: Desk):
     row = next(row for row in full.reader().timeline(1) if row.kind == "evidence")
     left = row.without(lambda name: name.startswith("facts.about."))
@@ -298,6 +321,12 @@ def test_a_hand_cannot_say_that_retention_removed_sightings(full: Desk):
         "DELETE FROM sighting",
     )
     assert "it, or the row before it, was altered" in full.wrong()
+
+
+def test_one_sighting_that_was_altered_is_one_flaw(full: Desk):
+    full.tamper("UPDATE sighting SET subject = 'harmless' WHERE id = 3")
+    assert full.wrong().count("\n") == 0
+    assert full.wrong().startswith("sightings 1 to 5")
 
 
 def test_a_sighting_between_two_batches_is_not_on_record(desk: Desk):
