@@ -164,9 +164,13 @@ class Children:
         message = json.loads(packet)
         number = int(message["number"])
         if "ended" in message:
-            self._living.pop(number).end(message["ended"])
+            if (child := self._living.pop(number, None)) is not None:
+                child.end(message["ended"])
         elif "refused" in message:
             self._refuse(self._waiting.pop(number), message["refused"])
+        elif not descriptors:
+            # We have no place for its pidfd, and could not end it: whoever wanted it lets go of the other ends.
+            self._refuse(self._waiting.pop(number), "too many open files")
         else:
             self._born(number, message["pid"], descriptors[0])
 

@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from setproctitle import setproctitle
 
@@ -122,8 +122,8 @@ def beside_us(entries: Mapping[str, Entry]) -> Cradle:
     """Fork a nursery from this process, which must have no thread and no loop yet; OSError when there can be none."""
     gc.collect()
     gc.freeze()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in _streams():
+        stream.flush()
     # Ours to reap, whatever our parent thought of its own.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -165,11 +165,16 @@ def _live(door: socket.socket, entries: Mapping[str, Entry]) -> None:
 
 
 def _exit(status: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in _streams():
         # Nobody reads it any more.
         with suppress(OSError):
             stream.flush()
     os._exit(status)
+
+
+def _streams() -> tuple[TextIO, ...]:
+    """Return standard output and error; there is none whose descriptor was closed when the interpreter began."""
+    return tuple(filter(None, (sys.stdout, sys.stderr)))
 
 
 def main(entries: Mapping[str, Entry]) -> None:

@@ -230,9 +230,14 @@ class ServiceWatch:
         more = True
         while more:
             roller = (await asyncio.to_thread(self._current))[1]
-            writes, done = await asyncio.to_thread(roller.step)
-            if writes:
-                await store.commit(writes)
+            try:
+                writes, done = await asyncio.to_thread(roller.step)
+                if writes:
+                    await store.commit(writes)
+            except StorageError:
+                # It has crossed off a day that is not made anew: another looks for such days again.
+                self._bearing = None
+                raise
             self._note_unreadable(done.unreadable)
             if done.replaced:
                 text = f"{done.replaced} is another file than was counted; counting goes on with what ended later"

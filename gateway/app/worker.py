@@ -59,8 +59,6 @@ DRAIN_SECONDS = 600.0
 ORPHAN_SECONDS = 3.0
 # Whatever clients used up, transfers under way may end, and be recorded, within the time of a usual one.
 DELIVERY_SECONDS = 5.0
-# Of the key that chooses what is looked up of too much: nobody guesses 256 bits.
-_SAMPLING_OCTETS = 32
 # sysexits.h: the stores cannot be opened now; the configuration does not load.
 _TRY_AGAIN, _CONFIG = 75, 78
 

@@ -5,6 +5,7 @@ what forks workers takes mail with it.
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -150,6 +151,22 @@ async def test_who_waits_for_a_child_when_the_nursery_dies_hears_so() -> None:
             await asked
 
 
+async def test_without_a_place_for_its_pidfd_a_child_is_refused_and_the_next_is_begun() -> None:
+    """Else whoever keeps a worker waits for ever for one that died while the supervisor's descriptors were used up."""
+    async with serving() as (children, _):
+        await (await children.fork("end", ("0",), ())).wait()
+        lowest = os.dup(2)
+        os.close(lowest)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(OSError, match="too many open files"):
+                await asyncio.wait_for(children.fork("end", ("0",), ()), 20)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert await (await children.fork("end", ("5",), ())).wait() == 5
+
+
 async def test_a_nursery_that_lived_has_its_successor_before_anybody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.app.children.HEALTHY_SECONDS", -1.0)
     async with serving() as (children, _):
@@ -212,3 +229,33 @@ def test_one_that_is_forked_runs_the_same_code_and_nothing_from_the_working_dire
         timeout=50,
     )
     assert (done.stdout, done.stderr) == (json.dumps([True, HOME]), "")
+
+
+def test_one_is_forked_also_where_standard_output_is_closed() -> None:
+    """As by ``serve >&-``: there is no such stream then, neither to begin with nor at a child's end."""
+    program = """
+        import asyncio, os, sys
+        from gateway.app import nursery
+        from gateway.app.children import Children
+        from tests.app.small_nursery import ENTRIES
+
+        assert sys.stdout is None
+        cradle = nursery.beside_us(ENTRIES)
+
+        async def main():
+            children = Children(cradle, print)
+            children.begin()
+            print(await (await children.fork("end", ("5",), ())).wait(), file=sys.stderr)
+            await children.close()
+
+        asyncio.run(main())
+        """
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, textwrap.dedent(program)],
+        cwd=HOME,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stderr == "5\n"

@@ -17,12 +17,13 @@ from gateway.ledger import MIGRATIONS, rows
 from gateway.servicelevel.book import Book, Writer
 from gateway.servicelevel.clocks import new_deadline
 from gateway.servicelevel.deadline import KINDS
+from gateway.servicelevel.exclusion import Clause, ExclusionClass
 from gateway.servicelevel.minutes import IDLE
 from gateway.servicelevel.observing import Finding, close_faults_of_nobody, record_faults
 from gateway.servicelevel.probing import Door, probe_message
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.store import StoreReader, open_store
-from gateway.storage import Database
+from gateway.storage import Database, StorageFull
 from tests.ledger.test_ledger import RECORD
 from tests.servicelevel.test_clocks import CALENDAR, at
 
@@ -178,6 +179,27 @@ async def test_a_damaged_shard_is_told_once_and_the_others_are_counted(watched):
     with StoreReader(watched.data) as store:
         [day] = store.days("example", ["2026-11-01", "2026-11-30"])
     assert day.summary.copies == 1
+
+
+async def test_a_day_that_could_not_be_written_anew_is_made_anew_by_the_next_round(watched, monkeypatch):
+    await watched.watch.beat(watched.store)
+    await watched.received(START, 50.0)
+    await watched.watch.roll(watched.store)
+    span = (START + 10.0, START + 40.0)
+    writer = Writer(Records(watched.data), START, "ops")
+    writer.exclude(Clause.DELAY, ExclusionClass.CARRIER, span, customer="example", reason="line cut")
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.store, "commit", full)
+        with pytest.raises(StorageFull):
+            await watched.watch.roll(watched.store)
+    await watched.watch.roll(watched.store)
+    with StoreReader(watched.data) as store:
+        [day] = store.days("example", ["2026-11-01", "2026-11-30"])
+    assert day.summary.before.sum_us - day.summary.after.sum_us == 30_000_000
+
+
+def full(_writes):
+    raise StorageFull("the disk is full")
 
 
 class Rounds:
