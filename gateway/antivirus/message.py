@@ -120,9 +120,11 @@ class MessageScanner:
             # The whole last: a scanner that closes because it is too large has then answered for the parts.
             pieces = [*(piece for part in prepared.parts for piece in part.pieces), whole]
             if archives := _archives(prepared.parts):
-                results, walked = await asyncio.gather(
-                    self._scan_pieces(pieces), self._walk_all(content, archives, prepared.depot)
-                )
+                with _the_first_failure():
+                    async with asyncio.TaskGroup() as both:
+                        scanning = both.create_task(self._scan_pieces(pieces))
+                        walking = both.create_task(self._walk_all(content, archives, prepared.depot))
+                results, walked = scanning.result(), walking.result()
             else:
                 results, walked = await self._scan_pieces(pieces), {}
         return _conclude(prepared, results, walked, whole)
@@ -147,8 +149,9 @@ class MessageScanner:
         self, content: Content, found: "dict[str, tuple[Piece, str]]", depot: Depot
     ) -> "dict[str, _Walked]":
         """Return what archives hold, for each digest."""
-        walked = await asyncio.gather(*(self._walk(content, piece, name, depot) for piece, name in found.values()))
-        return dict(zip(found, walked, strict=True))
+        async with asyncio.TaskGroup() as all_of_them:
+            walking = [all_of_them.create_task(self._walk(content, *archive, depot)) for archive in found.values()]
+        return {digest: walk.result() for digest, walk in zip(found, walking, strict=True)}
 
     async def _walk(self, content: Content, piece: Piece, name: str, depot: Depot) -> "_Walked":
         report = await self._walker.walk(piece.octets, name=name)
@@ -164,6 +167,21 @@ class MessageScanner:
         report = report.without_octets()
         results = await self._scan_pieces(inner)
         return _Walked(report, tuple(results[p.digest] for p in inner))
+
+
+@contextmanager
+def _the_first_failure() -> Iterator[None]:
+    """Raise what went wrong first in a group of tasks by itself.
+
+    A group, because what goes on when another part has failed would send from files that are closed by then.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as failed:
+        first: BaseException = failed
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 def _put(report: ArchiveReport, depot: Depot) -> list[Piece]:

@@ -8,6 +8,7 @@ content's own where that is in a file.
 import hashlib
 import os
 import tempfile
+import threading
 import weakref
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,33 +36,45 @@ _SURELY_MAIL = (b"Received: ", b"From: ")
 
 
 class Depot:
-    """Octets that wait: ``in_memory`` counts those that do so there. Its file is gone when nobody refers to it."""
+    """Octets that wait: ``in_memory`` counts those that do so there. Its file is gone when nobody refers to it.
+
+    What several archives of a mail hold is put here by several threads at once: each has its own place in the file.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._descriptor = -1
         self._size = 0
+        self._placing = threading.Lock()
         self.in_memory = 0
 
     def piece(self, octets: Octets) -> Piece:
         """Return octets as a piece to scan; raises OSError when there is no room for them."""
         digest = hashlib.sha256(octets).hexdigest()
-        if self.in_memory + len(octets) <= IN_MEMORY_OCTETS:
-            self.in_memory += len(octets)
-            return Piece(octets=octets, digest=digest)
-        return Piece(octets=self._kept(octets), digest=digest)
+        with self._placing:
+            if self.in_memory + len(octets) <= IN_MEMORY_OCTETS:
+                self.in_memory += len(octets)
+                return Piece(octets=octets, digest=digest)
+            place = self._place(len(octets))
+        _write(octets, place)
+        return Piece(octets=place, digest=digest)
 
-    def _kept(self, octets: Octets) -> FileSpan:
+    def _place(self, size: int) -> FileSpan:
         if self._descriptor < 0:
             self._descriptor = _nameless(self._folder)
             # Not when a scan ends: one that nobody waits for any more may still be written by a thread.
             weakref.finalize(self, os.close, self._descriptor)
-        start, rest = self._size, memoryview(octets)
-        while rest:
-            written = os.pwrite(self._descriptor, rest, self._size)
-            self._size += written
-            rest = rest[written:]
-        return FileSpan(self._descriptor, len(octets), start)
+        start = self._size
+        self._size += size
+        return FileSpan(self._descriptor, size, start)
+
+
+def _write(octets: Octets, place: FileSpan) -> None:
+    at, rest = place.start, memoryview(octets)
+    while rest:
+        written = os.pwrite(place.descriptor, rest, at)
+        at += written
+        rest = rest[written:]
 
 
 def _nameless(folder: Path | None) -> int:

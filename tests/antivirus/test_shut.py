@@ -16,7 +16,7 @@ from gateway.antivirus.scanners import Scanners
 from gateway.clock import FakeClock
 from tests.antivirus.conftest import EICAR
 from tests.antivirus.shut import shut_7z, shut_docx, shut_pdf, shut_xls
-from tests.antivirus.test_archive import zipped
+from tests.antivirus.test_archive import seven_zip, zipped
 from tests.antivirus.test_message import mail
 
 pytest.importorskip("libarchive", reason="libarchive-c, or Debian's libarchive13, is not installed")
@@ -67,6 +67,17 @@ async def test_within_archives_the_same_is_opened(scanner, name):
     assert scan.result.outcome is Outcome.INFECTED
     [part] = scan.infected
     assert part.leaf.part.filename == "a.zip"
+
+
+@pytest.mark.real
+def test_of_entries_with_one_name_each_is_handed_over(tmp_path):
+    """Of two, the first would be the virus that a program unpacks when asked, and the second what is scanned."""
+    (tmp_path / "aa.com").write_bytes(EICAR)
+    (tmp_path / "ab.com").write_bytes(b"harmless " * 9)
+    seven_zip(tmp_path, "-tzip", "-pgeheim", "-mem=AES256", "e.zip", "aa.com", "ab.com")
+    octets = (tmp_path / "e.zip").read_bytes().replace(b"ab.com", b"aa.com")
+    report = Walk(ArchiveLimits(), ("geheim",), lambda: 0.0).run(octets, "e.zip")
+    assert (report.opened, list(report.carried)) == (True, [EICAR, b"harmless " * 9])
 
 
 @pytest.mark.parametrize("name", MAKERS)

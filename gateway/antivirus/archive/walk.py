@@ -1,5 +1,6 @@
 """One walk through an archive and the archives in it, depth first; runs in the child, and in tests."""
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
@@ -88,10 +89,13 @@ class Walk:
                 yield member
         if not locked:
             return
-        opened = {member.name: member for member in self._unlocked(octets, budget)}
+        opened: defaultdict[str, deque[Member]] = defaultdict(deque)
+        for member in self._unlocked(octets, budget):
+            opened[member.name].append(member)
         for member in locked:
-            # One that no directory lists stays locked: libarchive has not read it.
-            yield opened.get(member.name, member) if not member.hidden else member
+            # One that no directory lists stays locked: libarchive has not read it. Several may have one name.
+            found = opened[member.name] if not member.hidden else None
+            yield found.popleft() if found else member
 
     def _unlocked(self, octets: bytes, budget: Budget) -> list[Member]:
         return _door("reader").unlock_zip(octets, self._passwords, budget) if self._passwords else []
