@@ -80,6 +80,23 @@ def test_of_entries_with_one_name_each_is_handed_over(tmp_path):
     assert (report.opened, list(report.carried)) == (True, [EICAR, b"harmless " * 9])
 
 
+def test_what_lies_beside_what_was_opened_is_handed_over_too():
+    """A scanner that stops at what is encrypted has not looked at it, and its "encrypted" counts no more."""
+    octets = zipped(("a.pdf", shut_pdf(b"harmless", "geheim")), ("z.com", EICAR), ("empty", b""))
+    report = Walk(ArchiveLimits(), ("geheim",), lambda: 0.0).run(octets, "a.zip")
+    assert report.opened
+    assert EICAR in report.carried
+    assert report.without_octets().opened
+    assert not Walk(ArchiveLimits(), (), lambda: 0.0).run(octets, "a.zip").carried
+
+
+def test_where_that_is_too_much_the_scanners_word_counts():
+    beside = EICAR + bytes(9000)
+    octets = zipped(("a.pdf", shut_pdf(b"harmless", "geheim")), ("z.com", beside))
+    report = Walk(ArchiveLimits(carried_octets=9000), ("geheim",), lambda: 0.0).run(octets, "a.zip")
+    assert (report.limit, report.opened, beside in report.carried) == ("", False, False)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("spoiled", [0.5, 0.9])
 def test_a_spoiled_one_is_a_report_and_never_complete(name, spoiled):

@@ -35,7 +35,7 @@ class ArchiveEntry:
 
     ``kind``, ``risks`` and ``macros`` are what ``mail.filetype`` says of content and name, as of any attachment.
     ``hidden`` entries are in no directory of their archive; ``octets`` are there when a scanner might not see them
-    inside the archive.
+    inside the archive, or stops at what is encrypted; ``apart`` tells that they were handed over.
     """
 
     path: tuple[str, ...]
@@ -46,6 +46,7 @@ class ArchiveEntry:
     encrypted: bool = False
     unlocked: bool = False
     hidden: bool = False
+    apart: bool = False
     octets: Octets | None = field(default=None, repr=False)
 
 
@@ -81,8 +82,12 @@ class ArchiveReport:
 
     @property
     def opened(self) -> bool:
-        """Whether all that was encrypted inside was opened with a password, and seen to its end."""
-        return self.complete and any(entry.unlocked for entry in self.entries)
+        """Whether all that was encrypted inside was opened with a password, and everything inside handed over.
+
+        With HeuristicScanPrecedence clamd says "encrypted" and looks no further, so that it says nothing of the rest.
+        """
+        everything = all(entry.apart or not entry.size for entry in self.entries)
+        return self.complete and everything and any(entry.unlocked for entry in self.entries)
 
     @property
     def complete(self) -> bool:
@@ -107,7 +112,7 @@ def as_plain(report: ArchiveReport) -> dict[str, Any]:
     }
 
 
-_FLAGS = ("macros", "encrypted", "unlocked", "hidden")
+_FLAGS = ("macros", "encrypted", "unlocked", "hidden", "apart")
 
 
 def _flags(entry: ArchiveEntry) -> str:

@@ -2,6 +2,8 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
@@ -25,6 +27,9 @@ class Walk:
         self._monotonic = monotonic
         self._name = ""
         self._entries: list[ArchiveEntry] = []
+        # What is handed over only when something was unlocked, by the entry's number.
+        self._others: dict[int, bytes] = {}
+        self._others_octets = 0
         self._damaged = ""
         self._ambiguous: set[str] = set()
 
@@ -37,6 +42,7 @@ class Walk:
         limit = ""
         try:
             self._into(octets, facts, (), budget, opaque=False)
+            self._hand_over_all(budget)
         except LimitReachedError as reached:
             limit = str(reached)
         except MemoryError:
@@ -51,6 +57,18 @@ class Walk:
             ambiguous=tuple(sorted(self._ambiguous)),
             seconds=budget.seconds,
         )
+
+    def _hand_over_all(self, budget: Budget) -> None:
+        """Hand everything over when something was unlocked: a scanner may have stopped at what it could not open.
+
+        Not where that is too much: then what the scanner said counts (``ArchiveReport.opened``).
+        """
+        if not any(entry.unlocked for entry in self._entries):
+            return
+        with suppress(LimitReachedError):
+            budget.carried(self._others_octets)
+            for number, octets in self._others.items():
+                self._entries[number] = replace(self._entries[number], octets=octets, apart=True)
 
     def _into(self, octets: bytes, facts: FileFacts, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> None:
         kinds = kinds_of(octets)
@@ -132,9 +150,18 @@ class Walk:
         # By the name as it is: what is shown has escapes for what turns its direction.
         name = member.name or inner[-1]
         facts = inspect(member.octets or b"", name)
+        if member.octets and not opaque:
+            self._remember(member.octets)
         self._entries.append(_entry(member, inner, name, facts, opaque=opaque))
         if member.octets:
             self._into(member.octets, facts, inner, budget, opaque=opaque)
+
+    def _remember(self, octets: bytes) -> None:
+        self._others_octets += len(octets)
+        if self._others_octets <= self._limits.carried_octets:
+            self._others[len(self._entries)] = octets
+        else:
+            self._others.clear()
 
 
 def _door(module: str) -> ModuleType:
@@ -159,5 +186,6 @@ def _entry(member: Member, path: tuple[str, ...], name: str, facts: FileFacts, *
         encrypted=member.encrypted or shut_by_itself,
         unlocked=member.unlocked and not shut_by_itself,
         hidden=member.hidden,
+        apart=opaque and octets is not None,
         octets=octets if opaque else None,
     )
