@@ -388,6 +388,7 @@ def run(snapshot: Snapshot, configuration: Path | None) -> int:
     """Run the gateway; return its exit status. What keeps it from starting is said in one line."""
     data = snapshot.config.data
     try:
+        descriptors.fill_standard()
         data.mkdir(parents=True, exist_ok=True, mode=0o750)
         descriptors.raise_limit()
         # Before the lock, which is ours alone, and before there is a thread.

@@ -259,3 +259,23 @@ def test_one_is_forked_also_where_standard_output_is_closed() -> None:
         timeout=50,
     )
     assert done.stderr == "5\n"
+
+
+def test_no_file_of_ours_comes_to_lie_where_programs_print() -> None:
+    program = """
+        import os, sys
+        from gateway.app import descriptors
+
+        descriptors.fill_standard()
+        found = [os.readlink(f"/proc/self/fd/{each}") for each in (0, 1)]
+        print(found, [os.get_inheritable(each) for each in (0, 1)], os.open("/", os.O_RDONLY), file=sys.stderr)
+        """
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, textwrap.dedent(program)],
+        cwd=HOME,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stderr == "['/dev/null', '/dev/null'] [True, True] 3\n"
