@@ -1,9 +1,11 @@
 """If one of these fails, a document or archive hides a virus behind a password that stands beside it in the mail."""
 
 import asyncio
+import io
 from collections.abc import Callable
 
 import pytest
+from msoffcrypto.format.ooxml import OOXMLFile
 
 from gateway.antivirus.archive.report import ArchiveLimits
 from gateway.antivirus.archive.walk import Walk
@@ -15,7 +17,7 @@ from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
 from gateway.clock import FakeClock
 from tests.antivirus.conftest import EICAR
-from tests.antivirus.shut import shut_7z, shut_docx, shut_pdf, shut_xls
+from tests.antivirus.shut import FILLER, docx, shut_7z, shut_docx, shut_pdf, shut_xls
 from tests.antivirus.test_archive import seven_zip, zipped
 from tests.antivirus.test_message import mail
 
@@ -67,6 +69,14 @@ async def test_within_archives_the_same_is_opened(scanner, name):
     assert scan.result.outcome is Outcome.INFECTED
     [part] = scan.infected
     assert part.leaf.part.filename == "a.zip"
+
+
+def test_octets_that_only_end_like_a_package_are_those_of_a_wrong_password():
+    """Whoever sends a virus would choose them so, for a password that is tried before the right one."""
+    made = io.BytesIO()
+    OOXMLFile(io.BytesIO(FILLER + docx(EICAR))).encrypt("VelvetSweatshop", made)
+    report = Walk(ArchiveLimits(), (), lambda: 0.0).run(made.getvalue(), "a.docx")
+    assert (report.encrypted, report.opened) == (True, False)
 
 
 @pytest.mark.real

@@ -18,7 +18,9 @@ from typing import Any
 
 import msoffcrypto
 import pikepdf
+from msoffcrypto.exceptions import InvalidKeyError
 from msoffcrypto.format import doc97, ppt97, xls97
+from msoffcrypto.format.ooxml import OOXMLFile
 
 from gateway.antivirus.archive.budget import Budget, LimitReachedError
 from gateway.antivirus.archive.member import Member
@@ -27,6 +29,8 @@ from gateway.antivirus.archive.member import Member
 _OFFICE_OPENS_ITSELF = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 # ISO 32000-2 §7.6.4.3: the user's password that is not asked for.
 _PDF_OPENS_ITSELF = ("",)
+# How a package of OOXML begins.
+_PACKAGE = b"PK\x03\x04"
 # They write warnings about what is odd; what counts is in the report.
 for _name in ("msoffcrypto", "pikepdf", "olefile"):
     logging.getLogger(_name).disabled = True
@@ -62,7 +66,11 @@ def _office(octets: bytes, password: str) -> bytes:
     document.load_key(password=password)
     plain = BytesIO()
     document.decrypt(plain)
-    return plain.getvalue()
+    made = plain.getvalue()
+    # msoffcrypto asks for a zip's end alone, anywhere: one of 65,536 wrong keys makes such octets of a long document.
+    if isinstance(document, OOXMLFile) and not made.startswith(_PACKAGE):
+        raise InvalidKeyError("no package")
+    return made
 
 
 def _pdf(octets: bytes, password: str) -> bytes:
