@@ -7,6 +7,7 @@ Message-ID: between a worker's custody and our record of it lies the only moment
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import zstandard
 from gateway.abuse.writing import Written
 from gateway.config.abuse_desk import TOKEN_OCTETS
 from gateway.incidents import Change, IncidentBook, IncidentReader
+from gateway.incidents.schema import database_path
 from gateway.mail.own_mail import NOBODY, OwnMail
 
 BY = "tidegate"
@@ -22,6 +24,9 @@ BY = "tidegate"
 _FAILURE = frozenset({"FAILURE"})
 # One round hands over so many; the next follows within seconds.
 MOST_A_ROUND = 100
+# Looks after which the record is read although its files have not changed: two writes in one tick of the file system's
+# clock may show as one.
+_LOOKS = 30
 # Some times the largest mail that is ever composed.
 _MAX_OCTETS = 64 * 1024**2
 
@@ -82,15 +87,23 @@ class Post:
 
     def __init__(self, book: IncidentBook, data: Path, send: Send) -> None:
         self._book, self._data, self._send = book, data, send
+        # The record's files when nothing waited, and how often they were the same since.
+        self._seen: object = None
+        self._looks = 0
 
     def round(self) -> PostRound:
         """Hand over what waits, the oldest first; StorageError."""
+        seen = _state(database_path(self._data))
+        if seen == self._seen and self._looks < _LOOKS:
+            self._looks += 1
+            return PostRound()
         with IncidentReader(self._data) as reader:
             waiting = reader.rows(
                 "SELECT id, purpose, sender, recipient, content FROM desk_mail WHERE state = 'composed'"
                 " ORDER BY id LIMIT ?",
                 (MOST_A_ROUND,),
             )
+        self._seen, self._looks = (None if waiting else seen), 0
         queued = refused = 0
         for number, purpose, sender, recipient, stored in waiting:
             mail = OwnMail(
@@ -124,3 +137,14 @@ class Post:
         with self._book.change(BY, "desk post") as change:
             change.execute("UPDATE desk_mail SET state = 'refused', problem = ? WHERE id = ?", (why, number))
             change.record("mail-refused", None, {"mail": number, "problem": why})
+
+
+def _state(path: Path) -> list[tuple[int, ...]]:
+    """Return what changes with every write of a database: opening it costs more than all else of a look."""
+    found: list[tuple[int, ...]] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            # A reader makes an empty log.
+            if (stat := file.stat()).st_size:
+                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return found

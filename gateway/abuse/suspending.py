@@ -5,7 +5,8 @@ restart as well: the table of suspensions is the truth, ``publish`` makes the fi
 
 It is restored on a written guarantee that is on record for its incident and covers it, or by an override with a reason.
 A mailbox is covered by a guarantee for it or for its domain, a domain by one for the domain; a relay client, which may
-send as anybody, by one for a whole domain that names the client. Letter and licence must lie there as recorded.
+send as anybody, by one for a whole domain that names the client. One from before the suspension was not kept. Letter
+and licence must lie there as recorded.
 A sender that was restored on a guarantee once has accepted permanent termination on repetition: another guarantee does
 not restore it, only an override does.
 """
@@ -122,6 +123,8 @@ def misfit(given: Guarantee, found: Suspension) -> str:
     """Return why a guarantee does not cover a suspension, "" when it does (contract.md §4: mailbox or whole domain)."""
     if given.incident != found.incident:
         return f"is for incident {given.incident}, not {found.incident}"
+    if given.recorded_at < found.began_at:
+        return f"was given before {found.sender} was suspended, and not kept"
     if found.kind == SourceKind.CLIENT:
         return _client_misfit(given, found.sender)
     domain = found.sender.rpartition("@")[2]

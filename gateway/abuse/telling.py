@@ -44,6 +44,9 @@ class RecordTeller:
 
     def new(self) -> list[Event]:
         """Return the events of what was put on record since the last look; raise StorageError."""
+        if self._reader.follow():
+            # Another record, begun anew as a rule: of one that was not, the latest.
+            self._told = max(0, self._head() - MOST_A_LOOK)
         head = min(self._head(), self._told + MOST_A_LOOK)
         if head <= self._told:
             return []

@@ -106,11 +106,13 @@ class IncidentReader:
 
     def __init__(self, data: Path) -> None:
         self._path = database_path(data)
+        self._file: tuple[int, int] | None = None
         self._database = self._opened()
 
     def _opened(self) -> ReadDatabase | None:
         if not self._path.exists():
             return None
+        self._file = _file_of(self._path)
         database = open_readonly(self._path)
         try:
             if database.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'incident'"):
@@ -279,6 +281,14 @@ class IncidentReader:
         # As texts are stored: what is asked for may come from mail, too.
         return self._database.read(sql, [printable(each) if isinstance(each, str) else each for each in values])
 
+    def follow(self) -> bool:
+        """Go on with the file that lies there now; True where it is another, since the record was put aside."""
+        if self._database is None or self._file == _file_of(self._path):
+            return False
+        self.close()
+        self._database = self._opened()
+        return True
+
     def close(self) -> None:
         """Let go of the file."""
         if self._database is not None:
@@ -330,6 +340,15 @@ def incident_of(row: Sequence[Any]) -> Incident:
 
 
 _EVIDENCE_NAMES = tuple(name.strip() for name in EVIDENCE_COLUMNS.split(","))
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Return which file lies there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def evidence_of(row: Sequence[Any]) -> EvidenceRow:

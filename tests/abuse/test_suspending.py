@@ -140,6 +140,19 @@ def test_a_guarantee_for_something_else_does_not_restore(world, source, given, w
         restored(world, source)
 
 
+def test_a_guarantee_from_before_the_suspension_does_not_restore(world):
+    """Restored by an override, a sender would else go on with the promise that it broke since."""
+    suspended(world)
+    recorded(world, promise())
+    restored(world, override="the letter is on its way")
+    world.clock.advance(3600)
+    suspended(world)
+    with pytest.raises(NotRestoredError, match="guarantee 1 was given before anna"):
+        restored(world)
+    recorded(world, promise())
+    restored(world)
+
+
 def test_a_guarantee_of_another_incident_does_not_restore(world):
     suspended(world)
     suspended(world, CLIENT)

@@ -32,6 +32,11 @@ def told(teller) -> list[tuple[str, ...]]:
     ]
 
 
+def suspend_anna(world):
+    with world.book.change("anna", "account suspend") as change:
+        suspend(change, ANNA, how="hand", reason="pills")
+
+
 def test_what_a_person_does_is_told_once_with_who_and_to_what(world, teller):
     world.spam(1)
     assert told(teller) == [], "the keeper tells of its own moves"
@@ -47,6 +52,18 @@ def test_what_a_person_does_is_told_once_with_who_and_to_what(world, teller):
         ("block-ended", f"{SOURCE}/32", "bert"),
         ("moved", "lifted", "they called"),
     ]
+    assert told(teller) == []
+
+
+def test_what_is_put_on_a_record_begun_anew_is_told(world, teller):
+    """As an operator does with one that is damaged, while the gateway runs."""
+    suspend_anna(world)
+    assert ("suspended", "anna@box.test", "anna") in told(teller)
+    for path in (world.data / "incidents").glob("incidents.sqlite*"):
+        path.unlink()
+    assert told(teller) == []
+    suspend_anna(world)
+    assert ("suspended", "anna@box.test", "anna") in told(teller)
     assert told(teller) == []
 
 

@@ -89,6 +89,24 @@ def test_mail_is_handed_over_once_with_its_bounces_asked_for(room: Desk):
     assert room.rows("SELECT state, trace_id FROM reports_sent") == [("queued", "01KAQ6WQ00000000000000000Y")]
 
 
+def test_a_look_at_mail_that_waits_opens_the_record_only_when_it_was_written(room: Desk, monkeypatch):
+    """An idle gateway looks each second; opening the record is nearly all of what that costs."""
+    sent: list[OwnMail] = []
+
+    def send(mail: OwnMail) -> str:
+        sent.append(mail)
+        return "01KAQ6WQ00000000000000000Y"
+
+    post = Post(room.book, room.data, send)
+    assert [post.round().queued, post.round().queued] == [1, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{Post.__module__}.IncidentReader", None)
+        assert post.round().queued == 0
+    with room.book.change("test", "test") as change:
+        change.execute("UPDATE desk_mail SET state = 'composed'")
+    assert post.round().queued == 1
+
+
 def test_what_cannot_be_handed_over_now_waits_and_what_is_refused_is_on_record(room: Desk):
     def not_now(_: OwnMail) -> str:
         raise NotTakenError("no worker takes mail now")
