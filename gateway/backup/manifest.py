@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.backup.errors import DamagedError
 
-FORMAT = 1
+FORMAT = 2
 
 Kind = Literal["full", "increment"]
 

@@ -30,7 +30,9 @@ from gateway.storage import DurableFiles
 
 MARKER = "tidegate-backup"
 DRILLS = "drills.json"
-MARKER_TEXT = b"A backup folder of Tidegate, format 1: see gateway/backup/README.md. Change nothing here by hand.\n"
+MARKER_TEXT = b"A backup folder of Tidegate, format 2: see gateway/backup/README.md. Change nothing here by hand.\n"
+# Its digests were of another kind (BLAKE2b): everything in there would be called damaged.
+_OLDER = b"A backup folder of Tidegate, format 1:"
 _CHAIN = re.compile(r"chain-(\d{8}T\d{6}Z)(?:-\d+)?")
 _MANIFEST = re.compile(r"(\d{4})\.manifest")
 _PACK = re.compile(r"(\d{4})-\d{4}\.pack")
@@ -72,9 +74,19 @@ class Repository:
 
     def check(self) -> None:
         """Raise BackupError when this is no backup folder, as when its disk is not mounted."""
-        if not (self.folder / MARKER).is_file():
+        marker = self.folder / MARKER
+        if not marker.is_file():
             raise BackupError(
                 f"{self.folder} is no backup folder: is its disk mounted? `tidegate backup init` makes a new one"
+            )
+        try:
+            text = marker.read_bytes()
+        except OSError as error:
+            raise BackupError(f"{marker}: {error.strerror or error}") from error
+        if text.startswith(_OLDER):
+            raise BackupError(
+                f"{self.folder} was written by an older Tidegate, which alone reads it: keep both for as long as its "
+                "backups are wanted, and have `tidegate backup init` make another folder"
             )
 
     def sealer(self, chain: str) -> Sealer:

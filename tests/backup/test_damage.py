@@ -12,7 +12,7 @@ import pytest
 
 from gateway.backup.drill import Drilled, record
 from gateway.backup.errors import BackupError, BusyError, DamagedError
-from gateway.backup.repository import Run
+from gateway.backup.repository import MARKER, Run
 from gateway.backup.restore import Wishes, restore
 from gateway.backup.retention import KeptAccount, keep_account, prune
 from gateway.backup.scratch import Scratch, scratch_of
@@ -56,6 +56,17 @@ async def test_a_sound_backup_is_called_sound_and_says_what_it_gives(either: Pla
     assert found.databases == 1
     assert found.manifest.messages == 2
     assert found.manifest.last_received_at > 0
+
+
+def test_a_folder_of_an_older_format_is_refused_and_not_called_damaged(place: Place):
+    """Its digests are of another kind; whoever heard of damage would throw away what an older version still reads."""
+    place.backup("full")
+    mark = place.folder / "backup" / MARKER
+    mark.write_bytes(mark.read_bytes().replace(b"format 2", b"format 1"))
+    with pytest.raises(BackupError, match="older Tidegate"):
+        verified(place)
+    with pytest.raises(BackupError, match="older Tidegate"):
+        place.backup()
 
 
 def test_any_single_changed_octet_is_found_and_named(either: Place):
