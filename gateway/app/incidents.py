@@ -119,7 +119,8 @@ class IncidentDesk:
         resolving = asyncio.create_task(self._resolve())
         try:
             while not self._stopping.is_set():
-                if not await self._survive(self._look):
+                # A cancellation may have come meanwhile; it is told once.
+                if not await self._survive(self._look) and not self._stopping.is_set():
                     await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
         finally:
             resolving.cancel()

@@ -5,6 +5,7 @@ the next start; a failure is told never, or for ever.
 """
 
 import asyncio
+import threading
 from contextlib import suppress
 
 from gateway.abuse.keeper import Keeper, Round
@@ -50,6 +51,29 @@ def test_what_the_keeper_did_is_told_and_its_end_takes_up_what_came_last(world):
     assert [each.sightings for each in world.incidents()] == [1, 1]
     assert kinds(events).count("incident_changed") == 2
     assert desk.folded == 2
+
+
+def test_a_failure_while_the_gateway_stops_holds_nothing_up(world, monkeypatch):
+    monkeypatch.setattr("gateway.app.incidents.AFTER_A_FAILURE_SECONDS", 3600.0)
+    looking, fail = threading.Event(), threading.Event()
+
+    def stuck(_: Keeper) -> Round:
+        looking.set()
+        fail.wait()
+        raise StorageFull("no space left on device")
+
+    monkeypatch.setattr(Keeper, "round", stuck)
+    desk, events = desk_of(world)
+
+    async def run() -> None:
+        task = asyncio.create_task(desk.run())
+        await until(looking.is_set)
+        task.cancel()
+        fail.set()
+        await ended(task)
+
+    asyncio.run(run())
+    assert kinds(events) == ["storage_failed"]
 
 
 def test_a_failure_is_told_once_and_the_next_one_again(world, monkeypatch):
