@@ -154,6 +154,9 @@ def _live(door: socket.socket, entries: Mapping[str, Entry]) -> None:
     setproctitle("tidegate: nursery")
     # They ask the supervisor; a child must hear those that come before it listens for them.
     signal.pthread_sigmask(signal.SIG_BLOCK, ASKING_TO_STOP)
+    for number in ASKING_TO_STOP:
+        # A shell that starts us in the background has them ignored, or we ourselves handle them.
+        signal.signal(number, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for descriptor in [int(each.name) for each in Path("/proc/self/fd").iterdir()]:
