@@ -213,6 +213,8 @@ def _chain(connection: sqlite3.Connection, now: float) -> Anchor:
         if state != State.OPEN:
             moved = {"from": State.OPEN.value, "to": state, "reason": "filled"}
             appender.append(head | {"kind": "moved", "incident": number}, moved)
+    # The moves above closed them.
+    connection.execute("UPDATE incident SET closed_at = ? WHERE state = ?", (now, State.CLOSED))
     sightings = connection.execute(f"{SELECT_SIGHTINGS} ORDER BY id")
     while batch := sightings.fetchmany(BATCH_SIGHTINGS):
         facts = {"first": batch[0][0], "last": batch[-1][0], "sightings": sightings_digest(batch)}
