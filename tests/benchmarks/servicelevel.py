@@ -168,7 +168,7 @@ class Unwatched(Gateway):
 def mail_path(options: argparse.Namespace) -> int:
     """Print what the watch costs of relaying; return the exit status."""
     starts = [_measured(options) for _ in range(options.starts)]
-    return judged(starts, of="the watch", most_share=MOST_SHARE, rate=options.rate)
+    return judged(starts, of="the watch", most_share=MOST_SHARE, rate=options.rate, where=Found.supervisor_shares)
 
 
 def _measured(options: argparse.Namespace) -> Found:

@@ -43,3 +43,18 @@ def test_idling_is_taken_off_the_bursts_and_charged_at_the_stated_rate(capsys):
     assert "idle, with the part: 20.00 ms" in said
     assert "of 4 % promised: NOT kept" in said
     assert "of 5 % promised: kept" in said
+
+
+def test_what_only_the_supervisor_does_is_judged_without_the_workers_noise(capsys):
+    idle = Spent(seconds=60.0, part=1.2, plain=0.6, part_supervisor=0.9, plain_supervisor=0.6)
+    # 5 ms a second more while idle in the supervisor; beyond it 50 ms for 1,000 messages; the workers differ by 2 s.
+    noisy = [
+        Spent(seconds=10.0, part=noise, plain=2.1, part_supervisor=0.3, plain_supervisor=0.2) for noise in (1.0, 3.0)
+    ]
+    found = Found(idle=idle, fours=noisy * 4, messages=500)
+    # A message without the part: 2 ms, and 0.1 of idling at a hundred a second; all idle by 10 ms a second more.
+    assert found.supervisor_shares(100.0) == pytest.approx([100 * (0.05 + 0.1) / 2.1] * 8)
+    assert judged([found], of="the part", most_share=8.0, rate=100.0, where=Found.supervisor_shares) == 0
+    assert judged([found], of="the part", most_share=7.0, rate=100.0, where=Found.supervisor_shares) == 1
+    assert judged([found], of="the part", most_share=8.0, rate=100.0) == 1
+    assert "of all processes: median of 8" in capsys.readouterr().out
