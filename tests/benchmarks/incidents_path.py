@@ -5,11 +5,13 @@
 Sends bursts of so many messages, ``--spam`` per cent of them spam that is tagged, in turn through a gateway with all of
 it and through one without, and tells what it costs of each message's processor time, until the mail is delivered and
 every verdict is folded into the record; how that is measured, and when it is shown, ``mail_path.py`` says. The promise
-is less than 3 % of throughput; ends with 0 only when that is shown. Needs Postfix's smtp-source and smtp-sink.
+is less than 3 % of throughput; ends with 0 only when that is shown. Judged are the supervisor with its keeper, and the
+code of incidents in the workers, timed around its calls. Needs Postfix's smtp-source and smtp-sink.
 """
 
 import argparse
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -42,30 +44,97 @@ if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
     EvidenceSampler.consider = lambda self, tx, verdict: None
     IncidentDesk.run = idle
 """
+# All that incidents do in a worker, timed around: the look for a suspension, the choice of a sample, and its writing in
+# a thread. Each process keeps its sum of seconds in a file of its own, which is mapped.
+_TIMED = """\
+import mmap, os, struct, sys, threading, time
+from pathlib import Path
+if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
+    from gateway.abuse.sampling import EvidenceSampler
+    from gateway.filters.suspended import SuspendedFilter
+    sums, turn = {}, threading.Lock()
+    def add(seconds):
+        with turn:
+            kept = sums.get(os.getpid())
+            if kept is None:
+                path = Path(__file__).with_name(f"{os.getpid()}.sum")
+                path.write_bytes(bytes(8))
+                with path.open("r+b") as opened:
+                    kept = sums[os.getpid()] = mmap.mmap(opened.fileno(), 8)
+            struct.pack_into("d", kept, 0, struct.unpack_from("d", kept)[0] + seconds)
+    def timed(function):
+        def call(*args):
+            begun = time.thread_time()
+            try:
+                return function(*args)
+            finally:
+                add(time.thread_time() - begun)
+        return call
+    class Steps:
+        def __init__(self, coroutine):
+            self.send, self.throw, self.close = timed(coroutine.send), timed(coroutine.throw), coroutine.close
+        def __await__(self):
+            return self
+        def __iter__(self):
+            return self
+        def __next__(self):
+            return self.send(None)
+    def awaited(function):
+        async def call(*args):
+            return await Steps(function(*args))
+        return call
+    EvidenceSampler.consider = timed(EvidenceSampler.consider)
+    EvidenceSampler._keep = awaited(EvidenceSampler._keep)
+    EvidenceSampler._write = timed(EvidenceSampler._write)
+    SuspendedFilter.examine = awaited(SuspendedFilter.examine)
+"""
 
 
-class Without(Gateway):
-    """A gateway that does everything but keep incidents."""
+class Patched(Gateway):
+    """A gateway with code that each of its processes runs at its start."""
+
+    code: str
+
+    @property
+    def home(self) -> Path:
+        """Where that code lies."""
+        return self.folder / "patch"
 
     def launch(self, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        home = self.folder / "without"
+        home = self.home
         home.mkdir(exist_ok=True)
-        (home / "sitecustomize.py").write_text(_WITHOUT, encoding="utf-8")
+        (home / "sitecustomize.py").write_text(self.code, encoding="utf-8")
         path = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH", ""))))
         return super().launch({**(environment or {}), "PYTHONPATH": path})
+
+
+class Without(Patched):
+    """A gateway that does everything but keep incidents."""
+
+    code = _WITHOUT
+
+
+class Timed(Patched):
+    """A gateway that sums up what incidents take of its workers."""
+
+    code = _TIMED
+
+    def seconds(self) -> float:
+        """Return the processor seconds so far."""
+        return sum(struct.unpack("d", path.read_bytes())[0] for path in self.home.glob("*.sum"))
 
 
 def mail_path(options: argparse.Namespace) -> int:
     """Print what incidents cost of relaying; return the exit status."""
     starts = [_measured(options) for _ in range(options.starts)]
-    return judged(starts, of="incidents", most_share=MOST_SHARE, rate=options.rate)
+    return judged(starts, of="incidents", most_share=MOST_SHARE, rate=options.rate, where=Found.supervisor_shares)
 
 
 def _measured(options: argparse.Namespace) -> Found:
     messages, spam = options.messages, options.spam
     with tempfile.TemporaryDirectory() as folder:
         sink = Sink(("-c",)).start()
-        kept, plain = Gateway(folder_in(folder, "kept")), Without(folder_in(folder, "plain"))
+        kept, plain = Timed(folder_in(folder, "kept")), Without(folder_in(folder, "plain"))
         try:
             for gateway, more in ((kept, ""), (plain, "[filters.suspended]\nenabled = false\n")):
                 policy = to_server("example.test", url=sink.url(), more=more + _RULE)
@@ -78,6 +147,7 @@ def _measured(options: argparse.Namespace) -> Found:
                 messages=messages,
                 relay=lambda gateway: _relay(gateway, messages, spam),
                 settle=lambda: _all_folded(kept.data, messages, spam),
+                workers=kept.seconds,
             )
             return compare(trial, fours=options.fours, idle_seconds=options.idle)
         finally:
