@@ -145,15 +145,22 @@ _WITHIN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]{2}[A-Za-z]")
 
 
 def _score(sample: bytes, name: str) -> float:
-    decoder = codecs.getincrementaldecoder(_PYTHON.get(name, name))("replace")
-    # The sample may end within a character, which speaks neither for nor against.
-    found = "".join(_NOT_ASCII.findall(decoder.decode(sample)))
+    found = "".join(_NOT_ASCII.findall(_sampled(sample, _PYTHON.get(name, name))))
     if not found:
         return -6.0
     weight = sum(map(_WEIGHT, memoryview(found.encode("utf-16-le", "replace")).cast("H")))
     if name in _KANA_BY_ACCIDENT:
         weight -= _KANA_EXCESS * len(_KANA.findall(found))
     return weight / _octets(found, name)
+
+
+def _sampled(sample: bytes, codec: str) -> str:
+    try:
+        # The sample may end within a character, which speaks neither for nor against.
+        return codecs.getincrementaldecoder(codec)("replace").decode(sample)
+    except UnicodeError:
+        # CPython's decoders of escape sequences keep eight octets of one that is not finished, and raise at the ninth.
+        return sample.decode(codec, "replace")
 
 
 def _octets(found: str, name: str) -> float:
