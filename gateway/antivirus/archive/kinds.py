@@ -1,11 +1,13 @@
 """Which kinds of archive some reader would take octets for; by content alone, whatever the name.
 
 A zip archive is found by its end, so it may follow anything else: a picture, a program that unpacks itself, another
-archive. Octets can therefore be archives of two kinds.
+archive. Programs for RAR and 7z look for where one begins, in whatever stands before it. Octets can therefore be
+archives of several kinds: "embedded-…" are those that begin within them.
 """
 
 import re
 
+from gateway.antivirus.archive.beginnings import MARKS
 from gateway.antivirus.framing import Octets
 from gateway.mail.filetype import FileFacts
 
@@ -57,15 +59,17 @@ _LONGEST_PREFIX = 32
 
 def kinds_of(octets: Octets) -> tuple[str, ...]:
     """Return the kinds, the one that the first octets tell first; () for what is no archive."""
-    first = _by_prefix(octets)
-    if first == "zip":
-        return (first,)
-    if _zip_at_the_end(octets, strict=bool(first)):
-        return (first, "zip") if first else ("zip",)
-    if not first and _find(octets, _LOCAL_HEADER) >= 0:
-        # Within a program or a document: nothing opens it as a zip, but what unpacks itself does.
-        return ("embedded-zip",)
-    return (first,) if first else ()
+    whole = octets if isinstance(octets, bytes) else bytes(octets)
+    first = _by_prefix(whole)
+    kinds = [first] if first else []
+    if first != "zip":
+        if _zip_at_the_end(whole, strict=bool(first)):
+            kinds.append("zip")
+        elif not first and whole.find(_LOCAL_HEADER) >= 0:
+            # Within a program or a document: nothing opens it as a zip, but what unpacks itself does.
+            kinds.append("embedded-zip")
+    kinds += (kind for kind, mark in MARKS.items() if whole.find(mark, 1) >= 0)
+    return tuple(kinds)
 
 
 def is_shut_document(facts: FileFacts) -> bool:
@@ -73,20 +77,20 @@ def is_shut_document(facts: FileFacts) -> bool:
     return facts.encrypted and facts.kind in SHUT_DOCUMENTS
 
 
-def _by_prefix(octets: Octets) -> str:
-    head = bytes(octets[:_LONGEST_PREFIX])
+def _by_prefix(octets: bytes) -> str:
+    head = octets[:_LONGEST_PREFIX]
     for prefix, kind in _PREFIXES:
         if head.startswith(prefix):
             return kind
-    if bytes(octets[257:262]) == b"ustar" or _is_old_tar(octets):
+    if octets[257:262] == b"ustar" or _is_old_tar(octets):
         return "tar"
     # ISO 9660 §6.2.1: 16 sectors of system area, then a descriptor with this mark.
-    if bytes(octets[32_769:32_774]) == b"CD001":
+    if octets[32_769:32_774] == b"CD001":
         return "iso"
     return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")
 
 
-def _is_old_tar(octets: Octets) -> bool:
+def _is_old_tar(octets: bytes) -> bool:
     """Tell a tar from before POSIX by its header's sum, as tar itself does: with blanks where the sum stands."""
     stated = _TAR_SUM.fullmatch(octets[148:156])
     if stated is None:
@@ -94,14 +98,10 @@ def _is_old_tar(octets: Octets) -> bool:
     return int(stated[1], 8) == sum(octets[:148]) + sum(octets[156:512]) + 8 * ord(" ")
 
 
-def _zip_at_the_end(octets: Octets, *, strict: bool) -> bool:
-    tail = bytes(octets[-_TAIL_OCTETS:])
+def _zip_at_the_end(octets: bytes, *, strict: bool) -> bool:
+    tail = octets[-_TAIL_OCTETS:]
     at = tail.rfind(_END_OF_DIRECTORY)
     if at < 0 or len(tail) - at < _END_OCTETS:
         return False
     comment = int.from_bytes(tail[at + 20 : at + 22], "little")
     return not strict or at + _END_OCTETS + comment == len(tail)
-
-
-def _find(octets: Octets, what: bytes) -> int:
-    return octets.find(what) if isinstance(octets, bytes) else bytes(octets).find(what)

@@ -4,9 +4,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from importlib import import_module
 from types import ModuleType
 
+from gateway.antivirus.archive.beginnings import beginnings, may_go_on
 from gateway.antivirus.archive.budget import Budget, LimitReachedError
 from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document, kinds_of
 from gateway.antivirus.archive.member import Member
@@ -16,6 +18,10 @@ from gateway.antivirus.archive.tnef import read_tnef
 from gateway.antivirus.archive.zips import read_embedded, read_zip
 from gateway.mail.filetype import FileFacts, inspect
 from gateway.mail.filetype.risks import risks
+
+# Of the kinds that begin within other octets.
+_EMBEDDED = "embedded-"
+_ALSO_WITHIN = frozenset({"rar", "7z"})
 
 
 class Walk:
@@ -30,6 +36,8 @@ class Walk:
         # What is handed over only when something was unlocked, by the entry's number.
         self._others: dict[int, bytes] = {}
         self._others_octets = 0
+        # What was walked so far, by size and digest: it may stand as it is in the archive that it came from.
+        self._walked: set[tuple[int, bytes]] = set()
         self._damaged = ""
         self._ambiguous: set[str] = set()
 
@@ -72,15 +80,19 @@ class Walk:
 
     def _into(self, octets: bytes, facts: FileFacts, path: tuple[str, ...], budget: Budget, *, opaque: bool) -> None:
         kinds = kinds_of(octets)
-        if len(kinds) > 1:
+        if sum(not kind.startswith(_EMBEDDED) for kind in kinds) > 1:
             self._ambiguous.add("archive-kinds")
         if is_shut_document(facts):
             kinds = (*kinds, facts.kind)
         if not kinds:
             return
         budget.enter(len(path))
+        if kinds[0] in _ALSO_WITHIN:
+            self._walked.add((len(octets), sha256(octets).digest()))
         for kind in kinds:
             for member in self._members(octets, kind, budget):
+                if kind.startswith(_EMBEDDED) and not kinds[0].startswith(_EMBEDDED):
+                    self._ambiguous.add("archive-kinds")
                 # Beside another kind, the second one may be what a scanner does not look for.
                 self._take(member, path, budget, opaque=opaque or member.opaque or kind != kinds[0])
 
@@ -89,6 +101,8 @@ class Walk:
             yield from self._zip(octets, budget)
         elif kind == "embedded-zip":
             yield from read_embedded(octets, budget)
+        elif kind.startswith(_EMBEDDED):
+            yield from self._embedded(octets, kind, budget)
         elif kind == "tnef":
             yield from read_tnef(octets, budget)
         elif kind in SHUT_DOCUMENTS:
@@ -97,6 +111,22 @@ class Walk:
             yield from self._seven_zip(octets, budget)
         else:
             yield from _door("reader").read_archive(octets, kind, budget)
+
+    def _embedded(self, octets: bytes, kind: str, budget: Budget) -> Iterator[Member]:
+        """Yield what archives hold that begin within the octets, but those that were walked as entries of these."""
+        for at in beginnings(octets, kind):
+            budget.entry()
+            if self._was_walked(octets, at):
+                continue
+            for member in self._members(octets[at:], kind.removeprefix(_EMBEDDED), budget):
+                yield replace(member, opaque=True)
+
+    def _was_walked(self, octets: bytes, at: int) -> bool:
+        """Tell whether exactly what begins there was walked as an entry; where a reader may go on, it was not."""
+        return any(
+            sha256(octets[at : at + size]).digest() == digest and not may_go_on(octets, at + size)
+            for size, digest in self._walked
+        )
 
     def _zip(self, octets: bytes, budget: Budget) -> Iterator[Member]:
         locked = []

@@ -33,6 +33,8 @@ _UNICODE_PATH_HEAD = 5
 # Versions and methods that were ever assigned; what says otherwise only looks like a header.
 _MAX_VERSION, _MAX_METHOD = 99, 99
 _STORED, _LZMA = 0, 14
+# APPNOTE 4.4.5: stored, deflated, deflate64, bzip2, LZMA, Zstandard, XZ, PPMd; 99 is WinZip's AES.
+_USED_METHODS = frozenset({_STORED, 8, 9, 12, _LZMA, 93, 95, 98, 99})
 _READ_OCTETS = 256 * 1024
 
 
@@ -105,10 +107,15 @@ def _readings(octets: bytes, header: Header, member: Member, listed: Listed, bud
 
 
 def read_embedded(octets: bytes, budget: Budget) -> Iterator[Member]:
-    """Yield the entries in octets that are no zip (a program, a document): what can be read of them, nothing else."""
-    for _, member in _entries(octets, {}, budget):
-        if member.octets:
+    """Yield the entries in octets that are no zip (a program, a document): what can be read, and what is encrypted."""
+    for header, member in _entries(octets, {}, budget):
+        if member.octets or (member.encrypted and _is_likely(header)):
             yield replace(member, opaque=True)
+
+
+def _is_likely(header: Header) -> bool:
+    """Tell whether octets that look like a header are one: an entry with a name, packed as programs do."""
+    return bool(header.raw_name) and header.name.isprintable() and header.method in _USED_METHODS
 
 
 def _entries(octets: bytes, directory: Mapping[int, "Listed"], budget: Budget) -> Iterator[tuple["Header", Member]]:
