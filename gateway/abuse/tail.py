@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.abuse.newness import Newness
 from gateway.clock import Clock
 from gateway.incidents.book import Change
 from gateway.journal.codec import decode
@@ -92,6 +93,7 @@ class JournalTail:
         self._checked: set[str] = set()
         self._done: set[str] = set()
         self._open: dict[str, ReadDatabase] = {}
+        self._newness: dict[str, Newness] = {}
         self._begin = self._stored.get(BEGIN, int(clock.stamp().utc // DAY_SECONDS))
         self._there: Sequence[JournalFile] = ()
         self._changed, self._looks = -1, 0
@@ -121,6 +123,7 @@ class JournalTail:
         """Read again from where the record stands."""
         self._stored, self._position = dict(cursors), dict(cursors)
         self._checked.clear()
+        self._newness.clear()
 
     def forget(self, change: Change) -> None:
         """Remove the positions of files that are gone, within a change."""
@@ -129,6 +132,7 @@ class JournalTail:
             change.execute("DELETE FROM cursor WHERE journal = ?", (name,))
             self._stored.pop(name)
             self._position.pop(name, None)
+            self._newness.pop(name, None)
 
     def pending(self) -> list[Reading]:
         """Return the positions that moved in memory only, to be stored now and then."""
@@ -161,6 +165,12 @@ class JournalTail:
 
     def _read(self, file: JournalFile) -> Reading | None:
         name = file.path.name
+        newness = self._newness.get(name)
+        if newness is None:
+            newness = self._newness[name] = Newness(file.path, self._clock)
+        if not newness.look():
+            self._maybe_done(file)
+            return None
         try:
             database = self._database(file)
             self._check(name, database)
@@ -172,12 +182,15 @@ class JournalTail:
             # Being made at this moment, or damaged; the others go on.
             self.unreadable[name] = str(error)
             self._let_go(name)
+            newness.again()
             return None
         self.unreadable.pop(name, None)
         if position <= before:
             self._maybe_done(file)
             return None
         self._position[name] = position
+        if position < last:
+            newness.again()
         found = (decode(*row) for row in rows if self._selection.is_wanted(row[0], row[3]))
         events = tuple(event for event in found if event)
         return Reading(name, self._stored.get(name, 0), position, events, full=position < last)

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gateway.abuse.newness import Newness
+from gateway.clock import Clock
 from gateway.incidents import IncidentReader
 from gateway.incidents.chain import COLUMNS, Row, stored_row
+from gateway.incidents.schema import database_path
 from gateway.journal.duty_events import DeskActed, IncidentChanged
 from gateway.journal.events import Event
+from gateway.storage import StorageError
 
 # Rows of one look; the rest at the next.
 MOST_A_LOOK = 500
@@ -36,20 +40,32 @@ _REASONS = ("reason", "why", "override", "problem", "answer", "to")
 class RecordTeller:
     """Tells what is new on the record of one data folder; ``silent`` made moves that are told elsewhere."""
 
-    def __init__(self, data: Path, silent: str) -> None:
+    def __init__(self, data: Path, silent: str, clock: Clock) -> None:
         self._silent = silent
-        self._reader = IncidentReader(data)
+        self._reader, self._newness = IncidentReader(data), Newness(database_path(data), clock)
         self._told = self._head()
         self._report: object = None
 
     def new(self) -> list[Event]:
         """Return the events of what was put on record since the last look; raise StorageError."""
+        if not self._newness.look():
+            return []
+        try:
+            return self._told_of_new()
+        except (StorageError, OSError):
+            self._newness.again()
+            raise
+
+    def _told_of_new(self) -> list[Event]:
         if self._reader.follow():
             # Another record, begun anew as a rule: of one that was not, the latest.
             self._told = max(0, self._head() - MOST_A_LOOK)
-        head = min(self._head(), self._told + MOST_A_LOOK)
+        last = self._head()
+        head = min(last, self._told + MOST_A_LOOK)
         if head <= self._told:
             return []
+        if head < last:
+            self._newness.again()
         rows = [stored_row(row) for row in self._reader.rows(_NEW, (self._told, head))]
         found = [event for row in rows for event in self._events(row)]
         self._told = head

@@ -26,15 +26,21 @@ class Upkeep:
 
     def __init__(self, data: Path, *, clock: Clock, book: IncidentBook) -> None:
         self._data, self._clock, self._book = data, clock, book
+        self._path = database_path(data)
         self._evidence = EvidenceStore(data)
         now = clock.monotonic()
         # Not in the first minutes, which belong to what waited while nothing ran.
         self._prune_at, self._anchor_at = now + PRUNE_SECONDS / 6, now
         self._anchored: Anchor | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a look would do anything."""
+        return self._clock.monotonic() >= min(self._prune_at, self._anchor_at)
+
     def look(self, keeping: Keeping) -> list[Event]:
         """Do what is due, a step of it, and return what is to be told."""
-        if not database_path(self._data).exists():
+        if not self.is_due or not self._path.exists():
             return []
         now, told = self._clock.monotonic(), list[Event]()
         if now >= self._prune_at:

@@ -186,7 +186,7 @@ class IncidentDesk:
             book = IncidentBook(self._data, clock=self._clock, lookup=self._network_of)
             local = LocalWatch(known_recipients(self._data, self._clock))
             keeper = self._keeper = Keeper(self._data, clock=self._clock, book=book, local=local)
-            self._teller = RecordTeller(self._data, KEEPER)
+            self._teller = RecordTeller(self._data, KEEPER, self._clock)
         before, self._used = self._used, (snapshot.digest, hosts)
         if before != self._used:
             keeper.use(snapshot, Protection(snapshot, LocalLists(self._data), hosts))
@@ -198,6 +198,8 @@ class IncidentDesk:
 
     def _looked_after(self) -> list[Event]:
         """Do what the record needs; a failure holds nothing else up."""
+        if not self._upkeep.is_due:
+            return []
         try:
             return self._upkeep.look(_keeping(self._snapshot().config))
         except (StorageError, OSError) as error:

@@ -19,7 +19,7 @@ SOURCE = "198.51.100.7"
 
 @pytest.fixture
 def teller(world):
-    made = RecordTeller(world.data, BY)
+    made = RecordTeller(world.data, BY, world.clock)
     yield made
     made.close()
 
@@ -106,7 +106,7 @@ def test_what_was_before_the_gateway_began_is_not_told_again(world, teller):
     world.spam(1)
     world.confirm()
     assert [each[:2] for each in told(teller)] == [("moved", "confirmed")]
-    later = RecordTeller(world.data, BY)
+    later = RecordTeller(world.data, BY, world.clock)
     assert told(later) == []
     later.close()
 
