@@ -156,8 +156,9 @@ class MailMetrics:
             self._findings[_labels(finding)].inc()
         for name, seconds in event.filter_seconds:
             self._filter_seconds[(name,)].inc(seconds)
-            if name == _ANTIVIRUS:
-                self._scanning.observe(seconds)
+        # Asked once for each set of settings, at the same time: one message was scanned.
+        if scanning := [seconds for name, seconds in event.filter_seconds if name == _ANTIVIRUS]:
+            self._scanning.observe(max(scanning))
         self._received.inc(event.octets)
         self._size.observe(event.octets)
         self._filtering.observe(event.filtered_seconds)

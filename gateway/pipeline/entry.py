@@ -166,7 +166,8 @@ def _message(
             received=received,
             filtered=filtered,
             filter_seconds=verdict.filter_seconds,
-            antivirus_seconds=dict(verdict.filter_seconds).get(ANTIVIRUS, 0.0),
+            # Asked once for each set of settings, at the same time.
+            antivirus_seconds=max((took for name, took in verdict.filter_seconds if name == ANTIVIRUS), default=0.0),
         ),
         content=tx.content,
         octets=tx.content.size,

@@ -55,6 +55,15 @@ def test_a_refused_message_was_never_durable_and_does_not_count_as_such(judged):
     assert values["tidegate_durable_seconds_count",] == 0
 
 
+def test_a_message_that_several_policies_had_scanned_is_one_scan_as_long_as_the_longest(judged):
+    metrics = Metrics("0")
+    metrics.emit(judged(filter_seconds=(("antivirus", 0.5), ("helo", 9.0), ("antivirus", 0.25))))
+    metrics.emit(judged())
+    values = read(metrics)
+    assert values["tidegate_antivirus_seconds_count",] == 1
+    assert values["tidegate_antivirus_seconds_sum",] == 0.5
+
+
 def test_the_delay_of_a_failed_attempt_is_no_delivery_delay(attempted):
     metrics = Metrics("0")
     metrics.emit(attempted(status="deferred", possible_duplicate=True))

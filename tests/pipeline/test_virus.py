@@ -3,6 +3,7 @@
 import base64
 from email import message_from_bytes
 from email.header import decode_header, make_header
+from itertools import count
 from typing import Any
 
 import pytest
@@ -85,6 +86,18 @@ async def test_the_scanners_time_stands_apart_in_the_stamps(judged, monkeypatch)
     monkeypatch.setattr(FakeClock, "monotonic", lambda _: float(next(ticks)))
     verdict, message = await judged("", HARMLESS)
     assert message.stamps.antivirus_seconds == dict(verdict.filter_seconds)["antivirus"] > 0
+
+
+async def test_of_policies_that_ask_at_the_same_time_the_longest_is_the_scanners(judged, monkeypatch):
+    """Each waits for the one scan: neither the last nor their sum is what the mail waited."""
+    # Ever shorter steps, so that the last one asked is not the one that took longest.
+    times = (1 - 1 / step for step in count(1))
+    monkeypatch.setattr(FakeClock, "monotonic", lambda _: next(times))
+    policies = {"ours": POLICY + '[mailbox."only@ours.test".antivirus]\nmode = "scan-only"\n'}
+    verdict, message = await judged(policies, HARMLESS, "b@ours.test", "only@ours.test")
+    took = [seconds for name, seconds in verdict.filter_seconds if name == "antivirus"]
+    assert len(took) == 2
+    assert message.stamps.antivirus_seconds == max(took) > min(took)
 
 
 async def test_scan_only_changes_nothing_but_our_fields(judged):
