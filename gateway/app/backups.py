@@ -84,7 +84,7 @@ class Backups:
         return not tried or self._now() - tried[-1].started_at >= settings.drill
 
     async def _drill(self, settings: Backup) -> None:
-        said = await self._commands.run("backup", "drill", "--scheduled")
+        said = await self._commands.run("backup", "drill")
         if await asyncio.to_thread(self._wants_drill, settings):
             self._events.emit(
                 BackupFailed(at=self._now(), backup="", state="trouble", reason=f"the drill did not come off: {said}")

@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -80,15 +81,9 @@ class Sealer:
 
     def open(self, frame: bytes, context: str, place: str) -> bytes:
         """Return what ``seal`` was given; raise DamagedError that names ``place``, BackupError for a wrong key."""
-        head, end = _HEAD.size, len(frame) - DIGEST_OCTETS
-        if end < head:
-            raise DamagedError(place, f"cut short, {len(frame)} octets are left")
-        if sha256(frame[:end]).digest() != frame[end:]:
-            raise DamagedError(place, f"changed: the digest of these {len(frame)} octets is another")
-        magic, how, octets, stored = _HEAD.unpack_from(frame)
-        if magic != _MAGIC or stored != end - head or how & ~(_COMPRESSED | _ENCRYPTED):
-            raise DamagedError(place, "not a frame of this format")
-        return self._unpacked(self._decrypted(frame[head:end], how, context, place), how, octets, place)
+        how, octets = check(frame, place)
+        stored = frame[_HEAD.size : -DIGEST_OCTETS]
+        return self._unpacked(self._decrypted(stored, how, context, place), how, octets, place)
 
     def _decrypted(self, stored: bytes, how: int, context: str, place: str) -> bytes:
         if not how & _ENCRYPTED:
@@ -112,6 +107,29 @@ class Sealer:
 
     def _context(self, context: str, how: int) -> bytes:
         return b"\0".join((self._chain, context.encode(), bytes([how])))
+
+
+def check(frame: bytes, place: str) -> tuple[int, int]:
+    """Return how a frame was made and the octets in it, when it is as it was written; no key needed. DamagedError."""
+    head, end = _HEAD.size, len(frame) - DIGEST_OCTETS
+    if end < head:
+        raise DamagedError(place, f"cut short, {len(frame)} octets are left")
+    if sha256(frame[:end]).digest() != frame[end:]:
+        raise DamagedError(place, f"changed: the digest of these {len(frame)} octets is another")
+    magic, how, octets, stored = _HEAD.unpack_from(frame)
+    if magic != _MAGIC or stored != end - head or how & ~(_COMPRESSED | _ENCRYPTED):
+        raise DamagedError(place, "not a frame of this format")
+    return how, octets
+
+
+def read_frame(file: BinaryIO, left: int) -> bytes:
+    """Return the next frame of a file that has ``left`` octets more, b"" at its end; OSError.
+
+    How long it is says its head; of one that was changed something is returned that is no frame.
+    """
+    head = file.read(_HEAD.size)
+    stored = _HEAD.unpack(head)[3] if len(head) == _HEAD.size else 0
+    return head + file.read(min(stored + DIGEST_OCTETS, left))
 
 
 def new_key(random_octets: Callable[[int], bytes] = os.urandom) -> str:

@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from gateway.backup.errors import DamagedError
-from gateway.backup.frames import Sealer
+from gateway.backup.frames import Sealer, check, read_frame
 from gateway.backup.manifest import Chunk, Manifest, Pack
+from gateway.backup.pace import Pace
 from gateway.storage import StorageFull
 from gateway.storage.errors import from_os
 
@@ -135,10 +137,10 @@ class PackWriter:
 
 
 class PackReader:
-    """Reads the chunks of a manifest; ``close`` lets go of the files."""
+    """Reads the chunks of a manifest at a pace; ``close`` lets go of the files."""
 
-    def __init__(self, folder: Path, manifest: Manifest, sealer: Sealer) -> None:
-        self._folder, self._manifest, self._sealer = folder, manifest, sealer
+    def __init__(self, folder: Path, manifest: Manifest, sealer: Sealer, pace: Pace) -> None:
+        self._folder, self._manifest, self._sealer, self._pace = folder, manifest, sealer, pace
         self._files: dict[int, BinaryIO] = {}
 
     def place(self, index: int) -> str:
@@ -158,6 +160,7 @@ class PackReader:
         octets = self._sealer.open(frame, chunk.name, place)
         if self._sealer.name(octets) != chunk.name:
             raise DamagedError(place, "another chunk than the manifest says")
+        self._pace.spend(len(octets))
         return octets
 
     def _opened(self, pack: int) -> BinaryIO:
@@ -168,6 +171,20 @@ class PackReader:
     def pieces(self, chunks: tuple[int, ...]) -> Iterator[bytes]:
         """Yield the chunks of a file; DamagedError."""
         return map(self.read, chunks)
+
+    def write(self, chunks: tuple[int, ...], file: BinaryIO) -> str:
+        """Write the chunks of a saved file to ``file``; return the digest of all. DamagedError, OSError."""
+        digest = sha256()
+        unflushed = 0
+        for piece in self.pieces(chunks):
+            digest.update(piece)
+            file.write(piece)
+            unflushed += len(piece)
+            if unflushed >= FLUSH_OCTETS and self._pace.gives_way:
+                file.flush()
+                begin_writing(file.fileno())
+                unflushed = 0
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Let go."""
@@ -180,6 +197,21 @@ class PackReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_frames(path: Path, pace: Pace) -> int:
+    """Read a file of frames without the manifest that names them; return its octets. DamagedError."""
+    at = 0
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            while frame := read_frame(file, size - at):
+                check(frame, f"{path} at octet {at}")
+                pace.spend(len(frame))
+                at += len(frame)
+    except OSError as error:
+        raise DamagedError(str(path), f"cannot be read: {error.strerror or error}") from error
+    return at
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:

@@ -86,7 +86,7 @@ def extract(repository: Repository, run: Run, into: Path, wanted: Wanted, who: W
         manifest = repository.manifest(run)
         _begin(into)
         with (
-            PackReader(repository.folder / run.chain, manifest, repository.sealer(run.chain)) as reader,
+            repository.reader(manifest) as reader,
             TemporaryDirectory(prefix=".restoring-", dir=into) as scratch,
         ):
             part = _Part(manifest, reader, into, Path(scratch))

@@ -26,6 +26,8 @@ from pathlib import Path
 from gateway.backup.errors import BackupError, BusyError, DamagedError
 from gateway.backup.frames import Sealer
 from gateway.backup.manifest import FORMAT, Manifest, decode, encode
+from gateway.backup.pace import Pace
+from gateway.backup.packs import PackReader, check_frames
 from gateway.storage import DurableFiles
 
 MARKER = "tidegate-backup"
@@ -52,12 +54,13 @@ class Run:
 
 
 class Repository:
-    """A backup folder and, when it is encrypted, its key."""
+    """A backup folder and, when it is encrypted, its key; ``pace`` is that at which it is read back."""
 
-    def __init__(self, folder: Path, key: bytes | None, files: DurableFiles | None = None) -> None:
+    def __init__(self, folder: Path, key: bytes | None, pace: Pace | None = None) -> None:
         self.folder = folder
         self._key = key
-        self._files = files or DurableFiles()
+        self._pace = pace or Pace(0)
+        self._files = DurableFiles()
 
     @classmethod
     def make(cls, folder: Path) -> None:
@@ -198,6 +201,14 @@ class Repository:
         if found.format != FORMAT or (found.chain, found.number) != (run.chain, run.number):
             raise DamagedError(place, f"the manifest of {found.chain}/{found.number:04d}, format {found.format}")
         return found
+
+    def reader(self, manifest: Manifest) -> PackReader:
+        """Return what reads the chunks of a run."""
+        return PackReader(self.folder / manifest.chain, manifest, self.sealer(manifest.chain), self._pace)
+
+    def check_frames(self, path: Path) -> int:
+        """Read a file of a chain whose key is another; return its octets. DamagedError."""
+        return check_frames(path, self._pace)
 
     def digest(self, run: Run) -> str:
         """Return the digest by which the next run of the chain names this one."""

@@ -14,7 +14,6 @@ known as delivered is sent again.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 
@@ -66,7 +65,7 @@ def restore(repository: Repository, run: Run, into: Path, progress: Progress, wi
     with repository.reading():
         manifest = repository.manifest(run)
         part = _begin(into, manifest)
-        with PackReader(repository.folder / run.chain, manifest, repository.sealer(run.chain)) as reader:
+        with repository.reader(manifest) as reader:
             lost = _write_all(manifest, reader, part, progress)
     lost += _unsound(manifest, part, {path for path, _ in lost})
     if lost and not wishes.salvage:
@@ -123,12 +122,9 @@ def _write_all(manifest: Manifest, reader: PackReader, part: Path, progress: Pro
 def write_file(file: SavedFile, reader: PackReader, target: Path) -> None:
     """Write a saved file to ``target`` with its mode, times and, for root, owner; DamagedError, OSError."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    digest = sha256()
     with target.open("xb") as written:
-        for piece in reader.pieces(file.chunks):
-            digest.update(piece)
-            written.write(piece)
-    if digest.hexdigest() != file.digest:
+        digest = reader.write(file.chunks, written)
+    if digest != file.digest:
         raise DamagedError(file.path, "its chunks are sound, but together they are not what was saved")
     target.chmod(file.mode)
     _give(target, file.owner)

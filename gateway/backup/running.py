@@ -3,10 +3,15 @@
 Each operation returns the events of what happened; whoever called tells them to the gateway (``telling``).
 """
 
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from gateway.backup.capture import capture
 from gateway.backup.drill import Drilled
@@ -14,11 +19,12 @@ from gateway.backup.errors import BackupError
 from gateway.backup.frames import read_key
 from gateway.backup.manifest import Kind, Manifest
 from gateway.backup.obligations import keep_clocks
+from gateway.backup.pace import Pace, give_way
 from gateway.backup.repository import Repository, Run
 from gateway.backup.retention import Removal, prune
 from gateway.backup.saving import Job, Progress, silent
 from gateway.backup.schedule import History, Plan, kind_at
-from gateway.backup.sources import sources_of
+from gateway.backup.sources import commits, sources_of
 from gateway.clock import Clock
 from gateway.config.models import Backup
 from gateway.config.snapshot import Snapshot
@@ -26,14 +32,27 @@ from gateway.journal.duty_events import BackupDrilled, BackupFailed, BackupFinis
 from gateway.journal.events import Event, OperatorActed
 
 # What a program that carries the folder elsewhere says last.
-_SAID_CHARACTERS = 300
+_SAID_OCTETS = 300
+_HOUR = 3600.0
+# A program that hangs would keep every later run from being made; one that is not through in half a day needs a better
+# line, and goes on the next time where it was, as rclone and restic do.
+SEND_SECONDS = 12 * _HOUR
 
 
-def repository_of(settings: Backup) -> Repository:
+def repository_of(settings: Backup, pace: Pace | None = None) -> Repository:
     """Return the repository that a configuration names; BackupError when it names none or its key is none."""
     if settings.folder is None:
         raise BackupError("no backup folder is configured: [backup] folder in tidegate.toml, or --folder")
-    return Repository(settings.folder, read_key(settings.key))
+    return Repository(settings.folder, read_key(settings.key), pace)
+
+
+def repository_beside_mail(snapshot: Snapshot, key: Path | None = None) -> Repository:
+    """Return the same to be read back beside the mail, which this process gives way to; no deadline presses."""
+    settings = snapshot.config.backup
+    if settings.rate:
+        give_way()
+    settings = settings.model_copy(update={"key": key or settings.key})
+    return repository_of(settings, Pace(settings.rate, lambda: commits(snapshot.config.data)))
 
 
 def plan_of(settings: Backup) -> Plan:
@@ -106,7 +125,7 @@ def run_now(
     except BackupError as error:
         troubles.append(f"nothing was removed: {error}")
     events += [removed(removal, now, operator) for removal in removals]
-    troubles += _send(settings.send)
+    troubles += send(settings.send, min(SEND_SECONDS, settings.increment))
     events += [BackupFailed(at=now, backup=name(manifest), state="trouble", reason=trouble) for trouble in troubles]
     return Outcome(manifest=manifest, removals=tuple(removals), troubles=tuple(troubles), events=tuple(events))
 
@@ -116,16 +135,35 @@ def name(manifest: Manifest) -> str:
     return str(Run(manifest.chain, manifest.number))
 
 
-def _send(command: Sequence[str]) -> list[str]:
-    """Run the program that carries the folder elsewhere; return what went wrong."""
+def send(command: Sequence[str], seconds: float) -> list[str]:
+    """Run the program that carries the folder elsewhere, for so long at most; return what went wrong."""
     if not command:
         return []
     try:
-        done = subprocess.run(list(command), capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - the administrator's
+        with TemporaryFile() as said:
+            how = _ended(command, said, seconds)
+            said.seek(max(0, said.tell() - _SAID_OCTETS))
+            last = said.read().decode("utf-8", "replace").strip()
     except OSError as error:
         return [f"not sent: {command[0]}: {error.strerror or error}"]
-    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-_SAID_CHARACTERS:]
-    return [f"not sent: {command[0]} ended with {done.returncode}: {said}"] if done.returncode else []
+    return [f"not sent: {command[0]} {how}: {last}"] if how else []
+
+
+def _ended(command: Sequence[str], said: BinaryIO, seconds: float) -> str:
+    """Run a program with all that it starts for so long at most; return how it ended, "" for well. OSError."""
+    # A file and not a pipe: who is left over of a program that was ended would keep a pipe open.
+    with subprocess.Popen(  # noqa: S603 - the administrator's
+        list(command), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+    ) as program:
+        try:
+            status = program.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            return f"was ended after {seconds / _HOUR:.3g} h"
+        except KeyboardInterrupt:
+            os.killpg(program.pid, signal.SIGTERM)
+            raise
+    return f"ended with {status}" if status else ""
 
 
 def finished(manifest: Manifest) -> BackupFinished:

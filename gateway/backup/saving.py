@@ -8,7 +8,7 @@ from typing import Literal
 
 from gateway.backup import databases
 from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
-from gateway.backup.pace import Pace
+from gateway.backup.pace import Aside, Pace
 from gateway.backup.packs import CHUNK_OCTETS, PackWriter
 from gateway.backup.sources import Source, Sources, is_shard, shard_name
 from gateway.clock import Clock
@@ -23,6 +23,8 @@ Progress = Callable[[str, int], None]
 _ROUNDS = 5
 # Written through memory, so their times say nothing: small, and always read again.
 _ALWAYS_READ = ".table"
+# Of a run's deadline, for its reading: the other half is there for what that half did not do (``pace``).
+_PLANNED = 0.5
 
 
 def silent(_: str, __: int) -> None:
@@ -48,7 +50,8 @@ class Saver:
         self, job: Job, writer: PackWriter, before: Manifest | None, *, keys: Literal["saved", "omitted"]
     ) -> None:
         self._job, self._writer, self._keys = job, writer, keys
-        self._pace = Pace(job.rate)
+        self._pace = Pace(job.rate, job.sources.commits)
+        self._aside = Aside(self._pace)
         self._before = {file.path: file for file in before.files} if before else {}
         self._before_spool = {shard.path: shard for shard in before.spool} if before else {}
         self._octets = 0
@@ -58,6 +61,17 @@ class Saver:
 
     def everything(self) -> list[SavedFile]:
         """Save all there is."""
+        self._pace.plan(sum(map(self._to_read, self._job.sources.everything())), _PLANNED * self._job.deadline_seconds)
+        with self._aside:
+            return self._everything()
+
+    def _to_read(self, source: Source) -> int:
+        try:
+            return 0 if self._unchanged(source) else source.origin.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _everything(self) -> list[SavedFile]:
         files: list[SavedFile] = []
         for source in self._job.sources.anchors():
             files += self._optional(source)
@@ -90,9 +104,10 @@ class Saver:
             return [known, *self._known_contents(source, taken_at)]
         seen = _seen(source.origin) if databases.is_settled(source.origin) else ()
         try:
-            with Moment(source.origin) as moment:
+            with Moment(source.origin) as moment, self._pace.holding(moment.logged_octets):
                 saved = self._save(source, moment.pieces(CHUNK_OCTETS))
-                saved = replace(saved, kind="database", seen=seen, tables=table_rows(moment))
+                tables = self._aside.do(lambda: table_rows(moment))
+                saved = replace(saved, kind="database", seen=seen, tables=tables)
                 found = self._shard(source, moment, taken_at) if is_shard(source.path) else None
         except StorageCorrupt as error:
             self.problems.append(f"{source.origin} is damaged and was saved as it lies there: {error}")
@@ -169,12 +184,19 @@ class Saver:
         digest = sha256()
         chunks: list[int] = []
         octets = 0
-        for piece in pieces:
-            self._pace.spend(len(piece))
-            digest.update(piece)
-            chunks.append(self._writer.put(piece))
-            octets += len(piece)
-            self._tell(source.path, len(piece))
+        left = iter(pieces)
+
+        def step() -> int:
+            piece = next(left, b"")
+            if piece:
+                digest.update(piece)
+                chunks.append(self._writer.put(piece))
+            return len(piece)
+
+        while done := self._aside.do(step):
+            octets += done
+            self._tell(source.path, done)
+            self._pace.spend(done)
         return SavedFile(
             path=source.path,
             origin=str(source.origin),

@@ -8,6 +8,7 @@ Contents of the spool's shards belong to their shard's rows and are asked for by
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -60,6 +61,14 @@ class Sources:
         shards = {shard_name(path) for path in databases if is_shard(path)}
         return [s for s in self._data_files() if s.path not in databases and not _is_content(s.path, shards)]
 
+    def everything(self) -> list[Source]:
+        """Return all files, however they are saved."""
+        return [*self._data_files(), *self.configuration]
+
+    def commits(self) -> list[int]:
+        """Return something else after a commit of a shard."""
+        return commits(self.data)
+
     def content(self, shard: str, trace_id: str) -> Source:
         """Return the content file of a message of a shard."""
         inside = _CONTENTS / shard / trace_id[-2:] / trace_id
@@ -69,6 +78,15 @@ class Sources:
         for path in _files_below(self.data, _LEFT_OUT):
             if not path.name.endswith(_COMPANIONS):
                 yield Source(f"data/{path.relative_to(self.data).as_posix()}", path)
+
+
+def commits(data: Path) -> list[int]:
+    """Return when each shard's log was written to last, which every commit does."""
+    found = []
+    for path in sorted((data / "spool").glob("shard-*.sqlite-wal")):
+        with suppress(FileNotFoundError):
+            found.append(path.stat().st_mtime_ns)
+    return found
 
 
 def sources_of(snapshot: Snapshot) -> Sources:

@@ -1,7 +1,8 @@
 """Verify: every octet read back, every chain followed, every database opened; and what a restore would give.
 
 Every octet of a pack belongs to one frame with a digest of its own, and frames follow each other without a gap, so one
-changed octet is found and named by file and place, with what would be lost by it. Then the databases of the run asked
+changed octet is found and named by file and place, with what would be lost by it; where the key is another, as after
+it was changed, without what would be lost. Then the databases of the run asked
 about are put together in a temporary folder, checked by SQLite's ``integrity_check``, and their rows counted against
 the manifest. The chain of evidence is walked, and every message kept as evidence is held against it
 (``gateway.incidents``).
@@ -13,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from gateway.backup.databases import discard
 from gateway.backup.drill import drills
@@ -48,7 +50,10 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found: ``run`` is the one whose databases were opened, ``manifest`` what it says; octets read."""
+    """What was found: ``run`` is the one whose databases were opened, ``manifest`` what it says; octets read.
+
+    ``locked`` are chains of another key: each octet has been looked at, but not what they hold.
+    """
 
     run: str
     manifest: Manifest | None
@@ -56,6 +61,7 @@ class Verified:
     octets: int
     databases: int
     damages: tuple[Damage, ...]
+    locked: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -71,6 +77,7 @@ class Verification:
         self._repository, self._progress = repository, progress
         self._octets = 0
         self._damages: list[Damage] = []
+        self._locked: list[str] = []
         self._notes: list[str] = []
 
     def run(self, name: str, scratch: Scratch = _ANYWHERE) -> Verified:
@@ -86,7 +93,10 @@ class Verification:
             runs = self._repository.runs()
             self._marker()
             for chain in self._repository.chains():
-                self._chain(chain)
+                if self._is_locked(chain):
+                    self._frames(chain)
+                else:
+                    self._chain(chain)
             self._strangers()
             manifest, databases = self._contents(asked, scratch)
         return Verified(
@@ -96,6 +106,7 @@ class Verification:
             octets=self._octets,
             databases=databases,
             damages=tuple(self._damages),
+            locked=tuple(self._locked),
             notes=tuple(self._notes),
         )
 
@@ -111,13 +122,42 @@ class Verification:
 
     # Chains
 
-    def _chain(self, chain: str) -> None:
-        manifests: dict[Run, Manifest] = {}
-        runs = self._repository.runs(chain)
-        gaps = [number for number, run in enumerate(runs) if run.number != number]
+    def _is_locked(self, chain: str) -> bool:
+        """Tell whether a chain has another key: no manifest of it is opened by ours, though not for damage."""
+        found = {self._opens(run) for run in self._repository.runs(chain)}
+        return "locked" in found and "opened" not in found
+
+    def _opens(self, run: Run) -> Literal["opened", "damaged", "locked"]:
+        try:
+            self._repository.manifest(run)
+        except DamagedError:
+            return "damaged"
+        except BackupError:
+            return "locked"
+        return "opened"
+
+    def _frames(self, chain: str) -> None:
+        """Check all that can be without the key."""
+        self._locked.append(chain)
+        self._gaps(chain)
+        for path in sorted((self._repository.folder / chain).iterdir()):
+            if path.suffix in {".pack", ".manifest"}:
+                self._progress(str(path), self._octets)
+                try:
+                    self._octets += self._repository.check_frames(path)
+                except DamagedError as error:
+                    self._damages.append(Damage(place=error.place, why=error.why))
+
+    def _gaps(self, chain: str) -> None:
+        gaps = [number for number, run in enumerate(self._repository.runs(chain)) if run.number != number]
         if gaps:
             place = str(self._repository.folder / chain)
             self._damages.append(Damage(place=place, why=f"run {gaps[0]:04d} is gone"))
+
+    def _chain(self, chain: str) -> None:
+        manifests: dict[Run, Manifest] = {}
+        runs = self._repository.runs(chain)
+        self._gaps(chain)
         previous = ""
         for run in runs:
             try:
@@ -154,7 +194,7 @@ class Verification:
         path = self._repository.folder / chain / pack.name
         bad: dict[tuple[str, int], Damage] = {}
         index = {chunk: place for place, chunk in enumerate(manifest.chunks)}
-        with PackReader(path.parent, manifest, self._repository.sealer(chain)) as reader:
+        with self._repository.reader(manifest) as reader:
             for chunk in chunks:
                 try:
                     reader.read(index[chunk])
@@ -212,7 +252,7 @@ class Verification:
         largest = max((file.octets for file in manifest.files if file.kind == "database"), default=0)
         with (
             TemporaryDirectory(prefix="tidegate-verify-", dir=scratch.room_for(largest)) as folder,
-            PackReader(self._repository.folder / run.chain, manifest, self._repository.sealer(run.chain)) as reader,
+            self._repository.reader(manifest) as reader,
         ):
             for file in manifest.files:
                 if file.kind == "database":

@@ -40,6 +40,7 @@ ScratchOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where to put databases for the time of it; default: beside the data."),
 ]
+FastOption = Annotated[bool, typer.Option("--fast", help="As fast as it goes; mail beside it will feel it.")]
 IntoOption = Annotated[Path, typer.Option("--into", metavar="DIR", help="An empty folder.")]
 
 
@@ -75,21 +76,18 @@ def key(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that i
 def run(
     *,
     full: Annotated[bool, typer.Option("--full", help="Save everything anew, whatever the plan says.")] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes; mail beside it will feel it.")] = False,
+    fast: FastOption = False,
     scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Save everything while mail flows; then remove what is older than is kept, and send the folder elsewhere."""
-    from gateway.backup.pace import give_way
     from gateway.backup.running import name, without_pace
     from gateway.cli.backup_telling import operator, tell
 
     snapshot = load_snapshot(config)
     if fast:
         snapshot = without_pace(snapshot)
-    if snapshot.config.backup.rate:
-        give_way()
     _as_owner(snapshot.config.data)
     who = "schedule" if scheduled else operator()
     outcome = _done(lambda: _save(snapshot, full, who))
@@ -209,18 +207,22 @@ def list_backups(
 def verify(
     backup: RunArgument = "",
     *,
+    fast: FastOption = False,
     scratch: ScratchOption = None,
     folder: FolderOption = None,
     key: KeyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every octet back, check digests and chains, open every database; exit 65 when anything is damaged."""
+    """Read every octet back, check digests and chains, open every database; exit 65 when anything is damaged.
+
+    At the pace of a run, but with --folder or --fast.
+    """
     from gateway.backup.scratch import Scratch, scratch_of
     from gateway.backup.verify import Verification
     from gateway.cli.progress import showing
 
-    repository = _repository(folder, key, config)
+    repository = _repository(folder, key, config) if folder or fast else _repository_at_pace(key, config)
     where = Scratch(folder=scratch)
     if scratch is None and folder is None:
         settings = load_snapshot(config).config
@@ -237,6 +239,7 @@ def verify(
                 "octets": found.octets,
                 "databases": found.databases,
                 "damages": [asdict(damage) for damage in found.damages],
+                "other_key": list(found.locked),
                 "notes": list(found.notes),
                 "restores": summary(found.manifest) if found.manifest else None,
             }
@@ -248,10 +251,14 @@ def verify(
     for damage in found.damages:
         needed = f"; needed by {', '.join(damage.needed_by)} in {', '.join(damage.runs)}" if damage.needed_by else ""
         typer.echo(f"DAMAGED {damage.place}: {damage.why}{needed}", err=True)
+    for chain in found.locked:
+        typer.echo(f"{chain} has another key (--key FILE): its octets were checked, not what they hold", err=True)
     for note in found.notes:
         typer.echo(note, err=True)
     if not found.sound:
         raise typer.Exit(_EXIT_DATA)
+    if found.locked:
+        raise typer.Exit(EXIT_NEGATIVE)
 
 
 # Restoring ------------------------------------------------------------------------------------------------------------
@@ -291,6 +298,11 @@ def restore(
         wanted = Wanted(
             trace_ids=tuple(message or ()), account=account, paths=tuple(path or ()), incidents=tuple(incident or ())
         )
+        if folder is None and load_snapshot(config).config.backup.rate:
+            from gateway.backup.pace import give_way
+
+            # No more than that: somebody waits for it.
+            give_way()
         _restore_parts(repository, chosen, into, wanted, as_json)
     else:
         _restore_all(repository, chosen, into, surviving, salvage, as_json)
@@ -348,26 +360,28 @@ def _restore_parts(repository: "Repository", chosen: "Run", into: Path, wanted: 
 def drill(
     backup: RunArgument = "",
     *,
-    scheduled: Annotated[bool, typer.Option("--scheduled", hidden=True)] = False,
+    fast: FastOption = False,
     scratch: ScratchOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup into a temporary folder and start a gateway on it that delivers nothing; put it on record."""
+    """Restore a backup into a temporary folder and start a gateway on it that delivers nothing; put it on record.
+
+    At the pace of a run, but with --fast.
+    """
     from gateway.backup import running
     from gateway.backup.drill import drill as tried
     from gateway.backup.drill import record
-    from gateway.backup.pace import give_way
     from gateway.backup.scratch import Scratch, scratch_of
     from gateway.cli.backup_telling import tell
     from gateway.cli.progress import showing
     from gateway.clock import SystemClock
 
-    if scheduled:
-        give_way()
     snapshot = load_snapshot(config)
     _as_owner(snapshot.config.data)
-    repository = _done(lambda: running.repository_of(snapshot.config.backup))
+    if fast:
+        snapshot = running.without_pace(snapshot)
+    repository = _done(lambda: running.repository_beside_mail(snapshot))
     where = (
         Scratch(folder=scratch) if scratch else scratch_of(snapshot.config.data, snapshot.config.limits.free_disk_floor)
     )
@@ -437,6 +451,18 @@ def _repository(folder: Path | None, key: Path | None, config: Path | None) -> "
         settings = load_snapshot(config).config.backup
         folder, key = settings.folder or _no_folder(), key or settings.key
     repository = Repository(folder, _done(lambda: read_key(key)))
+    _done(repository.check)
+    return repository
+
+
+def _repository_at_pace(key: Path | None, config: Path | None) -> "Repository":
+    """Return the configuration's, to be read beside its gateway's mail."""
+    from gateway.backup.running import repository_beside_mail
+
+    snapshot = load_snapshot(config)
+    if snapshot.config.backup.folder is None:
+        _no_folder()
+    repository: Repository = _done(lambda: repository_beside_mail(snapshot, key))
     _done(repository.check)
     return repository
 

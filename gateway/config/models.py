@@ -320,8 +320,8 @@ class Backup(Section):
     at: ClockTime = time(3, 0)
     # From a run's beginning: the night is over then.
     deadline: Duration = Field(default=6 * 3_600.0, ge=1.0)
-    # Octets a second that are read; 0: as fast as it goes, and not behind the mail. At 40 MiB 800 GiB fit into the
-    # deadline, and a tenth of a core is used.
+    # Octets a second that are read at most; 0: as fast as it goes, and not behind the mail. While mail flows it is less
+    # (gateway.backup.pace). At 40 MiB 800 GiB fit into the deadline, and a tenth of a core is used.
     rate: Size = 40 * 1024**2
     # How often a restore is tried; 0: only by command.
     drill: Duration = 91 * 86_400.0

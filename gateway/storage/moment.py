@@ -61,6 +61,7 @@ class Moment(ReadDatabase):
     def _begin(self) -> None:
         self._file = self._open("")
         self._log, index = self._open_beside("-wal"), self._open_beside("-shm")
+        self._index = index
         if index is None and self._log is not None and os.fstat(self._log).st_size:
             raise StorageUnavailable(f"{self.path}-wal has no index, and none can be made here")
         head = self._hold(index)
@@ -104,6 +105,12 @@ class Moment(ReadDatabase):
     def octets(self) -> int:
         """Return how large the store is."""
         return self._pages * self._page_octets
+
+    def logged_octets(self) -> int:
+        """Return how much of a log there is that cannot begin anew before this is closed."""
+        head = _head(self._index)
+        frames = int(_INDEX_HEAD.unpack(head)[6]) if head else 0
+        return frames * (_FRAME_HEAD.size + self._page_octets)
 
     def pieces(self, octets: int) -> Iterator[bytes]:
         """Yield the store as one file would have it, ``octets`` (some pages) at a time; OSError."""

@@ -1,5 +1,6 @@
 """What breaks if these fail: a backup is believed that cannot be restored, or an accident takes one that can be."""
 
+import base64
 import os
 import random
 import signal
@@ -9,14 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway.backup.drill import Drilled, record
 from gateway.backup.errors import BackupError, BusyError, DamagedError
+from gateway.backup.frames import Sealer
 from gateway.backup.repository import MARKER, Run
 from gateway.backup.restore import Wishes, restore
 from gateway.backup.retention import KeptAccount, keep_account, prune
 from gateway.backup.scratch import Scratch, scratch_of
 from gateway.backup.verify import Verification, Verified
+from gateway.cli.main import app
 from gateway.storage import StorageFull
 from tests.backup.conftest import Place, quiet
 from tests.system.parts import until
@@ -132,6 +136,40 @@ async def test_a_manifest_of_another_chain_is_none_of_this_one(encrypted: Place)
     path = encrypted.folder / "backup" / first.split("/")[0] / "0000.manifest"
     path.write_bytes((encrypted.folder / "backup" / other.chain / "0000.manifest").read_bytes())
     assert any(str(path) in damage.place for damage in verified(encrypted).damages)
+
+
+async def test_a_chain_of_another_key_is_no_damage_and_its_octets_are_checked_all_the_same(encrypted: Place):
+    """Whoever has changed the key must not hear for a month that his backup is damaged, nor go without being told."""
+    first = encrypted.backup("full")
+    encrypted.backup()
+    encrypted.key = bytes(32)
+    encrypted.backup()
+    found = verified(encrypted)
+    assert (found.damages, found.locked) == ((), (first.chain,))
+    assert found.octets == sum(p.stat().st_size for p in stored(encrypted) if p.suffix in {".pack", ".manifest"})
+    key = encrypted.folder / "new.key"
+    key.write_text(base64.b64encode(encrypted.key).decode())
+    options = ["backup", "verify", "--folder", str(encrypted.folder / "backup"), "--key", str(key)]
+    done = CliRunner().invoke(app, options)
+    assert (done.exit_code, f"{first.chain} has another key" in done.output) == (1, True)
+    for name in ("0000-0001.pack", "0001.manifest"):
+        path = encrypted.folder / "backup" / first.chain / name
+        sound = path.read_bytes()
+        for at in (9, len(sound) // 2, len(sound) - 1):
+            path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+            (damage,) = verified(encrypted).damages
+            assert damage.place.startswith(f"{path} at octet ")
+        path.write_bytes(sound[:-1])
+        assert "changed" in verified(encrypted).damages[0].why
+        path.write_bytes(sound)
+
+
+async def test_a_manifest_of_another_key_in_a_chain_of_ours_is_damage(encrypted: Place):
+    first, second = await with_mail(encrypted)
+    path = encrypted.folder / "backup" / second.split("/")[0] / "0001.manifest"
+    path.write_bytes(Sealer(bytes(32), first.split("/")[0]).seal(b"{}", "manifest 1"))
+    found = Verification(encrypted.repository, quiet).run(first)
+    assert (found.locked, [damage.place for damage in found.damages]) == ((), [str(path)])
 
 
 # Restoring what is damaged --------------------------------------------------------------------------------------------

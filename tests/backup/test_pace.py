@@ -1,16 +1,14 @@
-"""What breaks if these fail: mail waits for the processor or the disk while a backup is made."""
+"""What breaks if these fail: mail waits for the processor or the disk while a backup is made, or it is not in time."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from gateway.backup import pace
-from gateway.backup.pace import Pace
-from gateway.cli.main import app
+from gateway.backup.pace import GENTLE, LOG_OCTETS, SILENCE_SECONDS, Aside, Pace
+from gateway.backup.sources import commits
+from tests.backup.conftest import Place
 
 MEBI = 1024**2
 GIVING_WAY = (
@@ -40,29 +38,11 @@ def test_where_that_is_refused_it_is_nice_at_least():
     assert after(REFUSED) == [os.SCHED_OTHER, 19]
 
 
-@pytest.mark.parametrize(
-    ("option", "wanted"), [("--full", ["gave way"]), ("--scheduled", ["gave way"]), ("--fast", [])]
-)
-def test_a_run_by_hand_gives_way_too_unless_it_is_told_not_to(
-    option: str, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    asked: list[str] = []
-    monkeypatch.setattr(pace, "give_way", lambda: asked.append("gave way"))
-    (tmp_path / "policies").mkdir()
-    configuration = tmp_path / "tidegate.toml"
-    listen = '[[listen]]\naddress = "127.0.0.1:0"\n'
-    configuration.write_text(
-        f'hostname = "mx.test"\ndata = "{tmp_path}/data"\npolicies = "{tmp_path}/policies"\n{listen}'
-    )
-    done = CliRunner().invoke(app, ["backup", "run", "--config", str(configuration), option])
-    assert "no backup folder is configured" in done.output
-    assert asked == wanted
-
-
 class Watch:
-    """A clock that sleeps by going forward."""
+    """A clock that sleeps by going forward, and mail that commits every so many seconds (0: none)."""
 
-    now = 0.0
+    def __init__(self, mail_every: float = 0.0) -> None:
+        self.now, self.mail_every = 0.0, mail_every
 
     def monotonic(self) -> float:
         return self.now
@@ -70,18 +50,154 @@ class Watch:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
+    def commits(self) -> int:
+        return int(self.now / self.mail_every) if self.mail_every else 0
+
+    def pace(self, rate: int) -> Pace:
+        return Pace(rate, self.commits, monotonic=self.monotonic, sleep=self.sleep)
+
+    def run(self, pace: Pace, octets: int, piece: int = MEBI // 8) -> float:
+        """Return how many seconds it takes."""
+        before = self.now
+        for _ in range(octets // piece):
+            pace.spend(piece)
+        return self.now - before
+
+
+@pytest.fixture
+def mail() -> Watch:
+    return Watch(mail_every=1.0)
+
+
+def silent(watch: Watch, pace: Pace) -> None:
+    """Let the time pass after which nobody is there."""
+    watch.now += SILENCE_SECONDS
+    pace.spend(0)
+
+
+def test_beside_mail_a_run_is_gentle(mail: Watch):
+    assert mail.run(mail.pace(40 * MEBI), 10 * GENTLE) == pytest.approx(10.0)
+
+
+def test_a_rate_below_that_is_kept_to(mail: Watch):
+    assert mail.run(mail.pace(MEBI), 10 * MEBI) == pytest.approx(10.0)
+
+
+def test_where_no_mail_comes_it_goes_at_its_rate():
+    watch = Watch()
+    pace = watch.pace(40 * MEBI)
+    assert watch.run(pace, round(SILENCE_SECONDS) * GENTLE) == pytest.approx(SILENCE_SECONDS, rel=0.01)
+    assert watch.run(pace, 400 * MEBI) == pytest.approx(10.0, rel=0.01)
+
+
+def test_it_is_gentle_again_as_soon_as_mail_comes():
+    watch = Watch()
+    pace = watch.pace(40 * MEBI)
+    silent(watch, pace)
+    watch.mail_every = 1.0
+    watch.run(pace, 20 * MEBI)
+    assert watch.run(pace, 10 * GENTLE) == pytest.approx(10.0)
+
+
+def test_more_than_gentle_where_the_time_that_was_planned_asks_for_it(mail: Watch):
+    pace = mail.pace(40 * MEBI)
+    pace.plan(2000 * MEBI, 100)
+    assert mail.run(pace, 2000 * MEBI) == pytest.approx(100, rel=0.01)
+
+
+def test_no_more_than_gentle_where_there_is_time_enough(mail: Watch):
+    pace = mail.pace(40 * MEBI)
+    pace.plan(10 * GENTLE, 3600)
+    assert mail.run(pace, 10 * GENTLE) == pytest.approx(10.0)
+
+
+def test_a_run_that_is_late_goes_at_its_rate_whatever_the_mail(mail: Watch):
+    """So that it ends: there was more than was planned, or the machine had no time for it."""
+    pace = mail.pace(40 * MEBI)
+    pace.plan(GENTLE, 100)
+    assert mail.run(pace, 100 * GENTLE) == pytest.approx(100, rel=0.01)
+    assert not pace.gives_way
+    assert mail.run(pace, 400 * MEBI) == pytest.approx(10.0)
+
+
+def test_no_plan_asks_for_more_than_the_rate(mail: Watch):
+    pace = mail.pace(40 * MEBI)
+    pace.plan(10**15, 1)
+    assert mail.run(pace, 400 * MEBI) == pytest.approx(10.0)
+
+
+def test_a_log_that_grows_too_long_is_an_end_of_gentleness(mail: Watch):
+    """The log of a store cannot begin anew while a run holds its moment; a full disk would be an outage."""
+    pace = mail.pace(40 * MEBI)
+    log = [LOG_OCTETS - 1]
+    with pace.holding(lambda: log[0]):
+        assert mail.run(pace, 10 * GENTLE) == pytest.approx(10.0)
+        log[0] += 1
+        mail.run(pace, 20 * MEBI)
+        assert mail.run(pace, 400 * MEBI) == pytest.approx(10.0)
+    assert mail.run(pace, 10 * GENTLE) == pytest.approx(10.0)
+
 
 def test_the_pace_holds_over_small_and_large_pieces():
     watch = Watch()
-    run = Pace(32 * MEBI, monotonic=watch.monotonic, sleep=watch.sleep)
+    pace = watch.pace(32 * MEBI)
+    silent(watch, pace)
+    began = watch.now
     for octets in [MEBI // 8] * 64 + [8 * MEBI] * 3:
-        run.spend(octets)
-    assert watch.now == pytest.approx(1.0)
+        pace.spend(octets)
+    assert watch.now - began == pytest.approx(1.0)
 
 
 def test_what_was_not_used_up_is_not_made_up_for_in_a_burst():
     watch = Watch()
-    run = Pace(MEBI, monotonic=watch.monotonic, sleep=watch.sleep)
+    pace = watch.pace(MEBI)
     watch.now = 100.0
-    run.spend(MEBI)
+    pace.spend(MEBI)
     assert watch.now == pytest.approx(101.0)
+
+
+def test_without_a_bound_nothing_waits_and_nothing_gives_way(mail: Watch):
+    pace = mail.pace(0)
+    assert mail.run(pace, 10**9) == 0.0
+    assert not pace.gives_way
+
+
+async def test_each_commit_of_a_shard_is_heard_of(place: Place):
+    custody = place.custody()
+    await place.store(custody)
+    before = commits(place.data)
+    # Commits within one tick of the file system's clock are one: some milliseconds.
+    while commits(place.data) == before:
+        await place.store(custody)
+    custody.close_now()
+    assert before
+
+
+def policy() -> int:
+    return os.sched_getscheduler(0)
+
+
+def test_the_work_is_done_behind_everything_else_and_the_rest_is_not(mail: Watch):
+    with Aside(mail.pace(MEBI)) as aside:
+        assert aside.do(policy) == os.SCHED_IDLE
+    assert policy() == os.SCHED_OTHER
+
+
+def test_once_it_is_late_it_is_done_like_everything_else(mail: Watch):
+    """A thread that gives way gets nothing for as long as the machine is busy, which may be all night."""
+    pace = mail.pace(MEBI)
+    pace.plan(MEBI, 100)
+    with Aside(pace) as aside:
+        assert aside.do(policy) == os.SCHED_IDLE
+        mail.now = 100.0
+        assert aside.do(policy) == os.SCHED_OTHER
+    with Aside(mail.pace(0)) as fast:
+        assert fast.do(policy) == os.SCHED_OTHER
+
+
+def test_what_fails_there_fails_here(mail: Watch):
+    def fail() -> None:
+        raise FileNotFoundError("gone")
+
+    with Aside(mail.pace(MEBI)) as aside, pytest.raises(FileNotFoundError, match="gone"):
+        aside.do(fail)

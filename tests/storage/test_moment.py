@@ -11,6 +11,7 @@ import pytest
 from gateway.storage import ReadDatabase, StorageCorrupt
 from gateway.storage.moment import Moment
 from gateway.storage.online import integrity
+from tests.system.parts import until
 
 PIECE_OCTETS = 16 * 8192
 MOMENTS = 40
@@ -86,6 +87,14 @@ def test_a_store_read_while_it_is_written_and_checkpointed_is_one_moment(tmp_pat
             assert sum(row[1] for row in wanted) == 6000
             seen.add(hash(tuple(wanted)))
     assert len(seen) > 1, "nothing was written meanwhile"
+
+
+def test_how_long_the_log_has_become_meanwhile_is_told(tmp_path: Path):
+    """It cannot begin anew before the moment is over, and whoever holds that must hurry before the disk is full."""
+    store = tmp_path / "store.sqlite"
+    with written(store), Moment(store) as moment:
+        until(lambda: moment.logged_octets() > 2_000_000, what="a long log")
+        assert moment.logged_octets() <= store.with_name("store.sqlite-wal").stat().st_size
 
 
 def test_a_log_that_begins_anew_while_the_moment_lasts_takes_nothing_from_it(tmp_path: Path):
