@@ -4,8 +4,6 @@ Send delay runs from the final dot to the first octet of content that the next h
 our final dot; both on the monotonic clock. They stand only in the row of a copy that was delivered.
 """
 
-import json
-
 from gateway.clock import Stamp
 from gateway.delivery.report import Report
 from gateway.delivery.transfer import Outcome
@@ -13,11 +11,10 @@ from gateway.journal.events import DeliveryAttempted
 from gateway.ledger.record import DelayRecord
 from gateway.spool.codec import attempt_values
 from gateway.spool.message import Attempt, RecipientState, SpoolRecipient
+from gateway.storage import to_json
 
 # Four kilobytes of a next hop's eloquence is evidence enough; 100 lines of 2 KiB an attempt would fill the spool.
 MAX_REPLY_CHARACTERS = 4096
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def shown_reply(outcome: Outcome) -> str:
@@ -100,7 +97,7 @@ def delay_record(
         next_hop=report.next_hop,
         relay=report.relay,
         reply=attempts[-1].reply,
-        attempts=_encode([attempt_values(attempt) for attempt in attempts]),
+        attempts=to_json([attempt_values(attempt) for attempt in attempts]),
         attempt_count=len(attempts),
         greylisted_seconds=recipient.greylisted_seconds,
     )

@@ -18,8 +18,8 @@ from typing import Any
 
 from gateway.journal import duty_events, events, guard_events
 from gateway.journal.events import Event
+from gateway.storage import to_json
 
-_encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _COLUMNS = frozenset({"at", "trace_id"})
 
 
@@ -54,7 +54,7 @@ _BY_KIND = {cls.kind: shape for cls, shape in _SHAPES.items()}
 
 def encode(event: Event) -> str:
     """Return the values of the event's own fields as JSON text (ASCII, one line)."""
-    return _encode_json(_SHAPES[type(event)].values(event))
+    return to_json(_SHAPES[type(event)].values(event))
 
 
 def decode(kind: str, at: float, trace_id: str, data: str) -> Event | None:

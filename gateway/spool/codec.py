@@ -15,7 +15,7 @@ from gateway.mail.envelope import Envelope, Recipient
 from gateway.mail.rendition import AS_RECEIVED, Edit, Rendition
 from gateway.smtp.address import NULL_REVERSE_PATH, ForwardPath, Mailbox, ReversePath
 from gateway.spool.message import Attempt, MessageStamps, Origin, RecipientState, SpoolMessage, SpoolRecipient
-from gateway.storage import Row
+from gateway.storage import Row, to_json
 
 _STAMPS = struct.Struct("<10d")
 _COUNT = struct.Struct("<I")
@@ -178,7 +178,7 @@ def encode_attempts(attempts: tuple[Attempt, ...]) -> str | None:
     """
     if not attempts:
         return None
-    return json.dumps([attempt_values(each) for each in attempts], separators=(",", ":"))
+    return to_json([attempt_values(each) for each in attempts])
 
 
 def attempt_values(attempt: Attempt) -> list[str | float | bool]:

@@ -25,6 +25,7 @@ from gateway.storage.errors import (
     StorageTooNew,
     StorageUnavailable,
 )
+from gateway.storage.json_text import to_json
 from gateway.storage.migration import Migration, Schema
 from gateway.storage.reader import ReadDatabase, Row, open_readonly
 from gateway.storage.shared import SharedDatabase, Transaction
@@ -53,4 +54,5 @@ __all__ = [
     "free_octets",
     "insert_into",
     "open_readonly",
+    "to_json",
 ]

@@ -90,7 +90,7 @@ def test_the_evidence_of_every_attempt_is_in_the_row() -> None:
     first = Attempt(at=1.0, next_hop="n", relay="r", phase="rcpt", reply="450 later", status="deferred", seconds=0.1)
     [record] = decided(message(attempts=(first,)), TAKEN).records
     assert record.attempt_count == 2
-    assert record.attempts.startswith('[[1.0, "n", "r", "rcpt", "450 later", "deferred", 0.1, false], [')
+    assert record.attempts.startswith('[[1.0,"n","r","rcpt","450 later","deferred",0.1,false],[')
 
 
 def test_the_evidence_says_when_the_next_attempt_was_to_be() -> None:
