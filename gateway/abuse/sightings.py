@@ -73,6 +73,8 @@ class Neighbourhood:
         return key if key.rpartition("@")[2] in self.domains else ""
 
 
+# Recipients and senders of a busy minute.
+@lru_cache(maxsize=4096)
 def address_key(wire: str) -> str:
     """Return the comparison form of an address as an event has it, "" for the null reverse-path."""
     local, at, domain = wire.rpartition("@")
@@ -87,7 +89,10 @@ def address_key(wire: str) -> str:
 def judged_sighting(event: MessageJudged, near: Neighbourhood) -> Sighting | None:
     """Return the sighting in a verdict, None where it is no spam verdict."""
     # A complaint carries the spam or the virus that it is about: whoever complains is no source of it.
-    recipients = tuple(each for each in spam_recipients(event) if address_key(each) not in near.abuse)
+    virus = virus_of(event)
+    recipients = spam_recipients(event, virus)
+    if near.abuse:
+        recipients = tuple([each for each in recipients if address_key(each) not in near.abuse])
     if not recipients:
         return None
     return Sighting(
@@ -101,12 +106,12 @@ def judged_sighting(event: MessageJudged, near: Neighbourhood) -> Sighting | Non
         recipient_domain=_domain(recipients),
         message_id=event.message_id,
         # As its reader saw it: most spam in Chinese has encoded-words, and is to be found by what they say.
-        subject=decode_header(event.subject.encode("utf-8", "replace")),
-        grounds=grounds_of(event, recipients),
-        findings=tuple(_told(name, result, reason) for name, result, reason in event.findings),
+        subject=_subject(event.subject),
+        grounds=grounds_of(event, recipients, virus),
+        findings=tuple([_told(name, result, reason) for name, result, reason in event.findings]),
         action=action_of(event),
         octets=event.octets,
-        virus=virus_of(event),
+        virus=virus,
     )
 
 
@@ -134,6 +139,12 @@ def refused_sighting(event: RecipientRefused, near: Neighbourhood) -> Sighting |
 
 def _domain(recipients: Sequence[str]) -> str:
     return address_key(recipients[0]).rpartition("@")[2]
+
+
+# A campaign has a few.
+@lru_cache(maxsize=1024)
+def _subject(text: str) -> str:
+    return decode_header(text.encode("utf-8", "replace"))
 
 
 def _told(name: str, result: str, reason: str) -> str:

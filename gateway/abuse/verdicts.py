@@ -45,16 +45,19 @@ def worst_action(verdict: Verdict) -> Action:
     return max((each.action for each in verdict.dispositions), default=Action.ACCEPT)
 
 
-def spam_recipients(event: MessageJudged) -> tuple[str, ...]:
+def spam_recipients(event: MessageJudged, virus: str) -> tuple[str, ...]:
     """Return the recipients for whom a journalled mail was spam; all of them when it had a virus, () for other mail."""
-    if virus_of(event):
-        return tuple(address for address, *_ in event.dispositions)
-    grounded = {address for address, _ in event.grounds}
-    return tuple(
-        address
-        for address, action, _, decisive, _ in event.dispositions
-        if action in _AGAINST_WORDS and (not decisive or address in grounded)
-    )
+    if virus:
+        return tuple([address for address, *_ in event.dispositions])
+    found = []
+    for address, action, _, decisive, _ in event.dispositions:
+        if action in _AGAINST_WORDS and (not decisive or _has_ground(event, address)):
+            found.append(address)
+    return tuple(found)
+
+
+def _has_ground(event: MessageJudged, recipient: str) -> bool:
+    return any(address == recipient for address, _ in event.grounds)
 
 
 def virus_of(event: MessageJudged) -> str:
@@ -65,15 +68,17 @@ def virus_of(event: MessageJudged) -> str:
     return ""
 
 
-def grounds_of(event: MessageJudged, recipients: tuple[str, ...]) -> tuple[str, ...]:
+def grounds_of(event: MessageJudged, recipients: tuple[str, ...], virus: str) -> tuple[str, ...]:
     """Return the contract's grounds for these recipients."""
-    given = dict.fromkeys(ground for address, ground in event.grounds if address in recipients)
-    if virus_of(event):
+    given = dict.fromkeys([ground for address, ground in event.grounds if address in recipients])
+    if virus:
         given.setdefault(HARMFUL)
     return tuple(given)
 
 
 def action_of(event: MessageJudged) -> str:
     """Return the most severe thing that was done for any recipient, in words."""
-    actions = (_AGAINST_WORDS[action] for _, action, *_ in event.dispositions if action in _AGAINST_WORDS)
-    return max(actions, default=Action.ACCEPT).word
+    words = {action for _, action, *_ in event.dispositions if action in _AGAINST_WORDS}
+    if len(words) <= 1:
+        return words.pop() if words else _ACCEPT.word
+    return max([_AGAINST_WORDS[word] for word in words]).word

@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gateway.incidents.chain import canonical
 from gateway.incidents.states import resumption
@@ -93,6 +94,12 @@ def sightings_digest(rows: Iterable[Sequence[Any]]) -> str:
     return digest.hexdigest()
 
 
+_Alike = tuple[int, int, Source, tuple[str, ...], str, str]
+"""What sightings are counted by: incident, day, source, grounds, recipient's and sender's domain."""
+_Said = tuple[int, str, str, str, str, tuple[str, ...]]
+"""What is searched in: incident, subject, sender, host, virus, recipients."""
+
+
 @dataclass(slots=True)
 class _Sums:
     """What a batch adds up to: sightings and octets a day and name, domains, texts."""
@@ -101,32 +108,53 @@ class _Sums:
     domains: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     texts: dict[int, dict[tuple[str, str], None]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, incident: int, sighting: Sighting, senders: Container[str]) -> None:
-        """Count one sighting; a sender's domain where it is one of ``senders``."""
-        day, octets = int(sighting.at // _DAY_SECONDS), sighting.octets
-        self._count((day, "source", str(sighting.source)), octets)
-        for ground in sighting.grounds:
-            self._count((day, "ground", ground), octets)
-        if domain := sighting.recipient_domain:
-            self._count((day, "recipient-domain", domain), octets)
-            self.domains[domain, "recipient", incident] += 1
-        if (sender := _sender_domain(sighting)) in senders:
-            self._count((day, "sender-domain", sender), octets)
-            self.domains[sender, "sender", incident] += 1
-        texts = self.texts[incident]
-        texts["subject", sighting.subject] = None
-        texts["sender", sighting.reverse_path] = None
-        texts["host", sighting.helo] = None
-        texts["virus", sighting.virus] = None
-        for address in sighting.recipients:
-            texts["recipient", address] = None
+    @classmethod
+    def of(cls, incidents: Sequence[int], sightings: Sequence[Sighting], senders: Mapping[int, Container[str]]) -> Self:
+        """Add sightings up, each given with its incident; a sender's domain where it is one of the incident's.
 
-    def _count(self, key: tuple[int, str, str], octets: int) -> None:
+        Those of a campaign differ in little, so what is alike is counted first.
+        """
+        alike: dict[_Alike, list[int]] = {}
+        said: dict[_Said, None] = {}
+        for incident, each in zip(incidents, sightings, strict=True):
+            day, sender = int(each.at // _DAY_SECONDS), _sender_domain(each)
+            key = incident, day, each.source, each.grounds, each.recipient_domain, sender
+            found = alike.get(key)
+            if found is None:
+                alike[key] = [1, each.octets]
+            else:
+                found[0] += 1
+                found[1] += each.octets
+            said[incident, each.subject, each.reverse_path, each.helo, each.virus, each.recipients] = None
+        sums = cls()
+        for key, (count, octets) in alike.items():
+            sums._add(key, count, octets, senders[key[0]])
+        for incident, subject, reverse_path, helo, virus, recipients in said:
+            texts = sums.texts[incident]
+            texts["subject", subject] = texts["sender", reverse_path] = texts["host", helo] = None
+            texts["virus", virus] = None
+            for address in recipients:
+                texts["recipient", address] = None
+        return sums
+
+    def _add(self, alike: _Alike, count: int, octets: int, senders: Container[str]) -> None:
+        incident, day, source, grounds, domain, sender = alike
+        self._count((day, "source", str(source)), count, octets)
+        for ground in grounds:
+            self._count((day, "ground", ground), count, octets)
+        if domain:
+            self._count((day, "recipient-domain", domain), count, octets)
+            self.domains[domain, "recipient", incident] += count
+        if sender in senders:
+            self._count((day, "sender-domain", sender), count, octets)
+            self.domains[sender, "sender", incident] += count
+
+    def _count(self, key: tuple[int, str, str], count: int, octets: int) -> None:
         found = self.days.get(key)
         if found is None:
-            self.days[key] = [1, octets]
+            self.days[key] = [count, octets]
         else:
-            found[0] += 1
+            found[0] += count
             found[1] += octets
 
     def activity(self) -> list[tuple[str, str, str, int, int]]:
@@ -155,15 +183,12 @@ class Folder:
         for sighting in clean:
             by_source[sighting.source].append(sighting)
         numbers = {source: self._take(source, group) for source, group in by_source.items()}
-        self._store(clean, numbers)
-        senders = self._senders(clean, numbers)
-        sums = _Sums()
-        for sighting in clean:
-            sums.add(numbers[sighting.source], sighting, senders[numbers[sighting.source]])
-        self._store_sums(sums)
+        incidents = [numbers[sighting.source] for sighting in clean]
+        self._store(incidents, clean)
+        self._store_sums(_Sums.of(incidents, clean, self._senders(incidents, clean)))
         return FoldOutcome(
             sightings=len(clean),
-            incidents=tuple(dict.fromkeys(numbers[sighting.source] for sighting in clean)),
+            incidents=tuple(dict.fromkeys(incidents)),
             opened=tuple(self._opened),
             resumed=tuple(self._resumed),
         )
@@ -226,10 +251,10 @@ class Folder:
         self._opened.append(number)
         return number
 
-    def _store(self, sightings: Sequence[Sighting], numbers: dict[Source, int]) -> None:
+    def _store(self, incidents: Sequence[int], sightings: Sequence[Sighting]) -> None:
         found = self._change.execute("SELECT seq FROM sqlite_sequence WHERE name = 'sighting'")
         first = int(found[0][0]) + 1 if found else 1
-        rows = [_row(first + place, numbers[each.source], each) for place, each in enumerate(sightings)]
+        rows = [_row(first + place, incidents[place], each) for place, each in enumerate(sightings)]
         self._change.execute_many(_INSERT_SIGHTING, rows)
         for start in range(0, len(rows), BATCH_SIGHTINGS):
             batch = rows[start : start + BATCH_SIGHTINGS]
@@ -239,11 +264,11 @@ class Folder:
             until = max(row[3] for row in batch)
             self._change.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (batch[0][0], batch[-1][0], until, number))
 
-    def _senders(self, sightings: Sequence[Sighting], numbers: dict[Source, int]) -> dict[int, set[str]]:
+    def _senders(self, numbers: Sequence[int], sightings: Sequence[Sighting]) -> dict[int, set[str]]:
         """Return the sender domains of each incident that count: the first so many that it ever had."""
         said: dict[int, dict[str, None]] = defaultdict(dict)
-        for each in sightings:
-            said[numbers[each.source]][_sender_domain(each)] = None
+        for number, each in zip(numbers, sightings, strict=True):
+            said[number][_sender_domain(each)] = None
         known: dict[int, set[str]] = {incident: set() for incident in said}
         incidents = list(said)
         for start in range(0, len(incidents), _PARAMETERS):
@@ -281,11 +306,18 @@ class Folder:
 
 
 def _sender_domain(sighting: Sighting) -> str:
-    return sighting.reverse_path.rpartition("@")[2].lower()
+    return _domain_of(sighting.reverse_path)
+
+
+@lru_cache(maxsize=1024)
+def _domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()
 
 
 def _cleaned(sighting: Sighting) -> Sighting:
     """Return a sighting whose texts can be stored, and are no longer than they need to be."""
+    if _is_clean(sighting):
+        return sighting
     return Sighting(
         trace_id=_text(sighting.trace_id),
         at=float(sighting.at),
@@ -297,12 +329,34 @@ def _cleaned(sighting: Sighting) -> Sighting:
         recipient_domain=_text(sighting.recipient_domain).lower(),
         message_id=_text(sighting.message_id),
         subject=_text(sighting.subject),
-        grounds=tuple(each for each in GROUNDS if each in sighting.grounds),
+        grounds=_in_order(tuple(sighting.grounds)),
         findings=tuple(_text(each) for each in sighting.findings),
         action=_text(sighting.action),
         octets=int(sighting.octets),
         virus=_text(sighting.virus),
     )
+
+
+def _is_clean(sighting: Sighting) -> bool:
+    """Whether there is nothing to clean, as nearly always: all texts are looked at as one."""
+    told = (sighting.trace_id, sighting.source.key, sighting.client, sighting.helo, sighting.reverse_path)
+    found = (sighting.recipient_domain, sighting.message_id, sighting.subject, sighting.action, sighting.virus)
+    together = "".join((*told, *found, *sighting.recipients, *sighting.findings))
+    return (
+        len(together) <= MAX_TEXT
+        and together.isprintable()
+        and len(sighting.recipients) <= MAX_RECIPIENTS
+        and sighting.grounds == _in_order(sighting.grounds)
+        and sighting.recipient_domain == sighting.recipient_domain.lower()
+        # As SQLite gives them back, or the digest would be another.
+        and type(sighting.at) is float
+        and type(sighting.octets) is int
+    )
+
+
+@lru_cache(maxsize=256)
+def _in_order(grounds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([each for each in GROUNDS if each in grounds])
 
 
 def _text(text: str) -> str:

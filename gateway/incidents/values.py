@@ -38,6 +38,10 @@ class Source:
     kind: SourceKind
     key: str
 
+    def __hash__(self) -> int:
+        # Ten times a sighting; the kind seldom tells two apart, and its hash costs more than all the rest.
+        return hash(self.key)
+
     @classmethod
     def at(cls, address: str, kind: SourceKind = SourceKind.NETWORK) -> "Source":
         """Return the source at an IP address; ValueError for what is none. IPv4-mapped counts as IPv4.
