@@ -25,7 +25,7 @@ from gateway.storage.errors import (
     StorageTooNew,
     StorageUnavailable,
 )
-from gateway.storage.json_text import to_json
+from gateway.storage.json_text import from_json, to_json
 from gateway.storage.migration import Migration, Schema
 from gateway.storage.reader import ReadDatabase, Row, open_readonly
 from gateway.storage.shared import SharedDatabase, Transaction
@@ -52,6 +52,7 @@ __all__ = [
     "Write",
     "delete_by",
     "free_octets",
+    "from_json",
     "insert_into",
     "open_readonly",
     "to_json",

@@ -6,6 +6,7 @@ numbers beyond 64 bits, the standard library says.
 """
 
 import json
+from typing import Any
 
 import orjson
 
@@ -19,3 +20,12 @@ def to_json(values: object) -> str:
     except TypeError:
         return _encode(values)
     return octets.decode("ascii") if octets.isascii() else _encode(values)
+
+
+def from_json(text: str) -> Any:
+    """Return the values of a JSON text; ValueError. An integer beyond 64 bits may come back as a float."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # A lone surrogate, as a rule.
+        return json.loads(text)

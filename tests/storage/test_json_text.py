@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.storage import to_json
+from gateway.storage import from_json, to_json
 
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -24,6 +24,7 @@ PLAIN = st.recursive(
 def test_what_is_read_back_is_what_was_written_and_all_of_it_is_ascii(values):
     text = to_json(values)
     assert json.loads(text) == values
+    assert from_json(text) == values
     assert text.isascii()
     assert "\n" not in text
 
@@ -36,3 +37,9 @@ def test_what_clients_send_beyond_plain_text_is_written_as_the_standard_library_
 @pytest.mark.parametrize("values", [("a", ("b", 1)), [1, 2.5, True, None, "x"], {"kind": ("x",)}, 2**70, -(2**63)])
 def test_tuples_are_lists_and_nothing_is_written_with_white_space(values: Iterable[object]):
     assert to_json(values) == json.dumps(values, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("text", ["", "[1", "nope", '["\\ud8"]'])
+def test_what_is_no_json_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"line \d+ column \d+"):
+        from_json(text)
