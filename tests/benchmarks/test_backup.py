@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import calm
 import pytest
 from backup import Asked, Phase, compare, missed, spread
+from calm import dirty_octets, settle
 
 HERE = Path(__file__).parent
 QUIET_MS = 10.0
@@ -14,11 +16,12 @@ IN_LITTLE = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-import backup, backup_filling
+import backup, backup_filling, calm
 from progress import Steps
+calm.PATIENCE_SECONDS, calm.FSYNCS = 0.0, 20
 backup.BATCH_SECONDS, backup_filling.MESSAGES_AT_ONCE, backup_filling.LEDGER_ROWS_AT_ONCE = 0.2, 11, 100
 with Steps() as steps:
-    asked = backup.Asked(quarantine=100_000, ledger=1000, rate=0, quiet_seconds=0.2)
+    asked = backup.Asked(quarantine=100_000, ledger=1000, rate=0, quiet_seconds=0.2, beside_seconds=30)
     phases = backup.run(Path(sys.argv[1]), asked, steps)
 backup.judge(phases)
 print(json.dumps([asdict(each) for each in phases]))
@@ -60,11 +63,24 @@ def test_each_run_is_held_against_the_quiet_stretches_around_it_alone():
 
 
 def test_no_more_is_filled_than_the_disk_has_room_for(tmp_path: Path):
-    asked = Asked(quarantine=1e18, ledger=1e18, rate=0, quiet_seconds=1)
+    asked = Asked(quarantine=1e18, ledger=1e18, rate=0, quiet_seconds=1, beside_seconds=1)
     found = asked.within(tmp_path)
     assert found.quarantine == found.ledger < 1e15
-    small = Asked(quarantine=1, ledger=1, rate=0, quiet_seconds=1)
+    small = Asked(quarantine=1, ledger=1, rate=0, quiet_seconds=1, beside_seconds=1)
     assert small.within(tmp_path) == small
+
+
+def test_a_disk_is_waited_for_until_it_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calm, "DIRTY_OCTETS", 10**15)
+    trials = [9.0, 5.0, 1.9, 1.0]
+    assert settle(tmp_path, 1.0, lambda _: trials.pop(0)).startswith("calm after")
+    assert trials == [1.0]
+    monkeypatch.setattr(calm, "PATIENCE_SECONDS", -1.0)
+    assert "not calm" in settle(tmp_path, 1.0, lambda _: 9.0)
+
+
+def test_what_is_to_be_written_back_is_read_from_the_kernel():
+    assert dirty_octets("MemTotal: 8000 kB\nDirty:  16 kB\nWriteback: 4 kB\nWritebackTmp: 1 kB\n") == 20 * 1024
 
 
 @pytest.mark.timeout(180)
