@@ -46,12 +46,24 @@ class AntivirusSettings:
     history: Path | None = None
 
 
-@dataclass(slots=True)
 class _Scan:
-    """One message being scanned, and how many wait for it."""
+    """One message being scanned in the task of who asked first; others wait for it, and begin anew if that is ended."""
 
-    task: asyncio.Task[MessageScan]
-    waiting: int = 0
+    def __init__(self) -> None:
+        self.task = asyncio.current_task()
+        self._end: asyncio.Future[MessageScan | None] | None = None
+
+    async def outcome(self) -> MessageScan | None:
+        """Wait for what is found; None when the scan came to nothing."""
+        if self._end is None:
+            self._end = asyncio.get_running_loop().create_future()
+        # One that waits no longer ends nobody else's waiting.
+        return await asyncio.shield(self._end)
+
+    def ended(self, found: MessageScan | None) -> None:
+        """Tell those who wait."""
+        if self._end is not None:
+            self._end.set_result(found)
 
 
 class _InUse:
@@ -148,25 +160,26 @@ class Antivirus:
     async def stop(self) -> None:
         """Scan no more."""
         for scan in tuple(self._scans.values()):
-            scan.task.cancel()
+            if scan.task is not None:
+                scan.task.cancel()
         if self._in_use is not None:
             await self._in_use.end()
             self._in_use = None
         self._walker.close()
 
     async def scan(self, trace_id: str, content: Content) -> MessageScan:
-        """Return what is known about a message, scanned once however many ask; raises OSError."""
-        scan = self._scans.get(trace_id)
-        if scan is None:
-            scan = self._scans[trace_id] = _Scan(asyncio.ensure_future(self.messages.scan(content)))
-        scan.waiting += 1
+        """Return what is known about a message, scanned once however many ask at a time; raises OSError."""
+        while (other := self._scans.get(trace_id)) is not None:
+            if (found := await other.outcome()) is not None:
+                return found
+        scan = self._scans[trace_id] = _Scan()
+        found = None
         try:
-            return await asyncio.shield(scan.task)
+            found = await self.messages.scan(content)
+            return found
         finally:
-            scan.waiting -= 1
-            if not scan.waiting:
-                scan.task.cancel()
-                self._scans.pop(trace_id, None)
+            del self._scans[trace_id]
+            scan.ended(found)
 
     @property
     def messages(self) -> MessageScanner:
