@@ -13,6 +13,7 @@ final dot counts whatever follows it; the error is then raised by the next ``fee
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from gateway.smtp.limits import (
@@ -80,6 +81,10 @@ class ReplyParser:
             raise ProtocolError("reply too long")
 
     def _line(self, line: bytes, done: list[Reply]) -> None:
+        if not self._lines and (reply := _whole(line)) is not None:
+            done.append(reply)
+            self._octets = 0
+            return
         match = _LINE.fullmatch(line)
         if match is None:
             raise ProtocolError(f"not a reply: {_text(line[:80])}")
@@ -91,6 +96,14 @@ class ReplyParser:
             done.append(_reply(self._lines))
             self._lines = []
             self._octets = 0
+
+
+# A next hop says the same to every mail but for its last reply; an entry has a line's octets thrice at most.
+@lru_cache(maxsize=256)
+def _whole(line: bytes) -> Reply | None:
+    """Return the reply that this line is by itself, None when it is none or has more lines."""
+    match = _LINE.fullmatch(line)
+    return None if match is None or match[2] == b"-" else _reply([(int(match[1]), _text(match[3] or b""))])
 
 
 def _text(octets: bytes) -> str:
