@@ -7,6 +7,7 @@ together: a busy client is one write a second, and a kill loses that second.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.clock import Clock
@@ -61,8 +62,7 @@ class Past:
                 self._memories.penpals.note(ours, address_key(address))
 
     def _note(self, client: str, client_name: str, reverse_path: str, *, good: float, bad: float) -> None:
-        domain = address_key(reverse_path).rpartition("@")[2]
-        for name in standing_names(ip_address(client), client_name, domain):
+        for name in _standing_names(client, client_name, reverse_path):
             if good:
                 self._good[name] = self._good.get(name, 0.0) + good
             if bad:
@@ -78,6 +78,13 @@ class Past:
         self._gathered_since = self._clock.monotonic()
         for name in _names(good, bad):
             self._memories.reputation.note(name, good=good.get(name, 0.0), bad=bad.get(name, 0.0))
+
+
+# The senders of a busy minute; an entry is some 600 octets.
+@lru_cache(maxsize=4096)
+def _standing_names(client: str, client_name: str, reverse_path: str) -> tuple[str, ...]:
+    domain = address_key(reverse_path).rpartition("@")[2]
+    return standing_names(ip_address(client), client_name, domain)
 
 
 def address_key(wire: str) -> str:
