@@ -144,7 +144,7 @@ def _connection(tx: Transaction) -> dict[str, Any]:
     return {
         "connection": {
             "session": connection.session_id,
-            "client": str(connection.client_address),
+            "client": connection.client,
             "client_port": connection.client_port,
             "client_name": connection.client_name,
             "local": f"{connection.local_address} port {connection.local_port}",

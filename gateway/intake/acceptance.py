@@ -52,7 +52,7 @@ def judged(tx: Transaction, verdict: Verdict, reply: Reply, filtered: Stamp, dur
         at=filtered.utc,
         trace_id=tx.trace_id,
         session_id=connection.session_id,
-        client=str(connection.client_address),
+        client=connection.client,
         client_name=connection.client_name,
         helo=connection.helo,
         role=str(connection.role),
@@ -103,7 +103,7 @@ def aborted(tx: Transaction, octets: int, reply: Reply | None, reason: str, at: 
     return TransactionAborted(
         at=at,
         trace_id=tx.trace_id,
-        client=str(tx.connection.client_address),
+        client=tx.connection.client,
         reverse_path=tx.envelope.reverse_path.wire,
         recipients=tuple([r.path.wire for r in tx.recipients]),
         octets=octets,

@@ -206,7 +206,7 @@ class SmtpSession(CommandingSession):
             RecipientRefused(
                 at=self._clock.stamp().utc,
                 trace_id=tx.trace_id,
-                client=str(self._connection.client_address),
+                client=self._connection.client,
                 helo=self._connection.helo,
                 reverse_path=tx.envelope.reverse_path.wire,
                 recipient=recipient,

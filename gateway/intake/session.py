@@ -289,7 +289,7 @@ class Session(SMTP):
 
     def _emit_end(self, over: SessionEnd) -> None:
         now = self._clock.stamp()
-        client, role = str(self._connection.client_address), str(self._listener.config.role)
+        client, role = self._connection.client, str(self._listener.config.role)
         if over.end == "refused":
             reply = str(over.reply) if over.reply else ""
             event = SessionRefused(

@@ -1,6 +1,7 @@
 """The facts of one SMTP session, as the pipeline sees them."""
 
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.clock import Stamp
@@ -22,6 +23,12 @@ class TlsFacts:
     version: str
     cipher: str
     bits: int
+
+
+# Asked for some eight times a message; the busiest clients of a day.
+@lru_cache(maxsize=4096)
+def _text(address: IPv4Address | IPv6Address) -> str:
+    return str(address)
 
 
 @value(kw_only=True)
@@ -52,6 +59,11 @@ class Connection:
     early_talker: bool = False
     # Commands were sent in one batch where waiting for the reply was required (before EHLO's reply, after HELO).
     improper_pipelining: bool = False
+
+    @property
+    def client(self) -> str:
+        """The client's address as text."""
+        return _text(self.client_address)
 
     @property
     def protocol(self) -> str:

@@ -100,8 +100,8 @@ def _helo(connection: Connection) -> str:
 
 def _tcp_info(connection: Connection) -> str:
     # RFC 5321 §4.4: TCP-info = address-literal / ( Domain FWS address-literal ). "unknown" as in Postfix and Sendmail.
-    address = connection.client_address
-    literal = f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"  # noqa: PLR2004 - the IP version
+    client = connection.client
+    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
     name = connection.client_name
     name = name if _NAME.fullmatch(name) and len(name) <= MAX_DOMAIN_OCTETS else "unknown"
     helo = connection.helo

@@ -172,7 +172,7 @@ def _message(
         content=tx.content,
         octets=tx.content.size,
         renditions=renditions.all,
-        client=str(connection.client_address),
+        client=connection.client,
         helo=connection.helo,
         role=connection.role.value,
         message_id=message_id.text[:_MAX_MESSAGE_ID] if message_id else "",

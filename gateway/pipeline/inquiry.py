@@ -222,7 +222,7 @@ class Inquiry:
 
 def _client(tx: Transaction) -> Key:
     # XCLIENT gives a session another client (intake keeps the session's id), of whom nothing has been asked yet.
-    return tx.connection.session_id, f"client {tx.connection.client_address}"
+    return tx.connection.session_id, f"client {tx.connection.client}"
 
 
 def _envelope(tx: Transaction) -> Key:

@@ -47,5 +47,5 @@ class Naming:
         for finding in found.get(self._filter, ()):
             memory = earlier(self._resolver)
             if finding.result == TEMPERROR and "iprev" not in memory.of(tx):
-                client = str(tx.connection.client_address)
+                client = tx.connection.client
                 memory.keep(tx, IprevResult(result=Word.TEMPERROR, reason=finding.reason, client=client))

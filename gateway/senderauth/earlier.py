@@ -57,7 +57,7 @@ def _name(result: _Kept) -> str:
 
 def _key(tx: Transaction, name: str) -> _Key:
     connection = tx.connection
-    client = str(connection.client_address)
+    client = connection.client
     if name == "iprev":
         return name, connection.session_id, client
     return name, connection.session_id, client, connection.helo, tx.envelope.reverse_path.key
