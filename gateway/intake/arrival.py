@@ -142,6 +142,9 @@ class ArrivingSession(Session):
         if delay and not self._input.pending and not self._is_known():
             self._patience = delay + REFUSED_SECONDS
             await self._input.more_within(delay)
+        elif self._connection.tls is None and not self._peer.xclient:
+            # Nothing was waited for since the first look.
+            return
         self._note_early_talk()
 
     def _note_early_talk(self) -> None:

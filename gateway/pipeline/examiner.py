@@ -53,7 +53,8 @@ class Examiner:
         filters = [question for question in self.awake(filters) if question.concerns(tx)]
         if not filters:
             return
-        tasks = {question: asyncio.ensure_future(self._timed(question, tx)) for question in filters}
+        loop = asyncio.get_running_loop()
+        tasks = {question: loop.create_task(self._timed(question, tx)) for question in filters}
         try:
             await asyncio.wait(tasks.values(), timeout=self._budget_seconds)
         finally:
