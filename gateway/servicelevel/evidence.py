@@ -113,10 +113,14 @@ class Evidence:
         )
 
     def deadlines(self) -> tuple[Deadline, ...]:
-        """Return the clocks that were due in the month, as far as it has come, or met early in it."""
-        start, end = self.month.span[0], self.span[1]
+        """Return the clocks that were due in the month, as far as it has come, or met early in it.
+
+        A customer's own also from before it was served, as its opening is, and after; everybody's while it was.
+        """
+        month_start, month_end = self.month.span
+        spans = {"": self.span, self.customer: (month_start, min(month_end, self.now))}
         return tuple(
             each
             for each in self.book.deadlines.values()
-            if each.customer in {"", self.customer} and start <= min(each.due, each.met_at or each.due) < end
+            if (span := spans.get(each.customer)) and span[0] <= min(each.due, each.met_at or each.due) < span[1]
         )

@@ -86,6 +86,17 @@ def corrected(utc: float, jumps: Sequence[ClockJump]) -> float:
     return utc + sum(jump.by for jump in jumps if jump.at > utc)
 
 
+def moved(spans: Sequence[Interval], jumps: Sequence[ClockJump]) -> Sequence[Interval]:
+    """Return spans of time without the gateway on the wall clock as it was set last.
+
+    Each was written down when it was over: by then the clock had been set already where that was found at once.
+    """
+    if not jumps:
+        return spans
+    by = [sum(jump.by for jump in jumps if jump.at > end) for _, end in spans]
+    return [(start + each, end + each) for (start, end), each in zip(spans, by, strict=True)]
+
+
 def without_gateway(faults: Iterable[Fault], now: float) -> tuple[Interval, ...]:
     """Return when the gateway did not run."""
     return tuple(fault.interval(now) for fault in faults if fault.cause == GATEWAY)

@@ -11,6 +11,7 @@ say otherwise. Minutes are numbered from 1970 in UTC, so that no change of clock
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import pairwise
 
 from gateway.servicelevel.exclusion import Exclusion
 from gateway.servicelevel.interval import Interval, Intervals, union
@@ -99,7 +100,7 @@ def judged(
     first, after = span_minutes(span)
     seen = {RECEIVE: bytearray(after - first), SEND: bytearray(after - first)}
     contradicted: set[int] = set()
-    passed = _speaking_for_both(observed, mailed or {})
+    passed = _speaking_for_both(observed, mailed or {}, (first, after))
     for direction, minutes in passed.items():
         for minute in minutes:
             if first <= minute < after:
@@ -117,12 +118,21 @@ def judged(
 
 
 def _speaking_for_both(
-    observed: Iterable[Observed], mailed: Mapping[str, Collection[int]]
+    observed: Iterable[Observed], mailed: Mapping[str, Collection[int]], span: tuple[int, int]
 ) -> Mapping[str, Collection[int]]:
-    """Return where mail passed; where nobody sends through here, what was received speaks for sending too."""
-    if any(run.direction == SEND and run.state == UP and run.reason == IDLE for run in observed):
-        return {**mailed, SEND: {*mailed.get(SEND, ()), *mailed.get(RECEIVE, ())}}
-    return mailed
+    """Return where mail passed; while nobody sent through here, what was received speaks for sending too.
+
+    That holds from one look that found no door for sending to the next look, whatever that one finds.
+    """
+    looks = [run for run in observed if run.direction == SEND and run.reason != NOT_RUNNING]
+    sending = sorted((run.first, run.state == UP and run.reason == IDLE) for run in looks)
+    if not any(idle for _, idle in sending):
+        return mailed
+    # What was not looked at before the first look is as that one found it.
+    edges = [span[0], *(first for first, _ in sending[1:]), span[1]]
+    idle_spans = [(begin, end) for (begin, end), (_, idle) in zip(pairwise(edges), sending, strict=True) if idle]
+    received = {minute for minute in mailed.get(RECEIVE, ()) if any(a <= minute < b for a, b in idle_spans)}
+    return {**mailed, SEND: {*mailed.get(SEND, ()), *received}}
 
 
 def _pair(receive: int, send: int) -> int:

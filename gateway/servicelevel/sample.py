@@ -10,21 +10,25 @@ the relay. Notices that the gateway wrote itself, and copies dropped or discarde
 3. quarantine, unless it counts; time in greylisting of ours lies before the final dot and is added when it counts.
    An operator's hold (``queue hold``) of mail that was not in quarantine always counts: no clause excludes it.
 
-Durations are the monotonic clock's, intervals the wall clock's. Where the wall clock was set meanwhile, stamps from
-before are moved by the recorded jump; what then still disagrees by more than a second is taken off the exclusion: a
-doubt never shortens a delay. When a hold began is not recorded: quarantine begins at the final dot, so as much of it as
-fits before the first attempt is taken to lie there, the rest within the waiting that is excluded already.
+Durations are the monotonic clock's, intervals the wall clock's. Where the wall clock was set while a copy waited, what
+was stamped before is moved by the recorded jump: the copy's own stamps, and with them exclusions and the time without
+the gateway, which were written by the same clock. A copy that ended before the clock was set has nothing to be moved.
+What then still disagrees by more than a second is taken off the exclusion: a doubt never shortens a delay.
+
+When a hold began is not recorded: quarantine begins at the final dot, so as much of it as fits before the first attempt
+is taken to lie there, the rest within the waiting that is excluded already.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.ledger.finished import FinishedCopy
 from gateway.servicelevel.exclusion import Exclusion
-from gateway.servicelevel.fault import ClockJump, corrected
+from gateway.servicelevel.fault import ClockJump, corrected, moved
 from gateway.servicelevel.figures import micros
 from gateway.servicelevel.interval import Intervals, clipped, minus, seconds, union
 from gateway.servicelevel.waiting import CUSTOMER, OPERATOR, REMOTE, Wait, caused_elsewhere, first_attempt_at
+from gateway.smtp.domain import DomainError, normalise_domain
 
 SEND, RECEIVE = "send", "receive"
 DELIVERED = "delivered"
@@ -46,10 +50,9 @@ class Conditions:
     down: Intervals = ()
     jumps: tuple[ClockJump, ...] = ()
 
-    @property
-    def recorded(self) -> Intervals:
-        """The time that recorded exclusions cover."""
-        return union(each.interval for each in self.exclusions)
+    def recorded(self, jumps: Sequence[ClockJump]) -> Intervals:
+        """Return the time that recorded exclusions cover, as a clock shows it that was set by ``jumps`` since."""
+        return union((corrected(each.start, jumps), corrected(each.end, jumps)) for each in self.exclusions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +93,18 @@ def parties(copy: FinishedCopy, owner_of: OwnerOf) -> Iterator[Party]:
     if to is not None:
         yield Party(to[0], RECEIVE, to[1])
     if copy.role in _OUTGOING:
-        sender = owner_of(copy.reverse_path.rpartition("@")[2], copy.received_at)
+        sender = owner_of(_domain(copy.reverse_path), copy.received_at)
         customer = sender[0] if sender else copy.customer if to is None else ""
         if customer:
             yield Party(customer, SEND, _answering_for(to, customer))
+
+
+def _domain(reverse_path: str) -> str:
+    """Return the normal form of a sender's domain: the ledger has the path as the client wrote it."""
+    try:
+        return normalise_domain(reverse_path.rpartition("@")[2])
+    except DomainError:
+        return ""
 
 
 def _answering_for(to: tuple[str, str] | None, sender: str) -> str:
@@ -109,12 +120,17 @@ def counted(copy: FinishedCopy, party: Party, conditions: Conditions) -> Counted
     if ended is None:
         return None
     delay, end = ended
-    before_us = micros(delay)
+    jumps = _while_waiting(copy, ended, conditions.jumps) if conditions.jumps else ()
     delivered = copy.status == DELIVERED
     greylisted_us = (
         micros(copy.greylisted_seconds) if conditions.count_greylisting and party.direction == RECEIVE else 0
     )
-    if delivered and not copy.attempts and not copy.held_seconds and not _touched(copy.received_at, end, conditions):
+    if (
+        delivered
+        and not (copy.attempts or copy.held_seconds or jumps)
+        and not _touched(copy.received_at, end, conditions)
+    ):
+        before_us = micros(delay)
         return Counted(
             direction=party.direction,
             owner=party.owner,
@@ -122,7 +138,11 @@ def counted(copy: FinishedCopy, party: Party, conditions: Conditions) -> Counted
             before_us=before_us,
             after_us=before_us + greylisted_us,
         )
-    excluded, waits, doubtful = _excluded(copy, party, conditions, (delay, end))
+    if not delivered:
+        # Of what was given up there is no duration, but two stamps.
+        delay = max(0.0, corrected(end, jumps) - corrected(copy.received_at, jumps))
+    before_us = micros(delay)
+    excluded, waits, doubtful = _excluded(copy, party, replace(conditions, jumps=jumps), (delay, end))
     return Counted(
         direction=party.direction,
         owner=party.owner,
@@ -146,9 +166,21 @@ def _ended(copy: FinishedCopy, direction: str) -> tuple[float, float] | None:
     return None if delay is None or end is None else (delay, end)
 
 
+def _while_waiting(copy: FinishedCopy, ended: tuple[float, float], jumps: Sequence[ClockJump]) -> tuple[ClockJump, ...]:
+    """Return the jumps between a copy's first stamp and its last; none where the duration says that there was none.
+
+    A clock that was put back shows the same readings twice: which of them a stamp was is told by the duration only.
+    """
+    delay, end = ended
+    within = tuple(jump for jump in jumps if copy.received_at < jump.at <= end)
+    if not within or copy.status != DELIVERED:
+        return within
+    as_stamped = abs(end - copy.received_at - delay)
+    as_moved = abs(corrected(end, within) - corrected(copy.received_at, within) - delay)
+    return () if as_stamped <= _DRIFT_SECONDS < as_moved else within
+
+
 def _touched(start: float, end: float, conditions: Conditions) -> bool:
-    if conditions.jumps:
-        start, end = corrected(start, conditions.jumps), corrected(end, conditions.jumps)
     return any(each.start < end and each.end > start for each in conditions.exclusions)
 
 
@@ -159,14 +191,15 @@ def _excluded(
     delay, end = ended
     jumps = conditions.jumps
     start, true_end = corrected(copy.received_at, jumps), corrected(end, jumps)
+    down = moved(conditions.down, jumps)
     waits = [
-        (wait, clipped(minus([wait.interval], conditions.down), start, true_end))
+        (wait, clipped(minus([wait.interval], down), start, true_end))
         for wait in caused_elsewhere(copy, true_end, party.owner, jumps)
     ]
     automatic = union(piece for _, pieces in waits for piece in pieces)
     before_first, within_waits = _hold(copy, start, automatic, jumps)
     hold_counts = conditions.count_quarantine or copy.action != QUARANTINE
-    pieces = [*automatic, *clipped(conditions.recorded, start, true_end)]
+    pieces = [*automatic, *clipped(conditions.recorded(jumps), start, true_end)]
     if not hold_counts:
         pieces.append((start, start + before_first))
     excluded = seconds(pieces)

@@ -1,11 +1,17 @@
 """Where a wrong figure would hide: customers who come and go within a month, clocks that are changed, last digits."""
 
+from dataclasses import replace
+
 import pytest
 
+from gateway.blocklist.local.declaration import Calendar
+from gateway.blocklist.local.workdays import WorkingCalendar
 from gateway.config.service_level import ServiceTerms
 from gateway.reports.document import number
 from gateway.servicelevel.book import Book, Writer
+from gateway.servicelevel.clocks import new_deadline
 from gateway.servicelevel.conditions import SETTLING_SECONDS, Bearing
+from gateway.servicelevel.deadline import KINDS, Deadline
 from gateway.servicelevel.evaluation import evaluate
 from gateway.servicelevel.evidence import Evidence
 from gateway.servicelevel.minutes import UP
@@ -34,6 +40,9 @@ class Recorded:
 
     def terms(self, when: str, customer: str, owners: dict[str, str]) -> None:
         Writer(self._records, at(when), "x").set_terms(customer, ServiceTerms(), owners)
+
+    def opened(self, deadline: Deadline) -> None:
+        Writer(self._records, deadline.start, "x").open_deadline(deadline)
 
     @property
     def book(self) -> Book:
@@ -125,3 +134,24 @@ def test_a_share_reads_as_what_it_is_and_never_better():
         limit = hundredths / 100
         assert float(number(limit, "percent")) == limit
         assert float(number(limit - 0.00001, "percent")) < limit
+
+
+def deadline(kind: str, customer: str, due: str) -> Deadline:
+    return replace(
+        new_deadline(KINDS[kind], "x", customer, at(due) - 60, WorkingCalendar(Calendar())), due=at(due), official=True
+    )
+
+
+def test_everybodys_clocks_count_while_one_is_served_and_ones_own_before_and_after_too(recorded):
+    recorded.terms("2026-09-01T00:00", "another", {"another.example": "operator"})
+    recorded.terms("2026-11-10T00:00", "example", OWNERS)
+    recorded.terms("2026-11-20T00:00", "example", {})
+    for customer in ("", "example", "another"):
+        for due in ("2026-11-09T12:00", "2026-11-15T12:00", "2026-11-21T12:00"):
+            recorded.opened(deadline("ticket-outcome", customer, due))
+    line = recorded.judged("2026-12-05T00:00")["deadline-ticket-outcome"]
+    assert (line.samples, line.value) == (1 + 3, 4)
+    # An order of before there were terms: its month is judged, too.
+    recorded.opened(deadline("provisioning", "example", "2026-10-30T12:00"))
+    october = recorded.judged("2026-12-05T00:00", month=Month(2026, 10, MONTH.zone))["deadline-provisioning"]
+    assert (october.samples, october.outcome, october.credit) == (1, Outcome.MISSED, "month-free")

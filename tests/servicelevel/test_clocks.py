@@ -165,6 +165,17 @@ def test_where_nobody_sends_received_mail_speaks_for_the_minute():
     assert words(judged(runs[1:], (0.0, 180.0), (), {"receive": {1}})) == ["unknown", "unknown", "unknown"]
 
 
+def test_received_mail_speaks_for_sending_only_until_somebody_sends_through_here():
+    runs = [
+        seen("send", "up", 0, 0, IDLE),
+        *(seen(direction, "down", 1, 1, NOT_RUNNING) for direction in ("send", "receive")),
+        seen("send", "up", 3, 3),
+        seen("receive", "up", 0, 5),
+    ]
+    minutes = judged(runs, (0.0, 360.0), (), {"receive": set(range(6))})
+    assert words(minutes) == ["up", "down", "up", "up", "unknown", "unknown"]
+
+
 def test_a_minute_is_up_only_when_both_directions_were_seen_to_work():
     runs = [
         seen("send", "up", 0, 5),

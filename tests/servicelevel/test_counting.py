@@ -159,6 +159,34 @@ def test_a_recorded_jump_of_the_clock_changes_no_delay():
     assert (one.before_us, one.after_us, one.doubtful) == (100_000_000, 10_000_000, False)
 
 
+def test_a_copy_that_ended_before_the_clock_was_set_is_counted_as_it_was_then():
+    later = (ClockJump(START + 5000, 3600.0), ClockJump(START + 9000, -7200.0))
+    found = copy(100.0, attempt(10), attempt(60, status="sent"))
+    conditions = {"exclusions": (exclusion(70, 90),), "down": ((START + 20, START + 30),)}
+    assert after(found, **conditions) == after(found, jumps=later, **conditions) == 40.0
+    # The same readings came again when the clock was put back: the duration tells which they were.
+    assert after(found, jumps=(ClockJump(START + 50, -3600.0),), **conditions) == 40.0
+
+
+def test_what_was_written_down_before_the_clock_was_set_is_moved_with_the_copys_own_stamps():
+    # Clock set 1000 s forward at what was 50 s after receipt; deferred until 40, then nothing happened until 100.
+    stamped = {"accepted_at": START + 1100, "finished_at": START + 1100}
+    found = copy(100.0, scheduled(10, 40), attempt(1100, status="sent"), **stamped)
+    jumps = (ClockJump(START + 1050, 1000.0),)
+    assert after(found, jumps=jumps) == 70.0
+    assert after(found, jumps=jumps, down=((START + 20, START + 30),)) == 80.0
+    assert after(found, jumps=jumps, exclusions=(exclusion(40, 45), exclusion(1060, 1070))) == 55.0
+    # What is found at once with the clock that was set is written by the clock as it is then.
+    at_once = ((START + 1040, START + 1050),)
+    assert after(found, jumps=jumps, down=at_once) == 70.0
+
+
+def test_a_copy_given_up_after_the_clock_was_set_has_waited_as_long_as_it_was_kept():
+    found = copy(0.0, status="expired", accepted_at=None, finished_at=START + 7200)
+    jumps = (ClockJump(START + 3600, 3000.0),)
+    assert after(found, OURS, jumps=jumps) == 4200.0
+
+
 def test_a_jump_that_nobody_recorded_never_shortens_a_delay():
     found = copy(100.0, attempt(10), attempt(3700, status="sent"), accepted_at=START + 3700, finished_at=START + 3700)
     one = counted(found, THEIRS, Conditions(limit_us=HOUR_US))
@@ -175,7 +203,11 @@ def test_a_copy_given_up_has_waited_as_long_as_it_was_kept():
 
 
 def _owner(domain: str, _: float):
-    return {"example.test": ("example", "operator"), "other.test": ("other", "customer")}.get(domain)
+    return {
+        "example.test": ("example", "operator"),
+        "other.test": ("other", "customer"),
+        "xn--fsqu00a.xn--fiqs8s": ("idn", "operator"),
+    }.get(domain)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +232,16 @@ def _owner(domain: str, _: float):
             {"role": "relay", "domain": "other.test", "reverse_path": "a@other.test"},
             {("other", RECEIVE, "customer"), ("other", SEND, "customer")},
         ),
+        # The ledger has the path as the client wrote it.
+        (
+            {"role": "relay", "reverse_path": '"a@b"@Other.TEST'},
+            {("example", RECEIVE, "operator"), ("other", SEND, "operator")},
+        ),
+        (
+            {"role": "relay", "reverse_path": "a@例子.中国"},
+            {("example", RECEIVE, "operator"), ("idn", SEND, "operator")},
+        ),
+        ({"role": "relay", "reverse_path": "a@[192.0.2.1]"}, {("example", RECEIVE, "operator")}),
         ({"origin": "notice"}, set()),
         ({"status": "dropped"}, set()),
     ],

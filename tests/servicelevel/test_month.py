@@ -42,7 +42,8 @@ class Simulated:
             owners = {f"{customer}.example": sim.OWNERS[customer]}
             writer.set_terms(customer, ServiceTerms(zone=zone), owners)
         for start, end in sim.GATEWAY_DOWN:
-            writer.close_fault(writer.open_fault("gateway", "did not run", start).number, end)
+            number = writer.open_fault("gateway", "did not run", sim.wall(start)).number
+            writer.close_fault(number, sim.wall(end))
         writer.jump(ClockJump(sim.JUMP_AT, sim.JUMP_BY))
         asyncio.run(self._roll(writer))
 
