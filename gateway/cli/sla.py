@@ -261,7 +261,6 @@ def _urgent(book: "Book", customer: str) -> list[dict[str, Any]]:
 
     now = now_utc()
     urgent = {DeadlineState.NEAR, DeadlineState.OVERDUE}
-    concerning = {"", customer} if customer else {"", *book.terms}
     return [
         {
             "customer": each.customer or "all",
@@ -274,7 +273,8 @@ def _urgent(book: "Book", customer: str) -> list[dict[str, Any]]:
             "standing": each.state(now).value,
         }
         for each in sorted(book.deadlines.values(), key=lambda each: each.due)
-        if each.customer in concerning and each.state(now) in urgent
+        # Without a customer also of those who are none yet: their opening is promised before they are on record.
+        if (not customer or each.customer in {"", customer}) and each.state(now) in urgent
     ]
 
 

@@ -276,8 +276,8 @@ class _Writer:
         delivered = day.before.count
         if delivered:
             scanner = day.stations[1]
-            average = (scanner.average_seconds or 0.0, scanner.max_seconds or 0.0)
-            yield said["antivirus"], " / ".join(f"{each:.3f}" for each in average) + " s", str(scanner.count)
+            spent = f"{self._seconds(scanner.average_seconds)} / {self._seconds(scanner.max_seconds)}"
+            yield said["antivirus"], spent if scanner.count else "\N{EN DASH}", str(scanner.count)
         yield said["held"], f"{day.held} / {length(day.stations[3].sum_us / MICRO)}", str(day.copies)
         put_off = length(day.greylisted_us / day.greylisted / MICRO) if day.greylisted else "\N{EN DASH}"
         yield said["greylisted"], f"{day.greylisted} / {put_off}", str(day.copies)

@@ -1,10 +1,13 @@
-"""§§4, 5, 7, 8 and 9 judged by their clocks: how many were due in the month and not met in time (pure)."""
+"""§§4, 5, 7, 8 and 9 judged by their clocks: how many were due in the month and not met in time (pure).
+
+§6 is blank in the contract's source: no figure was promised, and the report says so instead of passing it over.
+"""
 
 from collections.abc import Iterator
 
 from gateway.servicelevel.deadline import KINDS, Deadline, DeadlineKind, DeadlineState
 from gateway.servicelevel.evidence import Evidence
-from gateway.servicelevel.result import ClauseResult, outcome_of
+from gateway.servicelevel.result import ClauseResult, Outcome, outcome_of
 
 _DAY = 86_400
 _LATE = frozenset({DeadlineState.MISSED, DeadlineState.OVERDUE})
@@ -18,6 +21,7 @@ def obligations(evidence: Evidence) -> tuple[ClauseResult, ...]:
         _signatures(evidence),
         # The scanners' history judges them; a clock that somebody opened beside it counts too.
         *(line for line in _of_clause(evidence, due, "5") if line.samples),
+        _intruders(),
         *(line for clause in ("7", "8", "9") for line in _of_clause(evidence, due, clause)),
     )
 
@@ -57,4 +61,20 @@ def _signatures(evidence: Evidence) -> ClauseResult:
         value=days,
         samples=found.changes if found else 0,
         outcome=outcome_of(days is not None, days is not None and days <= limit),
+    )
+
+
+def _intruders() -> ClauseResult:
+    """Return the line of the clause that names no figure."""
+    return ClauseResult(
+        clause="6",
+        measure="intruders",
+        unit="times",
+        limit=None,
+        comparison="",
+        value=None,
+        samples=0,
+        outcome=Outcome.NO_DATA,
+        decides=False,
+        note="left-blank",
     )

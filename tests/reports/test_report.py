@@ -19,6 +19,7 @@ from gateway.servicelevel.deadline import KINDS, Deadline
 from gateway.servicelevel.evaluation import Evaluation, evaluate
 from gateway.servicelevel.evidence import Evidence
 from gateway.servicelevel.exclusion import Clause, ExclusionClass
+from gateway.servicelevel.figures import Figures
 from gateway.servicelevel.month import Month, parse_instant
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.result import Outcome
@@ -158,6 +159,16 @@ def test_the_clauses_are_judged_as_the_contract_says(evaluation):
     assert found["page-seconds"].outcome is Outcome.NO_DATA
     assert found["send-average"].outcome is Outcome.NO_DATA
     assert found["send-average"].value is None, "no figure is made of nothing"
+
+
+def test_no_clause_is_passed_over_and_no_gap_is_filled(evaluation):
+    """Every clause of the guarantee has its line; what was not measured has no figure, in tables either."""
+    assert sorted({result.clause for result in evaluation.results}) == list("123456789")
+    unscanned = replace(evaluation.delays["receive"], stations=[Figures() for _ in STATIONS])
+    delays = {**evaluation.delays, "receive": unscanned}
+    apart = document(replace(evaluation, delays=delays), "en").tables[-1]
+    [scanner] = [row for row in apart.rows if row[0].startswith("Virus scanner")]
+    assert scanner[1:] == ("\N{EN DASH}", "0")
 
 
 def test_both_languages_have_the_same_words():

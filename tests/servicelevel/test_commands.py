@@ -152,5 +152,6 @@ def test_a_clock_of_one_who_is_no_customer_yet_is_not_everybodys(run, data):
     opened = run("deadline", "open", *order)
     assert opened.exit_code == 0, opened.output
     assert '"customer": "newcomer"' in run("deadline", "list", "--json").stdout
-    assert "order 4711" not in run("sla", "status").stdout
+    assert "order 4711" not in run("sla", "status", "--customer", "example").stdout
+    assert "order 4711" in run("sla", "status").stdout, "it is about to be missed, or was"
     assert run("deadline", "open", "ticket-response", "T-1", "--customer", "newcomer").exit_code == 1
