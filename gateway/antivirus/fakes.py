@@ -8,6 +8,7 @@ from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.desk import Antivirus, AntivirusSettings
 from gateway.antivirus.framing import FileSpan, Piece
 from gateway.antivirus.message import MessageScan, MessageScanner
+from gateway.antivirus.reach import Reach
 from gateway.antivirus.result import CLEAN, Cause, ScanResult, found, temperror
 from gateway.clock import Clock
 from gateway.journal.sinks import Recorded
@@ -23,6 +24,7 @@ class ScriptedScanners:
     signatures: Mapping[str, str] = field(default_factory=dict)
     cause: Cause = Cause.NONE
     limit: int = 0
+    reach: Reach | None = None
 
     @property
     def stream_limit(self) -> int:

@@ -12,10 +12,12 @@ from gateway.antivirus.connection import stream_limit
 from gateway.antivirus.control import Told
 from gateway.antivirus.desk import AntivirusSettings
 from gateway.antivirus.history import read_states
+from gateway.antivirus.measuring import measure
 from gateway.antivirus.message import MessageScan, MessageScanner
+from gateway.antivirus.reach import Reach
 from gateway.antivirus.scanner import Scanner
 from gateway.antivirus.scanners import Scanners
-from gateway.antivirus.selftest import run_self_test
+from gateway.antivirus.selftest import SelfTest, run_self_test
 from gateway.antivirus.signatures import DAY_SECONDS, AgeLimits, Freshness, SignatureVersion
 from gateway.antivirus.watch import weaknesses
 from gateway.clock import SystemClock
@@ -28,6 +30,8 @@ _ASK_SECONDS = 10.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScannerReport:
     """One scanner as found now; ``stream_limit`` octets, 0 while not known; ``most_octets`` is ``max_message``.
+
+    ``reach`` is how far it looks where it does not tell what it did not look into.
 
     ``age_days`` counts from when the signatures were built, else from when the gateway first saw them; None when
     neither is known.
@@ -42,6 +46,7 @@ class ScannerReport:
     test_reason: str
     alerts_limits: bool
     stream_limit: int
+    reach: Reach | None
     most_octets: int
     weaknesses: tuple[str, ...]
     age_days: float | None
@@ -70,6 +75,7 @@ async def scan_file(settings: AntivirusSettings, path: Path) -> MessageScan:
     scanners = Scanners([Scanner(a, settings.limits) for a in settings.scanners], ResultCache(SystemClock()))
     walker = ArchiveWalker(ArchiveLimits())
     try:
+        await asyncio.gather(*map(_learn, scanners.all))
         return await MessageScanner(scanners, walker).scan(Content(await asyncio.to_thread(path.read_bytes)))
     finally:
         walker.close()
@@ -78,8 +84,7 @@ async def scan_file(settings: AntivirusSettings, path: Path) -> MessageScan:
 async def _inspect(scanner: Scanner, settings: AntivirusSettings, history: Path) -> ScannerReport:
     pong, version, statistics = await asyncio.gather(*(_ask(scanner, c) for c in ("ping", "version", "stats")))
     answers = isinstance(pong, Told)
-    test = await run_self_test(scanner)
-    scanner.alerts_limits = test.alerts_limits
+    test = await _learn(scanner)
     scanner.stream_limit = await _limit(scanner, settings.most_octets) if answers else 0
     told = version.text if isinstance(version, Told) else ""
     age = await asyncio.to_thread(_age, told, scanner.name, history)
@@ -93,11 +98,21 @@ async def _inspect(scanner: Scanner, settings: AntivirusSettings, history: Path)
         test_reason=test.reason,
         alerts_limits=test.alerts_limits,
         stream_limit=scanner.stream_limit,
+        reach=None if test.alerts_limits or not test.passed else scanner.reach,
         weaknesses=tuple(weaknesses(scanner, settings.most_octets)) if answers else (),
         most_octets=settings.most_octets,
         age_days=None if age is None else age / DAY_SECONDS,
         freshness=_freshness(settings.ages, age),
     )
+
+
+async def _learn(scanner: Scanner) -> SelfTest:
+    """Test a scanner, and find out how far it looks where it does not tell."""
+    test = await run_self_test(scanner)
+    scanner.alerts_limits = test.alerts_limits
+    if test.passed and not test.alerts_limits:
+        scanner.reach = await measure(scanner) or scanner.reach
+    return test
 
 
 async def _ask(scanner: Scanner, command: control.Command) -> control.Told | control.Unanswered:

@@ -17,6 +17,7 @@ from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.framing import MAX_STREAM_OCTETS, FileSpan, Piece
 from gateway.antivirus.mail_text import passwords_in
 from gateway.antivirus.preparing import Depot, Part, Prepared, prepare
+from gateway.antivirus.reach import Reach
 from gateway.antivirus.result import CLEAN, Cause, Outcome, ScanResult, temperror, worst
 from gateway.mail.content import Content
 from gateway.mail.filetype import FileFacts
@@ -77,6 +78,11 @@ class PieceScanner(Protocol):
         """The octets that a stream may have, 0 while not known."""
         ...
 
+    @property
+    def reach(self) -> Reach | None:
+        """How far is looked without a word about the rest; None where everything is told."""
+        ...
+
     async def scan(self, pieces: Sequence[Piece]) -> tuple[ScanResult, ...]:
         """Return each piece's result, in order."""
         ...
@@ -133,6 +139,9 @@ class MessageScanner:
         """Return a result for each digest."""
         limit = self._scanners.stream_limit or MAX_STREAM_OCTETS
         results = {piece.digest: _too_large(piece, limit) for piece in pieces if piece.size > limit}
+        if (reach := self._scanners.reach) is not None:
+            unseen = {piece.digest: _unseen(piece, reach) for piece in pieces if piece.size > reach.stream_octets}
+            results = unseen | results
         left = [piece for piece in pieces if piece.digest not in results]
         # A limit that was not known is met once; the scanner has then closed on the others.
         for _ in range(2):
@@ -161,12 +170,14 @@ class MessageScanner:
             inner = _put(report, depot)
         else:
             inner = await asyncio.to_thread(_put, report, depot)
+        reach = self._scanners.reach
+        overlooked = reach.overlooked(report, piece.size) if reach is not None else ()
         if not inner:
-            return _Walked(report, ())
+            return _Walked(report, overlooked)
         # What was carried lies in the depot from now on.
         report = report.without_octets()
         results = await self._scan_pieces(inner)
-        return _Walked(report, tuple(results[p.digest] for p in inner))
+        return _Walked(report, overlooked, tuple(results[p.digest] for p in inner))
 
 
 @contextmanager
@@ -191,13 +202,14 @@ def _put(report: ArchiveReport, depot: Depot) -> list[Piece]:
 @value()
 class _Walked:
     report: ArchiveReport
-    inner: tuple[ScanResult, ...]
+    overlooked: tuple[ScanResult, ...]
+    inner: tuple[ScanResult, ...] = ()
 
     @property
     def results(self) -> tuple[ScanResult, ...]:
         """What the archive adds to its part's result: finds inside, and what could not be looked into."""
         inner = map(_opened, self.inner) if self.report.opened else self.inner
-        return (*inner, *_of_archive(self.report))
+        return (*inner, *self.overlooked, *_of_archive(self.report))
 
 
 def _opened(result: ScanResult) -> ScanResult:
@@ -235,6 +247,10 @@ def _whole(content: Content, digest: str) -> Iterator[Piece]:
 def _too_large(piece: Piece, limit: int = 0) -> ScanResult:
     reason = f"{piece.size} octets are more than the scanner takes" + (f" ({limit})" if limit else "")
     return ScanResult(outcome=Outcome.TOO_LARGE, name="Stream.TooLarge", reason=reason)
+
+
+def _unseen(piece: Piece, reach: Reach) -> ScanResult:
+    return _too_large(piece, reach.stream_octets) if reach.measured else reach.beyond("larger")
 
 
 def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:

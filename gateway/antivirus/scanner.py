@@ -16,6 +16,7 @@ from gateway.antivirus.breaker import Breaker, Health, is_fault
 from gateway.antivirus.connection import connect
 from gateway.antivirus.framing import Piece
 from gateway.antivirus.link import Link, Session
+from gateway.antivirus.reach import ASSUMED
 from gateway.antivirus.resting import RestingLinks
 from gateway.antivirus.result import Cause, Outcome, temperror
 
@@ -68,8 +69,10 @@ class Scanner:
         self.breaker = Breaker()
         self.version = ""
         self.stream_limit = 0
-        # Whether it reports what exceeds its limits (AlertExceedsMax); without that it passes such files as clean.
+        # Whether it reports what exceeds its limits (AlertExceedsMax); without that it passes such files as clean
         self.alerts_limits = False
+        # Where it does not: how far it looks.
+        self.reach = ASSUMED
         # Set by a time-out: the watch is to look now.
         self.doubt = asyncio.Event()
         self._places = asyncio.Semaphore(limits.sessions)

@@ -11,11 +11,9 @@ from gateway.antivirus.breaker import Health
 from gateway.antivirus.cache import ResultCache
 from gateway.antivirus.framing import Piece
 from gateway.antivirus.link import Session
+from gateway.antivirus.reach import Reach, least
 from gateway.antivirus.result import WORTH_ANOTHER, Cause, Outcome, ScanResult, temperror
 from gateway.antivirus.scanner import Scanner
-
-# clamd's MaxFileSize by default: what is larger it passes unseen, unless AlertExceedsMax has it said.
-SILENT_OCTETS = 100 * 1024 * 1024
 
 
 class Scanners:
@@ -30,8 +28,13 @@ class Scanners:
     @property
     def stream_limit(self) -> int:
         """The octets that every scanner in use takes in one stream, 0 while not known."""
-        known = [_takes(s) for s in self.all if s.stream_limit and s.health is not Health.OPEN]
+        known = [s.stream_limit for s in self.all if s.stream_limit and s.health is not Health.OPEN]
         return min(known, default=0)
+
+    @property
+    def reach(self) -> Reach | None:
+        """How far all scanners in use look, None where each tells what it did not look into."""
+        return least([s.reach for s in self.all if not s.alerts_limits and s.health is not Health.OPEN])
 
     @property
     def versions(self) -> frozenset[str]:
@@ -88,10 +91,6 @@ class Scanners:
         """Return the best scanner that is left; a new choice each time, since health may have changed meanwhile."""
         left = [s for s in self.all if s not in tried and s.health is not Health.OPEN]
         return min(left, key=lambda s: s.health, default=None)
-
-
-def _takes(scanner: Scanner) -> int:
-    return scanner.stream_limit if scanner.alerts_limits else min(scanner.stream_limit, SILENT_OCTETS)
 
 
 def _changed(session: Session) -> bool:

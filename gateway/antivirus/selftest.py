@@ -4,7 +4,7 @@ The EICAR test file (eicar.org) is harmless and every scanner's signatures know 
 scanner, whatever it answers to mail. It is put together here from two halves, so that this file is no find itself.
 
 The second question is AlertExceedsMax: an archive nested deeper than clamd's MaxRecursion must be reported, and not
-passed as clean. By default clamd passes it; then the limits of our own archive walk are what holds.
+passed as clean. By default clamd passes it; then it is found out how far it looks (``measuring``).
 """
 
 import io
@@ -17,7 +17,7 @@ from gateway.antivirus.framing import Piece
 from gateway.antivirus.result import Cause, Outcome, ScanResult
 from gateway.antivirus.scanner import Scanner
 
-_EICAR = (b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*")
+TEST_FILE = b"".join((b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"))
 # clamd's MaxRecursion is 17 by default and 100 at most.
 _NESTED = 110
 
@@ -41,7 +41,7 @@ def piece_of(octets: bytes) -> Piece:
 @cache
 def eicar() -> Piece:
     """Return the EICAR test file."""
-    return piece_of(b"".join(_EICAR))
+    return piece_of(TEST_FILE)
 
 
 @cache

@@ -19,6 +19,8 @@ from gateway.antivirus.breaker import Health
 from gateway.antivirus.connection import stream_limit
 from gateway.antivirus.control import Told, Unanswered
 from gateway.antivirus.history import SignatureHistory
+from gateway.antivirus.measuring import measure
+from gateway.antivirus.reach import ASSUMED
 from gateway.antivirus.scanner import Scanner
 from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.selftest import SelfTest, run_self_test
@@ -35,6 +37,8 @@ ILL_SECONDS = 1.0
 # clamd's first thread answers; while it loads signatures without a second engine it may be silent for some seconds.
 PING_SECONDS = 2.0
 SELF_TEST_SECONDS = 3600.0
+# Where a scanner was too busy to be measured.
+MEASURE_AGAIN_SECONDS = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +51,8 @@ class Watched:
     test: SelfTest | None = None
     age_seconds: float | None = None
     freshness: Freshness = Freshness.UNKNOWN
+    # Set when it is to be found out how far it looks.
+    to_measure: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,7 @@ class Watch:
     async def start(self) -> None:
         """Look at every scanner once, then go on looking."""
         await asyncio.gather(*(self._guarded(watched) for watched in self.watched))
-        self._tasks = [asyncio.create_task(self._look(watched)) for watched in self.watched]
+        self._tasks = [asyncio.create_task(look(w)) for w in self.watched for look in (self._look, self._measure)]
 
     async def stop(self) -> None:
         """Look no more."""
@@ -102,6 +108,17 @@ class Watch:
                     await scanner.doubt.wait()
             scanner.doubt.clear()
             await self._guarded(watched)
+
+    async def _measure(self, watched: Watched) -> None:
+        """Find out how far the scanner looks, beside everything else: it takes seconds."""
+        while True:
+            await watched.to_measure.wait()
+            watched.to_measure.clear()
+            if (reach := await measure(watched.scanner)) is not None:
+                watched.scanner.reach = reach
+            elif not watched.scanner.reach.measured:
+                await asyncio.sleep(MEASURE_AGAIN_SECONDS)
+                watched.to_measure.set()
 
     async def _guarded(self, watched: Watched) -> None:
         try:
@@ -152,8 +169,12 @@ class Watch:
             if not was_well:
                 # What was late while it was away may not have been the mail's doing.
                 self._scanners.cache.clear()
+                # It may have come back with other limits.
+                scanner.reach = ASSUMED
             scanner.breaker.trust()
             scanner.alerts_limits = test.alerts_limits
+            if not test.alerts_limits:
+                watched.to_measure.set()
             await self._learn_limit(scanner)
         elif test.cause:
             scanner.breaker.failed(test.reason)
@@ -232,7 +253,10 @@ def weaknesses(scanner: Scanner, most_octets: int) -> list[str]:
         limit = scanner.stream_limit
         found.append(f"StreamMaxLength is {limit} octets, max_message {most_octets}: what is larger is too-large")
     if not scanner.alerts_limits:
-        found.append("AlertExceedsMax is off: what exceeds its limits is passed unseen, only our own limits hold")
+        found.append(
+            "AlertExceedsMax is off: what exceeds its limits it calls clean. Archives that do are unscannable, but not"
+            " what it unpacks of other files"
+        )
     return found
 
 

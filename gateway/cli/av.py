@@ -135,6 +135,7 @@ def _print_report(report: "ScannerReport") -> None:
         ),
         ("self-test", "EICAR found" if report.test_passed else "failed"),
         ("limit", f"{report.stream_limit} octets a stream" if report.stream_limit else "not known"),
+        ("looks at", str(report.reach or "")),
         ("statistics", "; ".join(report.statistics.splitlines()[:_STATISTICS_LINES])),
         *(("problem", problem) for problem in report.problems),
     ]

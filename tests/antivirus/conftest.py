@@ -74,6 +74,15 @@ class Clamd:
         )
         self.wait()
 
+    def restart_with(self, *settings: str) -> None:
+        """Start it again with more in its configuration."""
+        self.kill()
+        path = self.folder / "clamd.conf"
+        path.write_text("\n".join((path.read_text(), *settings, "")))
+        clamd = shutil.which("clamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "clamd"
+        self.process = subprocess.Popen([clamd, "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait()
+
     def wait(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:

@@ -165,6 +165,7 @@ async def test_larger_than_the_scanner_takes_is_too_large_and_the_parts_are_scan
     shared_clamd, walker, known
 ):
     scanner = Scanner(shared_clamd.unix, ScannerLimits())
+    scanner.alerts_limits = True
     if known == "known":
         scanner.stream_limit = await stream_limit(shared_clamd.unix, 50 * 1024 * 1024)
     scan = await MessageScanner(Scanners([scanner], ResultCache(FakeClock())), walker).scan(

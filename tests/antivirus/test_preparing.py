@@ -37,6 +37,7 @@ class Endless:
     """A scanner that never answers, and looks at what it was given once more when it is told to stop."""
 
     stream_limit = 0
+    reach = None
 
     def __init__(self) -> None:
         self.read_at_the_end: list[int] = []

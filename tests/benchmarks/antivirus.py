@@ -76,6 +76,7 @@ Foreground yes
 StreamMaxLength 200M
 MaxScanSize 400M
 MaxFileSize 200M
+AlertExceedsMax yes
 MaxThreads 10
 SelfCheck 0
 Bytecode no

@@ -1,0 +1,168 @@
+"""If one of these fails, what a scanner stops looking at without a word is called clean."""
+
+import io
+import os
+import zipfile
+
+import pytest
+
+from gateway.antivirus.archive.report import ArchiveEntry, ArchiveLimits, ArchiveReport
+from gateway.antivirus.archive.walk import Walk
+from gateway.antivirus.archive.walker import ArchiveWalker
+from gateway.antivirus.cache import ResultCache
+from gateway.antivirus.measuring import deep, large, many, measure
+from gateway.antivirus.message import MessageScanner
+from gateway.antivirus.reach import ASSUMED, Reach, least
+from gateway.antivirus.result import Cause, Outcome
+from gateway.antivirus.scanner import Scanner, ScannerLimits
+from gateway.antivirus.scanners import Scanners
+from gateway.antivirus.watch import Watch, WatchSettings
+from gateway.clock import FakeClock, SystemClock
+from tests.antivirus.conftest import EICAR, Events, eventually
+from tests.antivirus.test_archive import zipped
+from tests.antivirus.test_message import mail
+
+real = pytest.mark.real
+MIB = 1024 * 1024
+# What Debian's clamd.conf says.
+DEBIAN = ("MaxScanSize 100M", "MaxFileSize 25M", "MaxRecursion 16", "MaxFiles 10000")
+SMALL = Reach(file_octets=1000, archive_octets=2000, depth=2, entries=4)
+
+
+def report(*entries: tuple[int, int], apart: bool = False) -> ArchiveReport:
+    """Return a report of entries of (size, depth)."""
+    return ArchiveReport(entries=tuple(ArchiveEntry(path=("a",) * d, size=s, apart=apart) for s, d in entries))
+
+
+# What is made of it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "what"),
+    [
+        ([(1000, 1), (500, 2), (1, 1), (1, 1)], ""),
+        ([(1001, 1)], "larger file"),
+        ([(900, 1), (900, 1)], "unpacks to more"),
+        ([(1, 1), (1, 2), (1, 3)], "deeper"),
+        ([(1, 1)] * 5, "more files"),
+    ],
+)
+def test_what_lies_further_away_than_the_scanner_looks_is_unscannable(entries, what):
+    found = SMALL.overlooked(report(*entries), 400)
+    assert [result.outcome for result in found] == ([Outcome.UNSCANNABLE] if what else [])
+    assert all(what in result.reason for result in found)
+
+
+def test_what_is_handed_over_was_looked_at_by_itself():
+    assert not SMALL.overlooked(report((5000, 9), apart=True), 400)
+
+
+def test_before_it_is_known_how_far_nobody_can_tell():
+    [found] = ASSUMED.overlooked(report((26 * MIB, 1)), 400)
+    assert (found.outcome, found.cause) == (Outcome.TEMPERROR, Cause.BUSY)
+
+
+def test_of_several_scanners_each_may_be_asked():
+    other = Reach(file_octets=5000, archive_octets=100, depth=9, entries=1, measured=False)
+    assert least([]) is None
+    assert least([SMALL]) is SMALL
+    assert least([SMALL, other]) == Reach(file_octets=1000, archive_octets=100, depth=2, entries=1, measured=False)
+
+
+def test_a_scanner_that_looks_into_no_archive_still_reads_what_is_none():
+    blind = Reach(file_octets=0, archive_octets=0, depth=0, entries=0)
+    assert blind.stream_octets == ASSUMED.file_octets
+    assert blind.overlooked(report((1, 1)), 400)
+
+
+# What is tried --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("octets", [MIB, 25 * MIB])
+def test_the_large_one_is_two_files_of_that_size_and_eicar_behind_them(octets):
+    packed = large(octets)
+    assert packed.size < octets / 500
+    with zipfile.ZipFile(io.BytesIO(packed.octets)) as outer:
+        assert [entry.file_size for entry in outer.infolist()] == [octets]
+    walked = Walk(ArchiveLimits(ratio=10_000), (), lambda: 0.0).run(packed.octets)
+    sizes = {entry.path[-1]: entry.size for entry in walked.entries}
+    assert [*sizes] == ["a.zip", "b.zip", "x", "e.com"]
+    assert 0 < octets - sizes["b.zip"] < 200
+
+
+def test_the_deep_one_and_the_one_of_many_files_are_what_our_own_limits_let_pass():
+    for piece in (deep(ArchiveLimits().depth), many(ArchiveLimits().entries)):
+        walked = Walk(ArchiveLimits(), (), lambda: 0.0).run(piece.octets)
+        assert walked.complete
+        assert walked.entries[-1].path[-1] == "e.com"
+
+
+# A real clamd ---------------------------------------------------------------------------------------------------------
+
+
+@real
+@pytest.mark.parametrize(
+    ("configured", "found"),
+    [
+        (DEBIAN, (25 * MIB, 12, 8000)),
+        (("MaxFileSize 25M", "MaxScanSize 15M"), (5 * MIB, 12, 8000)),
+        (("MaxFileSize 3M", "MaxRecursion 7", "MaxFiles 500"), (MIB, 5, 100)),
+        (("ScanArchive no",), (0, 0, 0)),
+    ],
+    ids=["Debian", "altogether", "little", "no archives"],
+)
+async def test_it_is_found_out_how_far_a_scanner_looks(clamds, configured, found):
+    clamd = clamds()
+    clamd.restart_with(*configured)
+    octets, depth, entries = found
+    reach = Reach(file_octets=octets, archive_octets=2 * octets, depth=depth, entries=entries)
+    assert await measure(Scanner(clamd.unix, ScannerLimits())) == reach
+
+
+async def test_of_a_scanner_that_does_not_answer_nothing_is_found_out(fake):
+    fake.answer = lambda _: None
+    assert await measure(Scanner(fake.address, ScannerLimits())) is None
+
+
+@real
+async def test_nothing_is_clean_that_clamd_passed_without_a_look(clamds):
+    clamd = clamds()
+    clamd.restart_with("MaxFileSize 5M", "MaxScanSize 20M")
+    pool = Scanners([Scanner(clamd.unix, ScannerLimits())], ResultCache(FakeClock()))
+    events, walker = Events(), ArchiveWalker(ArchiveLimits())
+    watch = Watch(pool, WatchSettings(), clock=SystemClock(), events=events)
+    await watch.start()
+    try:
+        await eventually(lambda: pool.all[0].reach.measured, seconds=60)
+        scanner = MessageScanner(pool, walker)
+        # Enough that does not compress for no ratio to be a bomb's.
+        some = os.urandom(100_000)
+        in_one = zipped(("a.bin", some + bytes(6 * MIB) + EICAR))
+        in_all = zipped(*((f"{n}.bin", some + bytes(3 * MIB)) for n in range(8)), ("e.com", EICAR))
+        found = [(await scanner.scan(mail("a.zip", octets))).result for octets in (in_one, in_all)]
+        assert [(r.outcome, r.name) for r in found] == [(Outcome.UNSCANNABLE, "Scanner.Limit")] * 2
+        harmless = zipped(("a.bin", some + bytes(4 * MIB)), ("b.bin", some))
+        assert (await scanner.scan(mail("a.zip", harmless))).result.clean
+    finally:
+        await watch.stop()
+        walker.close()
+
+
+@real
+async def test_a_scanner_that_tells_of_its_limits_is_not_measured(clamds):
+    clamd = clamds()
+    clamd.restart_with("MaxFileSize 1M", "AlertExceedsMax yes")
+    pool = Scanners([Scanner(clamd.unix, ScannerLimits())], ResultCache(FakeClock()))
+    watch = Watch(pool, WatchSettings(), clock=SystemClock(), events=Events())
+    await watch.start()
+    walker = ArchiveWalker(ArchiveLimits())
+    try:
+        assert pool.all[0].alerts_limits
+        assert pool.reach is None
+        assert not watch.watched[0].to_measure.is_set()
+        scan = await MessageScanner(pool, walker).scan(mail("a.zip", zipped(("a.bin", os.urandom(2 * MIB) + EICAR))))
+        assert scan.result.outcome is Outcome.UNSCANNABLE
+        assert scan.result.name.startswith("Heuristics.Limits.Exceeded")
+    finally:
+        await watch.stop()
+        walker.close()
