@@ -20,7 +20,7 @@ from gateway.cli.incident_record import (
     the_reader,
 )
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot
-from gateway.cli.reach import data_folder
+from gateway.cli.reach import data_folder, reachable
 
 if TYPE_CHECKING:
     from gateway.config.snapshot import Snapshot
@@ -52,6 +52,7 @@ def suspend(
     from gateway.incidents.suspensions import suspensions
 
     snapshot = load_snapshot(config)
+    reachable(snapshot.config.data)
     source = ours(sender, snapshot)
 
     def act(change: "Change") -> Done:

@@ -11,7 +11,7 @@ from gateway.cli.account import ours
 from gateway.cli.grouping import grouped
 from gateway.cli.incident_record import EXIT_BROKEN, Done, changed, dated, moment, say, the_reader
 from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot, print_json
-from gateway.cli.reach import data_folder
+from gateway.cli.reach import data_folder, reachable
 
 if TYPE_CHECKING:
     from gateway.config.snapshot import Snapshot
@@ -78,7 +78,7 @@ def template(
     if lang not in LANGUAGES:
         raise typer.BadParameter(f"--lang {lang}; allowed: {', '.join(LANGUAGES)}")
     node = load_snapshot(config).config
-    with the_reader(node.data) as reader:
+    with the_reader(reachable(node.data)) as reader:
         case = reader.incident(incident)
         if case is None:
             fail(f"there is no incident {incident}", 2)
@@ -109,6 +109,7 @@ def record(
     from gateway.incidents.suspensions import suspensions_of
 
     snapshot = load_snapshot(config)
+    reachable(snapshot.config.data)
     promised: dict[str, Any] = {name: _said(f"--{name}", text) for name, text in asdict(customer).items()}
     given = Guarantee(
         id=0,

@@ -17,6 +17,7 @@ from gateway.cli.incident_record import (
     the_reader,
 )
 from gateway.cli.options import ConfigOption, JsonOption, fail, load_snapshot
+from gateway.cli.reach import reachable
 
 if TYPE_CHECKING:
     from gateway.abuse.protection import Protection
@@ -38,6 +39,7 @@ def block(
     from gateway.abuse import blocking
 
     snapshot = load_snapshot(config)
+    reachable(snapshot.config.data)
     seconds = _seconds(for_) if for_ else snapshot.config.incidents.block
     protection = _protection(snapshot)
 
@@ -62,6 +64,7 @@ def lift(
     from gateway.incidents.suspensions import suspensions_of
 
     snapshot = load_snapshot(config)
+    reachable(snapshot.config.data)
 
     def act(change: "Change") -> Done | Refused:
         incident = change.incident(number)

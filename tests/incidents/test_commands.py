@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 
 import pytest
@@ -374,3 +375,27 @@ def test_times_before_and_after_mean_the_same_to_list_and_clock(desk, run):
     now = SystemClock().stamp().utc
     desk.fold([sighting(1, at=now - 2 * DAY), sighting(2, "192.0.2.8", at=now - 10 * DAY)])
     assert listed(run("incident", "list", "--json", "--since", "7d")) == [1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("incident", "list"),
+        ("incident", "note", "1", "x"),
+        ("incident", "block", "1", "--reason", "x"),
+        ("incident", "verify"),
+        ("account", "suspend", "anna@example.com", "--reason", "x"),
+        ("guarantee", "template", "--incident", "1"),
+        ("complaint", "list"),
+        ("report", "list"),
+        ("audit",),
+    ],
+)
+def test_who_may_not_look_into_the_data_folder_is_told_so(run, desk, monkeypatch, arguments):
+    """As another user: one line that says who may, not a traceback; and nothing is read or written."""
+    (desk.data / "incidents").mkdir(parents=True, exist_ok=True)
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: path != desk.data and access(path, mode))
+    refused = run(*arguments)
+    assert refused.exit_code == 77
+    assert "may not look into it; run this as root or as the gateway's user" in refused.stderr
