@@ -1,5 +1,7 @@
 """HTML must give the text that a reader sees: what markup hides from a filter counts, and what nobody is shown does."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,6 +232,21 @@ def test_any_markup_becomes_text(pieces: list[str]):
 @given(st.text(st.characters(exclude_characters="<&\x1e", exclude_categories=["Cs"])))
 def test_text_without_markup_is_kept(text: str):
     assert to_text(text).text.split() == text.split()
+
+
+BLANKS = ["x", "a word ", "  ", "\t", "\n", "\r\n", "\f", "\v", "\xa0", "\u2003", "\x1d", "\x85", "<br>"]
+
+
+@given(st.lists(st.sampled_from(BLANKS), max_size=40))
+def test_white_space_is_that_of_a_page(pieces: list[str]):
+    """What HTML calls white space is one space, other blanks stay, and none stands beside a line end."""
+    one_space = re.sub(r"[ \t\r\n\f]+", " ", "".join(pieces).replace("<br>", "\x1e"))
+    assert to_text("".join(pieces)).text == re.sub(r"\s*\x1e\s*", "\n", one_space).strip()
+
+
+def test_a_style_sheet_concerns_the_same_tag_behind_it():
+    found = to_text("<p class=a>seen</p><style>.a { display: none }</style><p class=a>not seen</p>")
+    assert (found.text, found.hidden) == ("seen", "not seen")
 
 
 HOSTILE = ["<b>", "<div>", "<b x=1></i>", "<i><div><b>", "<!--", "<a href='", "<", "<p>", "<td><li>", "<style>/*", "&"]

@@ -16,8 +16,8 @@ elements; of style sheets only rules for one class, id or element are followed; 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from html import unescape
 from types import MappingProxyType
@@ -47,11 +47,12 @@ class Link:
 
 
 class _Href(NamedTuple):
-    """A link as written."""
+    """A link as written; its text stands in the pieces from ``start`` to ``end``."""
 
     value: str
     element: str
-    text: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ class HtmlText:
     text: str
     hidden: str = ""
     tricks: frozenset[str] = frozenset()
-    hrefs: tuple["_Href", ...] = ()
+    hrefs: Sequence["_Href"] = ()
+    pieces: Sequence[str] = field(default=(), repr=False)
     title: str = ""
     alt: str = ""
     images: int = 0
@@ -79,15 +81,19 @@ class HtmlText:
     def links(self) -> tuple[Link, ...]:
         """Where it leads and what it loads, in order; at most MAX_LINKS. Parsed when asked for."""
         parsed = ((urls.parse(href.value), href) for href in self.hrefs)
-        return tuple(Link(url=url, element=href.element, text=href.text) for url, href in parsed if url)
+        return tuple(Link(url=url, element=href.element, text=self._text_of(href)) for url, href in parsed if url)
+
+    def _text_of(self, href: _Href) -> str:
+        return " ".join("".join(self.pieces[href.start : href.end]).split())
 
     @property
     def urls(self) -> tuple[Url, ...]:
         """Where it leads and what it loads, each once, in order; targets of redirectors after them."""
         found: dict[Url, None] = {}
-        for link in self.links:
-            found[link.url] = None
-            found.update(dict.fromkeys(urls.within(link.url)))
+        for href in self.hrefs:
+            if url := urls.parse(href.value):
+                found[url] = None
+                found.update(dict.fromkeys(urls.within(url)))
         return tuple(found)
 
 
@@ -122,8 +128,6 @@ _COMMENT_END = re.compile(r"--!?>")
 _EMPTY_COMMENT = re.compile(r"-?>")
 # Line ends in the markup are white space; those of the page are this until it is put together.
 _BREAK = "\x1e"
-_SPACE = re.compile(r"[ \t\r\n\f]+")
-_LINE_END = re.compile(rf"\s*{_BREAK}\s*")
 
 _RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "textarea", "title"})
 _SHOWN_RAW = frozenset({"xmp", "textarea"})
@@ -175,6 +179,7 @@ class _Plan:
     # The element counted, "" for none.
     counted: str = ""
     is_link: bool = False
+    preformatted: bool = False
 
 
 _COUNTED = frozenset({"img", "form", "script", "iframe"})
@@ -193,6 +198,7 @@ def _plan(written: str) -> _Plan:
         closes=_ENDS.get(name) or (_P if name in _CLOSES_P else None),
         counted=name if name in _COUNTED else "",
         is_link=name in ("a", "area"),
+        preformatted=name == "pre",
     )
 
 
@@ -200,9 +206,20 @@ _URL_ATTRIBUTES = frozenset(
     {"href", "src", "action", "formaction", "background", "poster", "data", "cite", "longdesc", "xlink:href", "lowsrc"}
     | {"dynsrc", "usemap", "codebase", "classid", "manifest", "ping"}
 )
+# Attributes that are looked at beside those of style.
+_LEADING = _URL_ATTRIBUTES | {"srcset", "style", "content", "alt"}
 _REFRESH = re.compile(r"(?i)url\s*+=\s*+[\"']?([^\"'>]+)")
 _CSS_URL = re.compile(r"(?i)url\(\s*+[\"']?([^\"')]{1,2048})")
 _DIGITS = re.compile(r"&#0*+([0-9]{8,})")
+
+
+class _Tag(NamedTuple):
+    """A start tag as written: ``leads`` where an attribute may lead somewhere; ``declared`` is its style or ""."""
+
+    plan: _Plan
+    attributes: Mapping[str, str]
+    leads: bool
+    declared: str
 
 
 class _Page:
@@ -219,15 +236,15 @@ class _Page:
         self._pieces: list[str] = []
         self._hidden: list[str] = []
         self._tricks: set[str] = set()
-        # Value, element, and the pieces between which its text stands.
-        self._links: list[tuple[str, str, int, int]] = []
+        self._links: list[_Href] = []
         self._anchor = -1
         self._alt: list[str] = []
         self._title = ""
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._sheet = styles.Sheet()
         self._preformatted = 0
-        self._parsed: dict[str, dict[str, str]] = {}
+        # By name and attributes as written: a page repeats itself.
+        self._tags: dict[tuple[str, str], _Tag] = {}
 
     def read(self) -> HtmlText:
         """Read the whole of it."""
@@ -248,10 +265,10 @@ class _Page:
             elif close:
                 self._end_tag(_plan(name))
             else:
-                plan = _plan(name)
-                self._start_tag(plan, attributes)
-                if plan.raw:
-                    at = self._raw(plan.name, at)
+                tag = self._tags.get((name, attributes)) or self._tag(name, attributes)
+                self._start_tag(tag)
+                if tag.plan.raw:
+                    at = self._raw(tag.plan.name, at)
             if at >= end:
                 break
         else:
@@ -260,15 +277,12 @@ class _Page:
 
     def _result(self) -> HtmlText:
         self._end_link()
-        hrefs = tuple(
-            _Href(value, element, " ".join("".join(self._pieces[start:end]).split()) if end > start else "")
-            for value, element, start, end in self._links
-        )
         return HtmlText(
-            text=_LINE_END.sub("\n", _SPACE.sub(" ", "".join(self._pieces))).strip(),
+            text=_laid_out("".join(self._pieces)),
             hidden=" ".join("".join(self._hidden).split()),
             tricks=frozenset(self._tricks),
-            hrefs=hrefs,
+            hrefs=self._links,
+            pieces=self._pieces,
             title=self._title,
             alt="\n".join(self._alt),
             images=self._counts["img"],
@@ -305,6 +319,7 @@ class _Page:
             self._title = self._title or " ".join(_unescaped(content).split())
         elif name == "style":
             self._sheet.add(content)
+            self._tags.clear()
         return end
 
     def _text(self, raw: str) -> None:
@@ -321,16 +336,16 @@ class _Page:
 
     # --- Elements.
 
-    def _start_tag(self, plan: _Plan, raw: str) -> None:
+    def _start_tag(self, tag: _Tag) -> None:
+        plan = tag.plan
         if plan.breaks:
             (self._hidden if self._look.trick else self._pieces).append(plan.breaks)
         if plan.closes and self._open:
             self._close_near(*plan.closes)
         if plan.counted:
             self._counts[plan.counted] += 1
-        attributes = self._attributes(raw) if raw else _NO_ATTRIBUTES
-        if attributes:
-            self._note(plan, attributes)
+        if tag.leads:
+            self._note(plan, tag.attributes)
         if plan.void:
             return
         if len(self._open) >= MAX_DEPTH:
@@ -338,9 +353,10 @@ class _Page:
             return
         self._open.append(plan.name)
         self._before.append(self._look)
-        self._preformatted += plan.name == "pre"
-        if attributes or self._sheet.concerns(plan.name):
-            self._look = self._sheet.look(self._look, plan.name, attributes)
+        if plan.preformatted:
+            self._preformatted += 1
+        if tag.declared:
+            self._look = self._sheet.look(self._look, tag.declared)
 
     def _end_tag(self, plan: _Plan) -> None:
         if plan.breaks:
@@ -349,7 +365,12 @@ class _Page:
         if self._flattened:
             self._flattened -= 1
         elif opened and opened[-1] == plan.name:
-            self._pop_to(len(opened) - 1)
+            opened.pop()
+            self._look = self._before.pop()
+            if plan.is_link:
+                self._end_link()
+            elif plan.preformatted:
+                self._preformatted -= 1
         elif plan.name in _CLOSING_BLOCKS:
             if plan.name in opened:
                 self._pop_to(len(opened) - 1 - opened[::-1].index(plan.name))
@@ -377,16 +398,17 @@ class _Page:
 
     # --- Attributes.
 
-    def _attributes(self, raw: str) -> dict[str, str]:
-        known = self._parsed.get(raw)
-        if known is None:
-            known = {}
-            for name, double, single, bare in _ATTRIBUTE.findall(raw):
-                value = double or single or bare
-                # The first of two attributes of one name counts.
-                known.setdefault(name.lower(), _unescaped(value) if "&" in value else value)
-            self._parsed[raw] = known
-        return known
+    def _tag(self, name: str, raw: str) -> _Tag:
+        """Return what a start tag means; one as written is understood once, until a style sheet changes it."""
+        plan = _plan(name)
+        attributes: dict[str, str] = {}
+        for attribute, double, single, bare in _ATTRIBUTE.findall(raw) if raw else ():
+            value = double or single or bare
+            # The first of two attributes of one name counts.
+            attributes.setdefault(attribute.lower(), _unescaped(value) if "&" in value else value)
+        declared = "" if plan.void else self._sheet.declared(plan.name, attributes)
+        tag = self._tags[name, raw] = _Tag(plan, attributes, not _LEADING.isdisjoint(attributes), declared)
+        return tag
 
     def _note(self, plan: _Plan, attributes: Mapping[str, str]) -> None:
         """Gather where an element leads and what it loads."""
@@ -410,19 +432,27 @@ class _Page:
         if plan.is_link:
             self._end_link()
             self._anchor = len(self._links)
-        self._links.append((value[:MAX_VALUE], plan.name, len(self._pieces), 0))
+        self._links.append(_Href(value[:MAX_VALUE], plan.name, len(self._pieces), 0))
 
     def _end_link(self) -> None:
         if self._anchor >= 0:
-            value, name, start, _ = self._links[self._anchor]
-            self._links[self._anchor] = (value, name, start, len(self._pieces))
+            self._links[self._anchor] = self._links[self._anchor]._replace(end=len(self._pieces))
             self._anchor = -1
 
 
-_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 # Widths of one image.
 _MAX_CANDIDATES = 16
 _BREAKS = frozenset({"br", "hr"})
+
+
+def _laid_out(text: str) -> str:
+    """Return the text of a page with its breaks as line ends and its white space as a page shows it."""
+    for space in "\t\r\n\f":
+        text = text.replace(space, " ")
+    # Each turn halves every run, so the whole is linear.
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return "\n".join(filter(None, map(str.strip, text.split(_BREAK))))
 
 
 def _unescaped(text: str) -> str:

@@ -73,11 +73,7 @@ class Sheet:
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
         # By parent and declarations: a page has few of either.
-        self._looks: dict[tuple[Look, str], Look] = {}
-
-    def concerns(self, name: str) -> bool:
-        """Tell whether an element without attributes may look other than its parent."""
-        return name in self._rules
+        self._looks: dict[tuple[int, str], Look] = {}
 
     def add(self, css: str) -> None:
         """Take a ``style`` element's content."""
@@ -87,14 +83,16 @@ class Sheet:
                 if _SIMPLE.fullmatch(name) and len(self._rules) < _MAX_RULES:
                     self._rules[name] = f"{self._rules.get(name, '')};{declarations}"[-_MAX_STYLE:]
 
-    def look(self, parent: Look, name: str, attributes: Mapping[str, str]) -> Look:
-        """Return the look of the text in an element ``name`` with ``attributes``."""
+    def declared(self, name: str, attributes: Mapping[str, str]) -> str:
+        """Return what is declared of an element ``name`` with ``attributes``, "" for nothing."""
         declared = attributes.get("style", "")
         if not _OTHERS.isdisjoint(attributes) or name in self._rules:
-            declared = ";".join((*self._ruled(name, attributes), *_attributed(name, attributes), declared))
-        if not declared:
-            return parent
-        key = (parent, declared)
+            return ";".join((*self._ruled(name, attributes), *_attributed(name, attributes), declared))
+        return declared
+
+    def look(self, parent: Look, declared: str) -> Look:
+        """Return the look of the text in an element of which so much is declared."""
+        key = (id(parent), declared)
         look = self._looks.get(key)
         if look is None:
             if len(self._looks) >= _MAX_LOOKS:
