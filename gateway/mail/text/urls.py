@@ -43,6 +43,9 @@ class Url:
     userinfo: str = ""
     port: int = 0
 
+    def __hash__(self) -> int:
+        return hash(self.text)
+
     @property
     def is_address(self) -> bool:
         """Whether the host is an IP address."""
