@@ -17,17 +17,43 @@ from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
 from gateway.clock import FakeClock
 from tests.antivirus.conftest import EICAR
-from tests.antivirus.shut import FILLER, docx, shut_7z, shut_docx, shut_pdf, shut_xls
+from tests.antivirus.shut import (
+    FILLER,
+    docx,
+    shut_7z,
+    shut_doc,
+    shut_docx,
+    shut_newer_doc,
+    shut_older_docx,
+    shut_pdf,
+    shut_ppt,
+    shut_xls,
+)
 from tests.antivirus.test_archive import seven_zip, zipped
 from tests.antivirus.test_message import mail
 
 pytest.importorskip("libarchive", reason="libarchive-c, or Debian's libarchive13, is not installed")
 
 Maker = Callable[[bytes, str], bytes]
-MAKERS: dict[str, Maker] = {"a.docx": shut_docx, "a.xls": shut_xls, "a.pdf": shut_pdf, "a.7z": shut_7z}
+MAKERS: dict[str, Maker] = {
+    "a.docx": shut_docx,
+    "older.docx": shut_older_docx,
+    "a.doc": shut_doc,
+    "newer.doc": shut_newer_doc,
+    "a.xls": shut_xls,
+    "a.ppt": shut_ppt,
+    "a.pdf": shut_pdf,
+    "a.7z": shut_7z,
+}
 SAID = "The password is geheim."
 # What its program opens without asking anybody.
-OPENS_ITSELF = {"a.docx": "VelvetSweatshop", "a.xls": "VelvetSweatshop", "a.pdf": ""}
+OPENS_ITSELF = {
+    "a.docx": "VelvetSweatshop",
+    "older.docx": "VelvetSweatshop",
+    "a.xls": "VelvetSweatshop",
+    "a.ppt": "/01Hannes Ruescher/01",
+    "a.pdf": "",
+}
 
 
 @pytest.fixture
@@ -69,6 +95,23 @@ async def test_within_archives_the_same_is_opened(scanner, name):
     assert scan.result.outcome is Outcome.INFECTED
     [part] = scan.infected
     assert part.leaf.part.filename == "a.zip"
+
+
+def test_pictures_of_a_presentation_stay_encrypted_and_are_not_passed_over():
+    report = Walk(ArchiveLimits(), ("geheim",), lambda: 0.0).run(
+        shut_ppt(EICAR, "geheim", pictures=bytes(5000)), "a.ppt"
+    )
+    assert [(entry.path, entry.unlocked) for entry in report.entries] == [(("a.ppt",), True), (("Pictures",), False)]
+    assert EICAR in bytes(report.entries[0].octets)
+    assert (report.encrypted, report.opened) == (True, False)
+
+
+def test_a_presentation_of_which_an_objects_end_was_not_decrypted_is_not_opened():
+    """A directory that has another object begin within the first: PowerPoint reads the first to its own end."""
+    octets = shut_ppt(EICAR, "geheim", within=(16,))
+    report = Walk(ArchiveLimits(), ("geheim",), lambda: 0.0).run(octets, "a.ppt")
+    assert not any(EICAR in bytes(entry.octets or b"") for entry in report.entries), "nobody has seen it"
+    assert (report.encrypted, report.opened) == (True, False)
 
 
 def test_octets_that_only_end_like_a_package_are_those_of_a_wrong_password():

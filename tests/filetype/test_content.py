@@ -241,6 +241,8 @@ def compound(*entries: bytes, stream: bytes = b"", clsid: bytes = b"") -> bytes:
 
 BOF = struct.pack("<HH", 0x809, 16) + bytes(16)
 END = struct.pack("<HH", 0x0A, 0)
+# A presentation's current user, up to the token that tells whether it is encrypted.
+PPT_USER = struct.pack("<HHII", 0, 0x0FF6, 32, 20)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,11 @@ END = struct.pack("<HH", 0x0A, 0)
             "xls",
             ("macros",),
         ),
+        (compound(entry("PowerPoint Document")), "ppt", ()),
         (compound(entry("PowerPoint Document"), entry("EncryptedSummary")), "ppt", ("encrypted",)),
+        (compound(entry("PowerPoint Document"), stream=PPT_USER + b"\xdf\xc4\xd1\xf3"), "ppt", ("encrypted",)),
+        (compound(entry("PowerPoint Document"), stream=PPT_USER + b"\x5f\xc0\x91\xe3"), "ppt", ()),
+        (compound(entry("PowerPoint Document"), stream=b"\0\0\xf5\x0f\x20\0\0\0"), "ppt", ("encrypted",)),
         (compound(entry("EncryptionInfo"), entry("EncryptedPackage")), "ooxml-encrypted", ("encrypted",)),
         (compound(entry("__properties_version1.0")), "msg", ()),
         (compound(entry("x"), clsid=bytes.fromhex("84100c0000000000c000000000000046")), "msi", ()),

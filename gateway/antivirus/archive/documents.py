@@ -4,6 +4,9 @@ Two kinds of document say that they are encrypted and open all the same, for who
 presentations under the passwords that Excel and PowerPoint try by themselves, and PDFs without a user's password.
 Those are tried whatever the mail says. A document that none opens is what it was: encrypted.
 
+Of a presentation msoffcrypto leaves the pictures as they are, and takes for an object's end where the next one begins:
+what of it was not decrypted stays encrypted here.
+
 Opened are: OOXML with agile and standard encryption, Word, Excel and PowerPoint files of 97 to 2003 with RC4 and, Excel
 only, XOR obfuscation (MS-OFFCRYPTO), and every standard security handler of PDF (ISO 32000-2 §7.6.4). Not opened are
 documents of Excel 5 and 95, those for certificates and those with rights management, and encrypted OpenDocument files.
@@ -31,6 +34,8 @@ _OFFICE_OPENS_ITSELF = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 _PDF_OPENS_ITSELF = ("",)
 # How a package of OOXML begins.
 _PACKAGE = b"PK\x03\x04"
+# MS-PPT §2.3.1: version, type and, from its fifth octet on, length.
+_RECORD_HEAD = 8
 # They write warnings about what is odd; what counts is in the report.
 for _name in ("msoffcrypto", "pikepdf", "olefile"):
     logging.getLogger(_name).disabled = True
@@ -46,6 +51,8 @@ def read_document(octets: bytes, kind: str, passwords: Sequence[str], budget: Bu
         if (plain := _opened(opener, octets, password)) is not None:
             budget.unpacked(len(plain))
             yield Member(name="", octets=plain, encrypted=True, unlocked=True, opaque=True)
+            if kind == "ppt" and (left := _left_encrypted(octets, plain)):
+                yield Member(name=left, encrypted=True)
             return
         budget.tick()
     yield Member(name="", encrypted=True)
@@ -71,6 +78,21 @@ def _office(octets: bytes, password: str) -> bytes:
     if isinstance(document, OOXMLFile) and not made.startswith(_PACKAGE):
         raise InvalidKeyError("no package")
     return made
+
+
+def _left_encrypted(shut: bytes, plain: bytes) -> str:
+    """Return what of a presentation was not decrypted, "" when nothing was left."""
+    try:
+        before, after = (ppt97.Ppt97File(BytesIO(octets)) for octets in (shut, plain))
+        begins = list(ppt97.construct_persistobjectdirectory(before.data).values())
+        after.data.powerpointdocument.seek(0)
+        stream = after.data.powerpointdocument.read()
+        ends = [begin + _RECORD_HEAD + int.from_bytes(stream[begin + 4 : begin + 8], "little") for begin in begins]
+    except Exception:  # noqa: BLE001 - as above
+        return "objects"
+    if any(end > following for end, following in zip(ends, begins[1:], strict=False)):
+        return "objects"
+    return "Pictures" if before.ole.exists("Pictures") and before.ole.get_size("Pictures") else ""
 
 
 def _pdf(octets: bytes, password: str) -> bytes:

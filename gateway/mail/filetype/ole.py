@@ -40,6 +40,9 @@ _INSTALLER = re.compile(rb"[\x82\x84\x86]\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x0
 _WORD_IDENT = b"\xec\xa5"
 _WORD_FLAGS_AT = 0x0A
 _WORD_ENCRYPTED = 0x0100
+# MS-PPT §2.3.2, §2.3.3: the token of an encrypted presentation, and an edit with a reference to its encryption; where
+# its properties are not encrypted, only these tell.
+_PRESENTATION_ENCRYPTED = re.compile(rb"\xf6\x0f.{4}\x14\0\0\0\xdf\xc4\xd1\xf3|\xf5\x0f\x20\0\0\0", re.DOTALL)
 # MS-XLS §2.3: records of the globals; a workbook has a few thousand before its sheets.
 _FILE_PASS = 0x2F
 _BOUND_SHEET = 0x85
@@ -64,6 +67,8 @@ def read_ole(octets: bytes) -> Inside:
     macros = not _MACROS.isdisjoint(entries)
     if kind == "doc":
         encrypted = encrypted or _word_encrypted(octets, _stream(octets, entries["worddocument"]))
+    elif kind == "ppt":
+        encrypted = encrypted or bool(_PRESENTATION_ENCRYPTED.search(octets))
     elif kind == "xls":
         records = set(_records(octets, _stream(octets, entries.get("workbook") or entries["book"])))
         encrypted = encrypted or (_FILE_PASS, 0) in records
