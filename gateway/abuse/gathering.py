@@ -1,6 +1,6 @@
 """What was read of the journals and is not on record yet, so that many sightings share a transaction.
 
-A transaction takes as long as fifty sightings, and syncs the disk that the mail waits for. So while spam comes in one
+A transaction takes as long as a hundred sightings, and syncs the disk that mail waits for. So while spam comes in one
 is made every ``GATHER_SECONDS``, or of ``MOST_GATHERED``. After a while of nothing the first sighting does not wait;
 what may have an effect on mail, as the keeper says, never does. Nothing can be lost meanwhile: how far the journals
 were read is put on record by the same transaction.
@@ -13,7 +13,7 @@ from gateway.abuse.local_senders import Excess
 from gateway.incidents.values import Sighting, Source
 
 # Whoever asks sees what happened until then; a report leaves a little later.
-GATHER_SECONDS = 2.0
+GATHER_SECONDS = 4.0
 # A transaction of some tenths of a second, and 2 MB.
 MOST_GATHERED = 1000
 

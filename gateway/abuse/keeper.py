@@ -31,6 +31,7 @@ from gateway.config.snapshot import Snapshot
 from gateway.incidents import Change, IncidentBook, IncidentReader, Sighting, Source, State
 from gateway.incidents.blocks import note_attempts, note_watch
 from gateway.incidents.evidence import EvidenceStore
+from gateway.incidents.reader import incidents_by_trace
 from gateway.incidents.schema import FOLDER, database_path
 from gateway.incidents.suspensions import note_suspended_attempts, standing
 from gateway.incidents.values import Incident
@@ -262,11 +263,14 @@ class Keeper:
 
     def _store(self) -> None:
         """Put on record what was gathered; it stays so until that succeeds."""
-        done, gathered, self._failed = Round(), self._gathered, True
+        # Evidence that cannot be filed holds up no verdict: the second time it is left to ``_adopt``.
+        done, gathered, is_again, self._failed = Round(), self._gathered, self._failed, True
         try:
             with self._following("fold") as change:
                 if gathered.sightings:
                     self._fold(change, gathered, done)
+                    if not is_again:
+                        self._adopt_with(change, done)
                 for source, by, count, last in gathered.attempts():
                     _note_attempts(change, source, by, count, last)
         except StaleReadingError:
@@ -274,6 +278,7 @@ class Keeper:
             done = Round()
         else:
             self._done.sightings += len(gathered.sightings)
+            self._done.adopted += done.adopted
         self._gathered, self._failed, self._is_urgent = Gathered(), False, False
         self._stored_at = self._clock.monotonic()
         self._done.events += done.events
@@ -343,6 +348,16 @@ class Keeper:
 
     # Evidence ---------------------------------------------------------------------------------------------------------
 
+    def _adopt_with(self, change: Change, done: Round) -> None:
+        """File the samples of what was folded, which are nearly always there by now, in the same transaction."""
+        waiting = self._evidence.inbox.waiting(most=ADOPTED_AT_ONCE)
+        known = incidents_by_trace(change.execute, [each.trace_id for each in waiting])
+        for trace_id, incident in known.items():
+            self._evidence.adopt(change, incident, trace_id)
+        done.adopted = len(known)
+        if len(known) == len(waiting) < ADOPTED_AT_ONCE:
+            self._adopted_at = self._clock.monotonic()
+
     def _adopt(self) -> None:
         """File samples whose sightings are on record, some at a time, the oldest first; pass over the others."""
         now = self._clock.monotonic()
@@ -352,7 +367,7 @@ class Keeper:
         waiting = self._evidence.inbox.waiting(after=self._adopted_to, most=ADOPTED_AT_ONCE)
         self._adopted_to = waiting[-1].trace_id if len(waiting) == ADOPTED_AT_ONCE else ""
         self._done.more |= bool(self._adopted_to)
-        known = self._reader.incidents_by_trace([each.trace_id for each in waiting])
+        known = incidents_by_trace(self._reader.rows, [each.trace_id for each in waiting])
         if known:
             with self._book.change(BY, "evidence") as change:
                 for trace_id, incident in known.items():

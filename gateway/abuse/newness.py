@@ -1,6 +1,6 @@
 """Whether a database may have something new since it was last read, told by one look at its files.
 
-A read of an unchanged SQLite file costs ten times as much, and four times a second nearly all of them are. What is
+A read of an unchanged SQLite file costs ten times as much, and several times a second nearly all of them are. What is
 committed is appended to the log beside the file; where there is none, to the file itself. Its time, size and number
 tell, but for what is written within one tick of the file system's clock: so a file that has changed is read again until
 it has been still for longer than a tick. Whatever they tell, it is read now and then.
@@ -46,7 +46,7 @@ class Newness:
 
     def _now(self) -> _Stamp | None:
         try:
-            status = os.stat(self._log)  # noqa: PTH116 - four times a second for each file; Path.stat costs twice that
+            status = os.stat(self._log)  # noqa: PTH116 - of each file at each look; Path.stat costs twice that
         except OSError:
             try:
                 status = os.stat(self._path)  # noqa: PTH116 - as above

@@ -10,6 +10,7 @@ from typing import Any, Self
 from gateway.incidents.chain import COLUMNS, Anchor, Row, stored_row
 from gateway.incidents.folding import SELECT_SIGHTINGS, address_octets, periods
 from gateway.incidents.schema import database_path
+from gateway.incidents.suspensions import Ask
 from gateway.incidents.values import (
     GROUNDS,
     Incident,
@@ -180,12 +181,6 @@ class IncidentReader:
         """Return the sightings of a message."""
         return self._sightings("WHERE trace_id = ? ORDER BY id", (trace_id,))
 
-    def incidents_by_trace(self, trace_ids: Sequence[str]) -> dict[str, int]:
-        """Return the incident of each message that is a sighting."""
-        marks = ", ".join("?" * len(trace_ids))
-        asked = f"SELECT trace_id, min(incident) FROM sighting WHERE trace_id IN ({marks}) GROUP BY 1"  # noqa: S608 - marks
-        return dict(self._rows(asked, tuple(trace_ids)))
-
     def by_message_id(self, message_id: str) -> list[StoredSighting]:
         """Return the sightings of a Message-ID, given with its angle brackets as the mail had it, the newest first."""
         days = [row[0] for row in self._rows(_DAYS, ())]
@@ -349,6 +344,15 @@ def _file_of(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def incidents_by_trace(ask: Ask, trace_ids: Sequence[str]) -> dict[str, int]:
+    """Return the incident of each message that is a sighting, as a reader or a change has it."""
+    if not trace_ids:
+        return {}
+    marks = ", ".join("?" * len(trace_ids))
+    asked = f"SELECT trace_id, min(incident) FROM sighting WHERE trace_id IN ({marks}) GROUP BY 1"  # noqa: S608 - marks
+    return dict(ask(asked, tuple(trace_ids)))
 
 
 def evidence_of(row: Sequence[Any]) -> EvidenceRow:

@@ -220,6 +220,33 @@ def test_a_damaged_journal_is_told_once_and_the_others_are_read(world):
     assert world.incident().sightings == 1
 
 
+def test_a_sample_is_filed_with_its_verdict(patient):
+    sent = patient.mail(**HARMLESS)
+    patient.keeper._evidence.inbox.put(sent.trace_id, patient.now, {}, [b"Subject: cheap\r\n\r\n"])
+    done = look(patient, sent)
+    assert (done.sightings, done.adopted) == (1, 1)
+    with patient.reader() as reader:
+        assert [each.trace_id for each in reader.evidence(1)] == [sent.trace_id]
+        assert reader.rows("SELECT operation FROM chain WHERE kind = 'evidence'") == [("fold",)]
+    assert not list(patient.keeper._evidence.inbox.folder.iterdir())
+
+
+def test_a_sample_that_cannot_be_filed_holds_up_no_verdict(patient, monkeypatch):
+    sent = patient.mail(**HARMLESS)
+    patient.keeper._evidence.inbox.put(sent.trace_id, patient.now, {}, [b"Subject: cheap\r\n\r\n"])
+    with monkeypatch.context() as patch:
+        patch.setattr(patient.keeper._evidence, "adopt", full)
+        for events in ([sent], []):
+            with pytest.raises(StorageFull):
+                look(patient, *events)
+            patient.clock.advance(GATHER_SECONDS)
+        assert patient.incident().sightings == 1, "the verdict is on record, its evidence waits"
+    patient.clock.advance(GATHER_SECONDS)
+    patient.keeper.round()
+    with patient.reader() as reader:
+        assert [each.trace_id for each in reader.evidence(1)] == [sent.trace_id]
+
+
 def test_samples_without_a_verdict_keep_no_other_from_being_filed(world):
     inbox = world.keeper._evidence.inbox
     for _ in range(120):

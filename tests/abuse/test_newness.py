@@ -1,7 +1,7 @@
 """Files are read only where a look says that there may be something new.
 
 What breaks if these fail: verdicts that nobody reads, and so spam without an incident; or a processor that reads the
-same rows four times a second.
+same rows several times a second.
 """
 
 import os

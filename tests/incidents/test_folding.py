@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.incidents import Resolution, Source, SourceKind, State
+from gateway.incidents import Resolution, Source, SourceKind, State, folding
 from gateway.incidents.blocks import begin_block
 from gateway.incidents.folding import MAX_RECIPIENTS, MAX_TEXT, MAX_TEXTS, periods
 from gateway.incidents.values import GROUNDS, printable
@@ -189,3 +189,23 @@ def test_a_source_that_makes_up_sender_domains_fills_no_rankings(desk: Desk, mon
     ranked = reader.rows("SELECT count(DISTINCT name) FROM activity WHERE what = 'sender-domain'")
     assert ranked == [(6,)], "of this source five, of the other one"
     assert reader.incident(1).sightings == 31
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.sampled_from(("subject", "helo", "trace_id", "message_id", "recipient_domain", "virus", "action")),
+    st.text(st.characters(codec=None), max_size=MAX_TEXT + 5),
+)
+def test_a_look_at_all_texts_finds_whatever_one_by_one_would_be_cleaned(monkeypatch, name, text):
+    given = sighting(1, **{name: text}, grounds=("harmful", "advertising"))
+    with monkeypatch.context() as patch:
+        patch.setattr(folding, "_is_clean", lambda _: False)
+        cleaned = folding._cleaned(given)
+    assert folding._cleaned(given) == cleaned
+
+
+def test_numbers_are_sealed_as_they_will_be_read_back():
+    clean = folding._cleaned(sighting(1, at=1, octets=True))
+    assert (type(clean.at), type(clean.octets)) == (float, int)
+    plain = sighting(1)
+    assert folding._cleaned(plain) is plain, "nothing is made anew of what is clean"
