@@ -13,30 +13,16 @@ from importlib.resources import files
 from string import Template
 from zoneinfo import ZoneInfo
 
+from gateway.abuse.blocking import BY_HAND
+from gateway.abuse.terms import grounds_in
 from gateway.incidents.suspensions import Suspension
 from gateway.incidents.values import Incident, SourceKind
 
 LANGUAGES = ("zh", "en")
 BLANK = "________________"
 _TICKED, _OPEN = "[x]", "[ ]"
-# contract.md §4, in its order.
-_GROUNDS: Mapping[str, Mapping[str, str]] = {
-    "zh": {
-        "advertising": "未经同意的广告、刊物、宣传品",
-        "no-opt-out": "收件人无法拒收",
-        "hidden-sender": "隐藏发件人身份、地址或标题",
-        "false-source": "虚假的信息源、发件人、路由",
-        "harmful": "病毒、恶意代码、色情或其他有害内容",
-    },
-    "en": {
-        "advertising": "unsolicited advertising",
-        "no-opt-out": "cannot be refused by its recipients",
-        "hidden-sender": "hides the sender's identity, address or subject",
-        "false-source": "false source, sender or route",
-        "harmful": "viruses or otherwise harmful content",
-    },
-}
-_BETWEEN = {"zh": "、", "en": "; "}
+# What the keeper writes down is for operators; a customer puts a seal to this.
+_AUTOMATIC = {"zh": "系统监测到异常发信后自动暂停，记录为：", "en": "suspended by the system, on record as: "}  # noqa: RUF001 - Chinese punctuation
 _NEVER = {"zh": "无记录", "en": "none on record"}
 _DATES = {"zh": "%Y年%m月%d日 %H:%M", "en": "%Y-%m-%d %H:%M"}
 
@@ -110,7 +96,14 @@ def _case(incident: Incident, suspension: Suspension | None, language: str, zone
         "last_seen": moment(incident.last_seen) if incident.sightings else _NEVER[language],
         "sightings": str(incident.sightings),
         "viruses": str(incident.viruses),
-        "grounds": _BETWEEN[language].join(_GROUNDS[language][ground] for ground in incident.grounds) or BLANK,
+        "grounds": grounds_in(language, incident.grounds) or BLANK,
         "suspended_at": moment(suspension.began_at if suspension else incident.blocked_at),
-        "reason": suspension.reason if suspension else BLANK,
+        "reason": _reason(suspension, language),
     }
+
+
+def _reason(suspension: Suspension | None, language: str) -> str:
+    """Return why a sender was suspended; what a machine wrote down says that a machine did."""
+    if suspension is None:
+        return BLANK
+    return suspension.reason if suspension.how == BY_HAND else f"{_AUTOMATIC[language]}{suspension.reason}"

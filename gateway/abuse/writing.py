@@ -38,11 +38,12 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file: ``kind`` is its media type."""
+    """A file: ``kind`` is its media type, ``parameters`` that type's."""
 
     name: str
     kind: str
     octets: bytes
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,9 @@ def write(letter: Letter, writer: Writer, *, token: str, returned: bool) -> Writ
     message.set_content(letter.text, cte="base64")
     for file in letter.attachments:
         kind, _, subtype = file.kind.partition("/")
-        message.add_attachment(file.octets, maintype=kind, subtype=subtype, filename=file.name)
+        message.add_attachment(
+            file.octets, maintype=kind, subtype=subtype, filename=file.name, params=dict(file.parameters)
+        )
     return Written(
         purpose=letter.purpose,
         sender=return_path(token, writer.hostname) if returned else "",

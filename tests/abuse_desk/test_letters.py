@@ -7,9 +7,12 @@ import re
 
 import pytest
 
-from gateway.abuse.guarantee import Customer, Provider, letter
+from gateway.abuse.guarantee import LANGUAGES, Customer, Provider, letter
+from gateway.abuse.reporting.contacts import RDAP, TABLE, ZONE
+from gateway.abuse.terms import grounds_in, moment_in, origin_in
 from gateway.incidents import IncidentReader, Sighting, Source, SourceKind
 from gateway.incidents.suspensions import begin_suspension, suspensions_of
+from gateway.incidents.values import GROUNDS
 from tests.abuse_desk.conftest import MONDAY, Desk
 
 ANNA = Source(SourceKind.ACCOUNT, "anna@ours.test")
@@ -50,3 +53,38 @@ def test_a_letter_tells_the_case_as_it_was(desk, language: str, sightings: int):
     assert text.count(none) == (0 if sightings else 2)
     assert "told by telephone" in text
     assert "$" not in text
+
+
+AUTOMATIC = {
+    "zh": "系统监测到异常发信后自动暂停，记录为：3 verdicts",
+    "en": "suspended by the system, on record as: 3 verdicts",
+}
+
+
+@pytest.mark.parametrize("language", AUTOMATIC)
+def test_what_a_machine_wrote_down_is_not_given_as_the_providers_own_words(desk, language: str):
+    case: Desk = desk()
+    with case.book.change("keeper", "suspend") as change:
+        begin_suspension(change, change.open(ANNA, "spam").id, ANNA, how="automatic", reason="3 verdicts")
+    with IncidentReader(case.data) as reader:
+        incident, suspension = reader.incident(1), suspensions_of(reader.rows, 1)[0]
+    text = letter(incident, suspension, language, provider=Provider(name="Ours"), customer=Customer())
+    assert AUTOMATIC[language] in text
+
+
+@pytest.mark.parametrize(
+    ("language", "zone", "told"),
+    [
+        ("zh", "Asia/Shanghai", "2026年11月23日 10:00（北京时间）"),
+        ("zh", "Europe/Berlin", "2026年11月23日 03:00（Europe/Berlin）"),
+        ("en", "Asia/Shanghai", "2026-11-23 10:00 (Asia/Shanghai)"),
+    ],
+)
+def test_a_complainant_is_told_times_as_their_language_has_them(language: str, zone: str, told: str):
+    assert moment_in(language, MONDAY, zone) == told
+
+
+def test_every_ground_and_every_origin_of_a_contact_has_its_words_in_both_languages():
+    for language in LANGUAGES:
+        assert all(grounds_in(language, (ground,)) for ground in GROUNDS)
+        assert all(origin_in(language, origin) for origin in (TABLE, ZONE, RDAP))

@@ -243,6 +243,34 @@ def test_a_batch_is_a_table_documents_and_reports_that_others_can_read(desk):
     assert [mail.get_content_type() for mail in feedback] == ["multipart/report"] * 2
 
 
+@pytest.mark.parametrize(
+    ("language", "yours", "reported", "ground"),
+    [
+        ("en", "in your network", "reports a spam source to the association", "unsolicited advertising"),
+        ("zh", "贵方", "向互联网协会报告一个垃圾邮件来源：203.0.113.9", "未经同意的广告"),
+    ],
+)
+def test_the_association_is_not_told_that_the_source_is_its_own(desk, language, yours, reported, ground):
+    """Its feedback reports say what they are; an operator's say from where we know that it is theirs, all in one language."""
+    case: Desk = desk(SETTINGS.replace("enabled = true", f'enabled = true\nlanguage = "{language}"'))
+    spam(case)
+    room = reports(case)
+    room.association()
+    batch, to_association = (parsed(octets) for octets in case.mails())
+    words = next(to_association.iter_parts()).get_content()
+    assert yours not in words
+    assert reported in words
+    assert ground in words
+    assert "advertising" not in words or language == "en"
+    [table] = [part for part in batch.iter_attachments() if part.get_content_type() == "text/csv"]
+    assert table.get_param("charset") == "utf-8"
+    room.operators(10)
+    to_operator = next(parsed(case.mails()[-1]).iter_parts()).get_content()
+    assert yours in to_operator
+    assert {"en": "our list of contacts", "zh": "根据我方联系人名录"}[language] in to_operator
+    assert "incident 1" in parsed(case.mails()[-1])["Subject"] or "事件 1" in parsed(case.mails()[-1])["Subject"]
+
+
 def test_every_evidence_and_digest_of_a_xarf_document_is_what_it_says(desk):
     case: Desk = desk(SETTINGS)
     spam(case)

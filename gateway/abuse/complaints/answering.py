@@ -1,15 +1,15 @@
 """Answers to complainants, from templates: acknowledgement, response, outcome."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from gateway.abuse.complaints.octets import shown
 from gateway.abuse.identity import signature
+from gateway.abuse.terms import moment_in
 from gateway.abuse.writing import Letter, Writer, template
 
 # An answer that a person writes: some pages.
 MAX_TEXT_CHARACTERS = 20_000
+_NO_MAIL = {"en": "no particular mail", "zh": "未指明具体邮件"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,11 @@ def answer(kind: str, case: Case, to: str, writer: Writer, said: tuple[str, str,
         language,
         {
             "ticket": case.ticket,
-            "received": _time(case.received, case.zone),
+            "received": moment_in(language, case.received, case.zone),
             "subject": shown(case.subject) or "-",
-            "about": shown(case.about) or "-",
-            "response_due": _time(case.response_due, case.zone),
-            "outcome_due": _time(case.outcome_due, case.zone),
+            "about": shown(case.about) or _NO_MAIL[language],
+            "response_due": moment_in(language, case.response_due, case.zone),
+            "outcome_due": moment_in(language, case.outcome_due, case.zone),
             "text": text[:MAX_TEXT_CHARACTERS],
             "signature": signature(writer),
         },
@@ -52,7 +52,3 @@ def answer(kind: str, case: Case, to: str, writer: Writer, said: tuple[str, str,
         automatic="auto-replied",
         answers=(case.message_id,) if case.message_id else (),
     )
-
-
-def _time(utc: float, zone: str) -> str:
-    return f"{datetime.fromtimestamp(utc, ZoneInfo(zone)):%Y-%m-%d %H:%M} ({zone})"

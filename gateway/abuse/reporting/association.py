@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway.abuse.identity import signature
 from gateway.abuse.reporting import table, xarf
 from gateway.abuse.reporting.case import Case, Cases
-from gateway.abuse.reporting.contacts import TABLE, Contact
+from gateway.abuse.reporting.contacts import Contact
 from gateway.abuse.reporting.draft import ASSOCIATION, Draft
 from gateway.abuse.reporting.operators import OperatorReports, moment
 from gateway.abuse.writing import Attachment, Letter, Writer, template, write
@@ -27,6 +27,10 @@ from gateway.storage import DurableFiles
 # the next, at once.
 MOST_IN_A_BATCH = 100
 MARK = "association"
+# RFC 7111 §5.1: a first line with the columns' names.
+_TABLE = (("charset", "utf-8"), ("header", "present"))
+# Behind the first file's name, where there are so many.
+_MORE = {"en": " and others, {} files in all", "zh": " 等 {} 个文件"}
 _DAY_SECONDS = 86_400.0
 _DUE = f"""
 SELECT {INCIDENT_COLUMNS} FROM incident
@@ -84,7 +88,7 @@ class AssociationReports:
             to = self._association.address
             yield Draft(kind=ASSOCIATION, format=formats, recipient=to, incidents=numbers, written=written), ()
         if self._association.address and "arf" in self._association.formats:
-            contact = Contact(address=self._association.address, origin=TABLE)
+            contact = Contact(address=self._association.address, origin=ASSOCIATION)
             for case in batch:
                 single = self._operators.draft(case, contact, token(), now)
                 yield _of_association(single), ()
@@ -92,14 +96,14 @@ class AssociationReports:
     def _files(self, batch: list[Case], now: float) -> Iterator[Attachment]:
         stamp = _stamp(now)
         if "csv" in self._association.formats:
-            yield Attachment(name=f"spam-sources-{stamp}.csv", kind="text/csv", octets=table.write(batch))
+            name = f"spam-sources-{stamp}.csv"
+            yield Attachment(name=name, kind="text/csv", octets=table.write(batch), parameters=_TABLE)
         if "xarf" in self._association.formats:
             for case in batch:
                 name = f"xarf-{stamp}-{case.incident.id}.json"
                 yield Attachment(name=name, kind="application/json", octets=xarf.write(case, self._writer))
 
     def _letter(self, batch: list[Case], files: tuple[Attachment, ...], now: float) -> Letter:
-        names = [file.name for file in files[:1]] + ([f"{len(files) - 1} more"] if len(files) > 1 else [])
         subject, text = template(
             "association",
             self._settings.language,
@@ -110,7 +114,7 @@ class AssociationReports:
                 "since": moment(min(case.incident.first_seen for case in batch)),
                 "until": moment(max(case.incident.last_seen for case in batch)),
                 "messages": sum(case.incident.sightings for case in batch),
-                "files": ", ".join(names),
+                "files": files[0].name + (_MORE[self._settings.language].format(len(files)) if files[1:] else ""),
                 "signature": signature(self._writer),
             },
         )

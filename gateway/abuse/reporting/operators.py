@@ -15,8 +15,9 @@ from gateway.abuse.complaints.octets import shown
 from gateway.abuse.identity import signature
 from gateway.abuse.reporting import arf
 from gateway.abuse.reporting.case import Case, Cases, address_of
-from gateway.abuse.reporting.contacts import NOBODY, Contact, Contacts
-from gateway.abuse.reporting.draft import OPERATOR, Draft
+from gateway.abuse.reporting.contacts import Contact, Contacts
+from gateway.abuse.reporting.draft import ASSOCIATION, OPERATOR, Draft
+from gateway.abuse.terms import grounds_in, origin_in
 from gateway.abuse.writing import Letter, Writer, template
 from gateway.config.abuse_desk import Reporting
 from gateway.incidents import Incident, IncidentReader
@@ -83,7 +84,7 @@ class OperatorReports:
                     before[contact.address] = before.get(contact.address, 0) + 1
 
     def draft(self, case: Case, contact: Contact, token: str, now: float) -> Draft:
-        """Return the report of one case."""
+        """Return the report of one case; ``contact`` is of origin ``association`` where that is whom it is for."""
         source = case.incident.source
         nobody = Draft(
             kind=OPERATOR,
@@ -95,7 +96,9 @@ class OperatorReports:
         )
         if not contact.address:
             return nobody
-        subject, text = template("operator", self._settings.language, _values(case, contact, self._writer))
+        language = self._settings.language
+        values = _values(case, contact, self._writer, language)
+        subject, text = template("source" if contact.origin == ASSOCIATION else "operator", language, values)
         letter = Letter(
             to=contact.address,
             subject=subject,
@@ -124,23 +127,24 @@ def day_of(utc: float) -> str:
     return f"{datetime.fromtimestamp(utc, UTC):%Y-%m-%d}"
 
 
-def _values(case: Case, contact: Contact, writer: Writer) -> dict[str, object]:
+def _values(case: Case, contact: Contact, writer: Writer, language: str) -> dict[str, object]:
     incident = case.incident
     return {
         "address": shown(case.address),
         "incident": incident.id,
-        "origin": {"table": "our table", "zone": "DNS", "rdap": "RDAP"}.get(contact.origin, NOBODY),
+        "origin": origin_in(language, contact.origin),
         "source": shown(incident.source.key),
         "network": shown(f"AS{incident.asn} {incident.network}" if incident.asn else incident.network) or "-",
         "first_seen": moment(incident.first_seen),
         "last_seen": moment(incident.last_seen),
         "messages": incident.sightings,
-        "grounds": ", ".join(incident.grounds) or "-",
+        "grounds": grounds_in(language, incident.grounds) or "-",
         "helo": shown(case.helo) or "-",
         "mail_from": shown(case.mail_from) or "<>",
         "subject": shown(case.subject) or "-",
         "findings": shown("; ".join(case.findings), 500) or "-",
         "trace": case.trace_id or "-",
+        "organisation": writer.organisation or writer.hostname,
         "signature": signature(writer),
     }
 
