@@ -48,11 +48,11 @@ def kept_accounts(repository: Repository) -> tuple[KeptAccount, ...]:
 
 
 def keep_account(repository: Repository, account: KeptAccount) -> None:
-    """Keep an account's data; a second time the longer one holds. Waits for no run. BackupError."""
+    """Keep an account's data; of two locks each has its own 90 days. Waits for no run. BackupError."""
     with repository.noting():
-        others = [kept for kept in kept_accounts(repository) if kept.account != account.account]
-        mine = [kept for kept in kept_accounts(repository) if kept.account == account.account]
-        _records(repository).write((*others, max([*mine, account], key=lambda kept: kept.until)))
+        lock = (account.account, account.locked_at)
+        others = [kept for kept in kept_accounts(repository) if (kept.account, kept.locked_at) != lock]
+        _records(repository).write((*others, account))
 
 
 def removable(

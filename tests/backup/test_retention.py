@@ -65,11 +65,15 @@ def test_a_chain_is_removed_from_the_disk_and_the_account_remembered(place: Plac
     assert place.repository.chains() == [second.chain]
 
 
-def test_the_longer_keeping_of_an_account_holds(place: Place):
-    keep_account(place.repository, locked(10))
-    keep_account(place.repository, locked(5))
-    (kept,) = kept_accounts(place.repository)
-    assert kept.locked_at == 10 * DAY_SECONDS
+def test_an_account_that_is_locked_again_is_kept_as_it_was_at_both_locks(place: Place):
+    """Mail that was deleted between them is in the runs around the first alone."""
+    keep_account(place.repository, locked(10.5))
+    keep_account(place.repository, locked(2.5))
+    keep_account(place.repository, locked(2.5))
+    kept = kept_accounts(place.repository)
+    assert [each.locked_at / DAY_SECONDS for each in kept] == [10.5, 2.5]
+    gone = {removal.chain for removal in removable(month_of_runs(), kept, 44.5 * DAY_SECONDS, MONTH)}
+    assert gone == {"chain-02"}
 
 
 def test_an_account_that_is_locked_while_a_run_works_is_kept(place: Place):
