@@ -23,6 +23,8 @@ from gateway.delivery.route import Route, Router
 from gateway.delivery.transfer import Channel, Failure, Outcome, Target, Transfer, TransferResult
 from gateway.delivery.window import LIMIT_REST_SECONDS, HostHealth, Window
 from gateway.mail.content import Content
+from gateway.mail.envelope import Envelope
+from gateway.smtp.address import NULL_REVERSE_PATH
 from gateway.spool.message import SpoolMessage
 
 # One in four: a backlog moves on under a stream of new mail, and costs new mail a quarter of the connections at most.
@@ -281,12 +283,15 @@ class Lane:
 
     def _begin(self, channel: Channel, job: Job, content: Content) -> None:
         message = job.message
+        rendition = message.renditions[job.recipients[0].rendition]
         transfer = Transfer(
             trace_id=message.trace_id,
-            envelope=message.envelope,
+            envelope=_notices(message.envelope)
+            if message.hostile and rendition.replaces(content)
+            else message.envelope,
             recipients=tuple([r.recipient for r in job.recipients]),
             content=content,
-            rendition=message.renditions[job.recipients[0].rendition],
+            rendition=rendition,
         )
         channel.begin(transfer, lambda result: self._ended(channel, job, result))
 
@@ -418,3 +423,11 @@ class Lane:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _notices(envelope: Envelope) -> Envelope:
+    """Return the envelope of a notice in the place of a mail: whoever wrote that, or was forged, hears nothing of it.
+
+    RFC 5321 §4.5.5: with the null reverse-path the next hop has nobody to send a notification to.
+    """
+    return replace(envelope, reverse_path=NULL_REVERSE_PATH, body=None, declared_octets=None, ret=None, envid=None)

@@ -40,6 +40,10 @@ class Rendition:
         """Return the octets that will leave."""
         return content.size + sum(len(e.replacement) - (e.end - e.start) for e in self.edits)
 
+    def replaces(self, content: Content) -> bool:
+        """Tell whether nothing is left of the content: what leaves is a message of ours in its place."""
+        return any(edit.start == 0 and edit.end == content.size and edit.replacement for edit in self.edits)
+
     def chunks(self, content: Content) -> Iterator[bytes]:
         """Yield the octets that leave, in order."""
         at = 0

@@ -3,8 +3,8 @@
 Each copy says in ``X-Virus-Status`` what is known of it. A cleaned mail's copies leave without the infected parts, and
 where the policy keeps originals the recipient has a second copy, untouched, in quarantine. Where a mail could not be
 cleaned the recipient's copy is quarantined, and a notice goes out in its place: the same message under a rendition in
-which nothing is left of the received octets, so that it is durable and delivered with the mail it tells of. It comes
-from the null of content, to our own recipient; the sender, who may be forged, hears nothing.
+which nothing is left of the received octets, so that it is durable and delivered with the mail it tells of. It leaves
+from the null reverse-path, to our own recipient; the sender, who may be forged, hears nothing.
 """
 
 import re

@@ -13,10 +13,12 @@ from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.delivery import runner as runner_module
 from gateway.journal.events import DeliveryAttempted, InternalError, NoticeQueued, StorageFailed
+from gateway.mail.envelope import Envelope
+from gateway.mail.rendition import Edit, Rendition
 from gateway.mail.trace_id import new_trace_id
 from gateway.spool.message import Origin, QueueQuery, RecipientState, SpoolMessage
 from gateway.storage import StorageFull
-from tests.delivery.conftest import MAIL, HostFactory, Office, Peer, good, message, to
+from tests.delivery.conftest import MAIL, HostFactory, Office, Peer, good, message, sender, to
 
 ROUTE = "smtp://127.0.0.1:{port}?tls=none"
 
@@ -33,6 +35,28 @@ async def test_fresh_mail_is_delivered_and_its_custody_ends(office: Any, host: H
     await place.written()
     assert place.statuses() == [("b@ours.test", "sent")]
     assert await place.queued() == []
+
+
+async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, host: HostFactory) -> None:
+    """Else whoever the mail with the virus was forged to come from hears from the next hop of a notice to our user."""
+    heard: list[str] = []
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        heard.extend(await peer.envelope())
+        await peer.hear_content()
+        peer.say("250 2.0.0 taken")
+        await peer.closed()
+
+    running = await host(play)
+    place: Office = await office([running.url])
+    notice = Rendition.of([Edit(0, 0, b"Received: x\r\n"), Edit(0, len(MAIL), b"Subject: a virus\r\n\r\n...\r\n")])
+    envelope = Envelope(reverse_path=sender("a@sender.test"), ret="FULL", envid="x")
+    await place.post(message(route=running.url, hostile=True, renditions=(notice,), envelope=envelope))
+    await place.written()
+    assert heard[0].startswith("MAIL FROM:<>")
+    assert "ENVID" not in heard[0]
+    assert heard[1].startswith("RCPT TO:<b@ours.test>")
 
 
 async def test_invariant_11_the_ledger_row_has_the_contracts_delays(office: Any, host: HostFactory) -> None:

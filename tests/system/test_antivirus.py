@@ -134,6 +134,7 @@ def test_mail_that_cannot_be_cleaned_is_held_and_the_recipient_gets_a_notice(wel
     [notice] = well.await_maildir("text@clean.test")
     assert EICAR not in notice
     assert b"Auto-Submitted: auto-generated" in notice
+    assert notice.startswith(b"Return-Path: <>"), "nobody who may be forged hears of what becomes of it"
     assert [copy["state"] for copy in well.queue("--recipient", "text@clean.test")] == ["quarantined"]
 
 
