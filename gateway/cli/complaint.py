@@ -133,8 +133,8 @@ def answer(
     from gateway.abuse.complaints.desk import calendar_of
     from gateway.abuse.identity import writer_of
     from gateway.blocklist.local.workdays import WorkingCalendar
-    from gateway.cli.auditing import put_on_record
-    from gateway.cli.incident_record import operator, place, the_book
+    from gateway.cli.auditing import place, put_on_record
+    from gateway.cli.incident_record import operator, the_book
     from gateway.storage import StorageError
 
     if lang not in ("", "en", "zh"):
@@ -167,7 +167,7 @@ def answer(
         fail(str(error), _EXIT_BUSY)
     reached = "" if no_mail else to or ticket.reporter
     told = f"{kind} to {reached}" if reached else f"{kind} noted"
-    put_on_record(data, "complaint answer", f"ticket {number}", [told, f"from {place()}"])
+    put_on_record(data, "complaint answer", f"ticket {number}", [told])
     if as_json:
         print_json({"ticket": number, "kind": kind, "to": reached})
     else:

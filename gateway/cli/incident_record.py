@@ -79,16 +79,6 @@ def operator() -> str:
     return user_name(os.getuid())
 
 
-def place() -> str:
-    """Return from where a command is run: the client of an SSH session, the terminal, or nothing to name."""
-    client = os.environ.get("SSH_CLIENT", "").split(" ", 1)[0]
-    try:
-        terminal = os.ttyname(sys.stdin.fileno())
-    except (OSError, ValueError):
-        terminal = ""
-    return " ".join(filter(None, (client, terminal))) or "no terminal"
-
-
 @dataclass(frozen=True, slots=True)
 class Done:
     """What a change did: ``changes`` for the audit trail, a line each; ``value`` for ``--json``."""
@@ -112,7 +102,7 @@ def changed(data: Path, operation: str, target: str, act: "Callable[[Change], Do
     its state does not allow it. Ends with 75 where somebody else is writing, 65 where the record cannot be believed.
     """
     from gateway.abuse.suspending import NotRestoredError
-    from gateway.cli.auditing import put_on_record
+    from gateway.cli.auditing import place, put_on_record
     from gateway.incidents import IllegalTransition
     from gateway.incidents.book import NoSuchIncidentError
     from gateway.storage import StorageError, StorageLocked
@@ -133,11 +123,11 @@ def changed(data: Path, operation: str, target: str, act: "Callable[[Change], Do
         fail(str(error), EXIT_BROKEN)
     with the_reader(data) as reader:
         # The chain's head in the journal is an anchor outside the record (`incident verify` reads it).
-        where = [f"from {place()}", f"chain {reader.head()}"]
+        where = f"chain {reader.head()}"
     if isinstance(outcome, Refused):
-        put_on_record(data, f"{operation} refused", target, [outcome.why, *where])
+        put_on_record(data, f"{operation} refused", target, [outcome.why, where])
         fail(outcome.why, outcome.status)
-    put_on_record(data, operation, target, [*outcome.changes, *where])
+    put_on_record(data, operation, target, [*outcome.changes, where])
     return outcome
 
 

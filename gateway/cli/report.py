@@ -85,7 +85,7 @@ def _report(kind: str, dry_run: bool, mails: bool, config: Any, as_json: bool) -
     from gateway.abuse.reporting.desk import ReportDesk
     from gateway.cli.auditing import put_on_record
     from gateway.cli.incident_record import operator as who
-    from gateway.cli.incident_record import place, the_book
+    from gateway.cli.incident_record import the_book
     from gateway.clock import SystemClock
     from gateway.storage import StorageError
 
@@ -104,7 +104,7 @@ def _report(kind: str, dry_run: bool, mails: bool, config: Any, as_json: bool) -
     except StorageError as error:
         fail(str(error), _EXIT_BUSY)
     if done:
-        put_on_record(data, f"report {kind}", "reports", [f"{done} written", f"from {place()}"])
+        put_on_record(data, f"report {kind}", "reports", [f"{done} written"])
     if as_json:
         print_json({"kind": kind, "reports": done})
     else:

@@ -251,7 +251,7 @@ def test_a_batch_is_a_table_documents_and_reports_that_others_can_read(desk):
     ],
 )
 def test_the_association_is_not_told_that_the_source_is_its_own(desk, language, yours, reported, ground):
-    """Its feedback reports say what they are; an operator's say from where we know that it is theirs, all in one language."""
+    """Its feedback reports say what they are; an operator's say how we know that it is theirs; in one language."""
     case: Desk = desk(SETTINGS.replace("enabled = true", f'enabled = true\nlanguage = "{language}"'))
     spam(case)
     room = reports(case)

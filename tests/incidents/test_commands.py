@@ -399,3 +399,14 @@ def test_who_may_not_look_into_the_data_folder_is_told_so(run, desk, monkeypatch
     refused = run(*arguments)
     assert refused.exit_code == 77
     assert "may not look into it; run this as root or as the gateway's user" in refused.stderr
+
+
+def test_behind_root_stands_who_became_it(full, run, monkeypatch):
+    """An abuse team works with sudo: without this every act is root's, and nobody's."""
+    monkeypatch.setattr("gateway.cli.auditing.os.getuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "li")
+    assert run("incident", "note", "2", "a page of notes").exit_code == 0
+    done = json.loads(run("audit", "--json").stdout)
+    assert done[-1]["changes"][-1].endswith(", li as root")
+    with full.reader() as reader:
+        assert reader.timeline(2)[-1].fields["place"].endswith(", li as root")
