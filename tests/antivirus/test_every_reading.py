@@ -5,6 +5,7 @@ The virus is encoded or packed, so that what finds it is the reading and not its
 
 import base64
 import binascii
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,6 +61,8 @@ def uuencode(octets: bytes) -> bytes:
 QP = b"".join(b"=%02x" % octet for octet in EICAR)
 INNER = b"Subject: inner\r\n" + MIXED + parts(BAD)
 SHORT = base64.b64encode(b"x")
+# clamd reads mails as well, but Debian's no RAR.
+RAR_WITHIN = attached(rar4(b"a.gz", gzip.compress(EICAR, mtime=0)), "a.rar")
 
 READINGS = {
     "two types": b"Content-Type: text/plain\r\n" + MIXED + parts(BAD),
@@ -106,6 +109,8 @@ READINGS = {
     ),
     "a RAR": attached(rar4(b"a.zip", zipped(("bad.com", EICAR))), "a.rar"),
     "a zip behind a picture": attached(b"\x89PNG\r\n\x1a\n" + bytes(64) + zipped(("bad.com", EICAR)), "a.png"),
+    "a mail kept as a file": attached(HEAD + RAR_WITHIN, "a.eml"),
+    "a mail kept as a file in a zip": attached(zipped(("a.eml", HEAD + RAR_WITHIN)), "a.zip"),
 }
 
 

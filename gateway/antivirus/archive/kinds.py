@@ -40,6 +40,11 @@ _PATTERNS = (
     (re.compile(rb"\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})", re.DOTALL), "lzma"),
     (re.compile(rb"..-(?:lh[0-9d]|lz[s45])-", re.DOTALL), "lha"),
 )
+# A mail kept as a file: a header section that says MIME, and a body (RFC 2045 §3).
+_FIELD = re.compile(rb"(?:From [^\r\n]*\r?\n)?[A-Za-z][A-Za-z0-9-]{0,76}[ \t]*:")
+_MIME_FIELD = re.compile(rb"(?:^|\n)(?:MIME-Version|Content-(?:Type|Transfer-Encoding))[ \t]*:", re.IGNORECASE)
+_END_OF_HEADER = re.compile(rb"\n\r?\n(?=[^\r\n])")
+_HEADER_OCTETS = 64 * 1024
 _TAR_SUM = re.compile(rb" *([0-7]{1,7})[\x00 ]+")
 # One compressed file, not an archive with names; a tar may be inside.
 STREAMS = frozenset({"gzip", "bzip2", "xz", "zstd", "lz4", "lzip", "compress", "lzop", "lzma"})
@@ -87,7 +92,14 @@ def _by_prefix(octets: bytes) -> str:
     # ISO 9660 §6.2.1: 16 sectors of system area, then a descriptor with this mark.
     if octets[32_769:32_774] == b"CD001":
         return "iso"
-    return next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")
+    if (kind := next((kind for pattern, kind in _PATTERNS if pattern.match(head)), "")) or not _FIELD.match(octets):
+        return kind
+    return "mail" if _is_mail(octets[:_HEADER_OCTETS]) else ""
+
+
+def _is_mail(head: bytes) -> bool:
+    end = _END_OF_HEADER.search(head)
+    return end is not None and _MIME_FIELD.search(head, 0, end.start() + 1) is not None
 
 
 def _is_old_tar(octets: bytes) -> bool:

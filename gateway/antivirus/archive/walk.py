@@ -103,6 +103,8 @@ class Walk:
             yield from read_embedded(octets, budget)
         elif kind.startswith(_EMBEDDED):
             yield from self._embedded(octets, kind, budget)
+        elif kind == "mail":
+            yield from _door("mails").read_mail(octets, budget)
         elif kind == "tnef":
             yield from read_tnef(octets, budget)
         elif kind in SHUT_DOCUMENTS:
