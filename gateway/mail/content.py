@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.mail.header import MAX_HEADER_OCTETS, HeaderSection, has_end
 from gateway.mail.mime import MimeTree, parse
+from gateway.mail.mime.decodings import Decodings
 from gateway.mail.mime.plain import one_text
 
 # One read from a spilled content: large enough that the file system reads ahead, small beside the memory budget.
@@ -85,6 +86,15 @@ class Content:
     def one_text(self) -> MimeTree | None:
         """The parts of a content that is one text to every reader, told by a short way; None when it has to be read."""
         return one_text(self)
+
+    @cached_property
+    def decodings(self) -> Decodings:
+        """What was decoded of it and is kept; nothing of a content in a file."""
+        return Decodings()
+
+    def forget_decodings(self) -> None:
+        """Let go of what was decoded: of a message that is judged nobody asks any more, and it may wait for long."""
+        self.__dict__.pop("decodings", None)
 
     @cached_property
     def sha256(self) -> str:

@@ -241,7 +241,9 @@ class Gate:
 
     def entry(self, tx: Transaction, verdict: Verdict, filtered: Stamp) -> SpoolMessage:
         """Return what the spool is to keep of a transaction that is taken."""
-        return self._entries.write(tx, verdict, filtered)
+        message = self._entries.write(tx, verdict, filtered)
+        tx.content.forget_decodings()
+        return message
 
 
 def _asked(filters: Catalogue, config: GatewayConfig) -> Catalogue:

@@ -248,6 +248,9 @@ def links_found(content: Content) -> tuple[urls.Url, ...] | None:
 
 def _octets(part: MimePart, content: Content, most: int) -> tuple[bytes, bool]:
     """Return a part's data, ``most`` octets at most, and whether there is more."""
+    if part.body_end - part.body_start <= most:
+        done = part.decode(content, max_octets=most)
+        return done.octets, done.truncated
     stop = min(part.body_end, part.body_start + most * _ENCODED_TO_DECODED)
     raw = b"".join(content.chunks(part.body_start, stop))
     done = decode(raw, part.encoding, max_octets=most)

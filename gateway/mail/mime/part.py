@@ -8,7 +8,7 @@ from gateway.mail.header import HeaderField, HeaderSection
 from gateway.mail.mime import fields
 from gateway.mail.mime.limits import DEFAULT_LIMITS
 from gateway.mail.mime.names import decoded_words
-from gateway.mail.mime.transfer import IDENTITIES, Decoded, decode, decode_base64
+from gateway.mail.mime.transfer import IDENTITIES, Decoded, cut, decode, decode_base64
 from gateway.value import value
 
 if TYPE_CHECKING:
@@ -148,13 +148,25 @@ class MimePart:
     def decode(self, content: "Content", *, max_octets: int = DEFAULT_LIMITS.max_decoded_octets) -> Decoded:
         """Return the data, leniently decoded, and what was wrong with it.
 
-        Of a content in a file, base64 is decoded as it is read: what it takes is the data, not five times that.
+        Of a content in a file, base64 is decoded as it is read: what it takes is the data, not five times that. Of one
+        in memory it is kept for the next who asks.
         """
+        if content.octets is not None and self.is_encoded:
+            return self._kept(content, max_octets)
         if content.path is not None and self.encoding == "base64":
             chunks = content.chunks(self.body_start, self.body_end)
             if (done := decode_base64(chunks, max_octets=max_octets)) is not None:
                 return done
         return decode(self.raw(content), self.encoding, max_octets=max_octets)
+
+    def _kept(self, content: "Content", max_octets: int) -> Decoded:
+        body = (self.body_start, self.body_end, self.encoding)
+        kept = content.decodings.get(body)
+        if kept is not None:
+            return cut(kept, max_octets)
+        done = decode(self.raw(content), self.encoding, max_octets=max_octets)
+        content.decodings.keep(body, done)
+        return done
 
     def decoded(self, content: "Content") -> bytes:
         """Return the data, leniently decoded; bounded by the default limits."""

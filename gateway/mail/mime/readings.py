@@ -24,6 +24,9 @@ from gateway.value import value
 
 _NOT_MIME = replace(USUAL, mime="ignored")
 
+# Where a content's walk is kept.
+_WALK = "walk"
+
 # Octets ``start`` to ``end`` and what was undone to them.
 Place = tuple[int, int, str]
 
@@ -112,8 +115,16 @@ class Reading:
 
 
 def leaves(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Walk:
-    """Return the leaves of a content as the usual reader sees them."""
-    return _walk(_Scanned(content, _tree(content, USUAL, limits)), USUAL, limits)
+    """Return the leaves of a content as the usual reader sees them; walked once with the default limits."""
+    if limits is not DEFAULT_LIMITS:
+        return _walk(_Scanned(content, _tree(content, USUAL, limits)), USUAL, limits)
+    walk: Walk | None = content.__dict__.get(_WALK)
+    if walk is None:
+        walk = _walk(_Scanned(content, content.mime), USUAL, limits)
+        # Leaves that something was undone for hold what it was undone to.
+        if all(leaf.is_separable for leaf in walk.leaves):
+            content.__dict__[_WALK] = walk
+    return walk
 
 
 def readings(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Iterator[Reading]:
@@ -180,7 +191,10 @@ def _read(content: Content, habits: Habits, limits: MimeLimits) -> Reading:
     seen_as = _changed(content, habits, limits)
     origin = () if seen_as is content else ((0, content.size, "octets"),)
     tree = _tree(seen_as, habits, limits)
-    walk = _walk(_Scanned(seen_as, tree, origin), habits, limits)
+    if habits is USUAL and seen_as is content:
+        walk = leaves(content, limits=limits)
+    else:
+        walk = _walk(_Scanned(seen_as, tree, origin), habits, limits)
     found = walk.leaves
     if habits.mime == "ignored":
         found = tuple(leaf for leaf in found if leaf.part.is_block)
@@ -229,7 +243,8 @@ def _walk(first: _Scanned, habits: Habits, limits: MimeLimits) -> Walk:
             if left < 0 or len(scanned.origin) >= limits.max_depth:
                 truncated = truncated or ("decoded" if left < 0 else "depth")
                 break
-            waiting.append(_undone(part, scanned, habits, limits))
+            if not _is_plain(part, scanned.content):
+                waiting.append(_undone(part, scanned, habits, limits))
     return Walk(leaves=tuple(found), ambiguities=tuple(sorted(ambiguities)), truncated=truncated)
 
 
@@ -251,6 +266,11 @@ def _holds_more(part: MimePart) -> bool:
     if not part.is_encoded or part.is_block:
         return False
     return part.is_multipart or part.media_type in MESSAGE_TYPES or part.media_type.startswith("text/")
+
+
+def _is_plain(part: MimePart, content: Content) -> bool:
+    """Tell whether it is encoded text without blocks, which is a leaf and nothing else."""
+    return part.media_type.startswith("text/") and not part.is_multipart and not may_hold_blocks(part.decoded(content))
 
 
 def _within(part: MimePart, content: Content) -> Content:

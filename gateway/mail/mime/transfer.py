@@ -55,7 +55,11 @@ class Decoded(NamedTuple):
 
 def decode(octets: bytes, encoding: str, *, max_octets: int) -> Decoded:
     """Undo ``encoding`` (a value of NAMES; anything else is identity)."""
-    done = _decode(octets, encoding, max_octets)
+    return cut(_decode(octets, encoding, max_octets), max_octets)
+
+
+def cut(done: Decoded, max_octets: int) -> Decoded:
+    """Return no more of it than was asked for."""
     if len(done.octets) <= max_octets:
         return done
     return Decoded(done.octets[:max_octets], done.defects, truncated=True)
@@ -143,9 +147,17 @@ def quanta(clean: bytes) -> bytes:
     return a2b_base64(clean + b"=" * (-len(clean) % 4))
 
 
+def _may_differ(octets: bytes) -> bool:
+    if b"-" in octets or b"_" in octets:
+        return True
+    padding = octets.find(b"=")
+    # Behind the first "=" there is more than padding.
+    return padding >= 0 and bool(octets[padding:].translate(None, _JUNK).strip(b"="))
+
+
 def alternatives(octets: bytes, encoding: str) -> tuple[bytes, ...]:
     """Return what other decoders make of the same body, where they differ from ``decode``."""
-    if encoding != "base64":
+    if encoding != "base64" or not _may_differ(octets):
         return ()
     found: list[bytes] = []
     clean = octets.translate(None, _JUNK)
