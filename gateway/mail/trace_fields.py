@@ -144,6 +144,9 @@ def text_field(name: str, text: str) -> bytes:
     What is printable stays readable: words outside ASCII are encoded-words, which mail readers and Sieve scripts
     (RFC 5228 §2.7.2) decode.
     """
+    if len(text) < MAX_REASON and text.isascii() and text.isprintable():
+        # Nearly every text, and within every bound as it stands.
+        return _folded([f"{name}:", *(word[:MAX_WORD] for word in text.split())]).encode("ascii") + b"\r\n"
     shown = "".join(c if c.isprintable() else printable(c) for c in text[:MAX_REASON])
     words = list(_text_words(shown))
     within = takewhile(lambda length: length <= MAX_REASON, accumulate(len(word) + 1 for word in words))

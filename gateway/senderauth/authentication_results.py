@@ -10,7 +10,6 @@ Properties: RFC 8601 §2.7 for spf, dkim and iprev, with header.b of RFC 6008; h
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from gateway.mail.trace_fields import FOLD_AT, MAX_WORD
 from gateway.senderauth.arc.validate import ArcResult
@@ -20,6 +19,7 @@ from gateway.senderauth.iprev import IprevResult
 from gateway.senderauth.spf.result import SpfResult
 from gateway.senderauth.word import Word
 from gateway.smtp.reply import printable
+from gateway.value import value
 
 # RFC 2045 §5.1: token; RFC 8601 §2.2 takes an address without quotes as well where both halves are plain.
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]*@?[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")
@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]*@?[A-Za-z0-9!#$%&'*+.^_`{|}~-
 _MAX_REASON = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class MethodResult:
     """One resinfo: ``properties`` are pairs such as ("smtp.mailfrom", "a@b.example"); empty values are left out."""
 
@@ -129,11 +129,10 @@ def _resinfo(result: MethodResult) -> list[str]:
 
 
 def _value(value: str) -> str:
-    text = printable(value)
-    if len(text) <= MAX_WORD and _PLAIN.fullmatch(text):
-        return text
+    if len(value) <= MAX_WORD and _PLAIN.fullmatch(value):
+        return value
     # Quoting doubles a backslash or a quotation mark.
-    return _quoted(text[: MAX_WORD // 2 - 1])
+    return _quoted(printable(value)[: MAX_WORD // 2 - 1])
 
 
 def _quoted(text: str) -> str:

@@ -6,20 +6,20 @@ DNS did not tell. *permerror*: the address has no name.
 Also the ``ptr`` mechanism's and ``%{p}`` macro's validated names (RFC 7208 §5.5), which are the same question.
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.dns.answer import Answer
 from gateway.dns.resolver import Resolver
 from gateway.senderauth.word import Word
 from gateway.smtp.domain import DomainError, normalise_domain
+from gateway.value import value
 
 # RFC 7208 §4.6.4 and RFC 8601 §3: more names than that are not looked up; who controls a reverse zone could else
 # make us ask without end.
 MAX_NAMES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class IprevResult:
     """The result for ``client``; ``name`` is the validated one, "" unless *pass*."""
 
@@ -29,7 +29,7 @@ class IprevResult:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ReverseNames:
     """What the reverse tree says: ``names`` that exist at all, ``validated`` those with the client's address.
 

@@ -6,7 +6,6 @@ alone: a field that cannot be read, missing or doubled fields, a gap, more than 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway.mail.header import HeaderField
 from gateway.senderauth.dkim.canonical import SignedMessage
@@ -23,6 +22,7 @@ from gateway.senderauth.dkim.signature import (
     seconds_of,
     selector_of,
 )
+from gateway.value import value
 
 # RFC 8617 §4.2.1: the maximum of i= is 50.
 MAX_INSTANCES = 50
@@ -37,7 +37,7 @@ _SEAL_TAGS = ("i", "a", "b", "cv", "d", "s")
 _STATUS = {b"none": "none", b"pass": "pass", b"fail": "fail"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ArcSet:
     """One instance; ``status`` is what its sealer said of the chain before it (cv=)."""
 

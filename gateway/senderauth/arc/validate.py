@@ -10,7 +10,6 @@ not been changed since the first.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gateway.dns.resolver import Resolver
 from gateway.senderauth.arc.sets import ArcSet, collect
@@ -19,9 +18,10 @@ from gateway.senderauth.dkim.key import MIN_RSA_BITS, KeyFault, PublicKey
 from gateway.senderauth.dkim.signature import Signature, SignatureError
 from gateway.senderauth.dkim.verify import Key, body_form, fetch_keys, header_digest, own_octets, usable_key
 from gateway.senderauth.word import Word
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Sealer:
     """Who sealed one instance, and what it said it had found (the ARC-Authentication-Results' value)."""
 
@@ -31,7 +31,7 @@ class Sealer:
     results: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ArcResult:
     """The chain's status; ``sealers`` instance 1 first, only where the chain is *pass*."""
 

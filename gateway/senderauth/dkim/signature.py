@@ -8,11 +8,11 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway.mail.header import HeaderField
 from gateway.senderauth.dkim.tags import TagError, parse_tags, without_space
 from gateway.smtp.domain import DomainError, normalise_domain
+from gateway.value import value
 
 # A signature field is under 2 KiB even with two hundred names in h=; a copied header section (z=) makes it longer.
 MAX_FIELD_OCTETS = 64 * 1024
@@ -36,7 +36,7 @@ class SignatureError(ValueError):
     """The field cannot be evaluated; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Signature:
     """One signature.
 

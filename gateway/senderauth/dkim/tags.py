@@ -42,4 +42,4 @@ def parse_tags(octets: bytes) -> dict[str, bytes]:
 
 def without_space(value: bytes) -> bytes:
     """Return a value without the white space that base 64, lists and domains may be folded with."""
-    return value.translate(None, _FWS) if any(octet in value for octet in (b" ", b"\t", b"\n", b"\r")) else value
+    return value.translate(None, _FWS)

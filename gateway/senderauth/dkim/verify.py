@@ -13,7 +13,6 @@ it there, so a signature that holds says *pass*, ``testing`` set.
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gateway.dns.resolver import Resolver
 from gateway.mail.header import HeaderField
@@ -23,6 +22,7 @@ from gateway.senderauth.dkim.signature import Signature, SignatureError, field_t
 from gateway.senderauth.word import Word
 from gateway.smtp.domain import normalise_domain
 from gateway.smtp.reply import printable
+from gateway.value import value
 
 # Mail through several lists carries five or six. RFC 6376 §8.4 and §6.1 warn of those who send thousands.
 MAX_SIGNATURES = 10
@@ -31,7 +31,7 @@ MAX_SIGNATURES = 10
 CLOCK_SKEW_SECONDS = 3600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DkimResult:
     """One signature's result; the tags as written where they can be read, "" where not.
 

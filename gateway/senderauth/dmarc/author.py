@@ -10,12 +10,12 @@ part of an address.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
 from gateway.mail.header import HeaderSection
 from gateway.smtp.domain import DomainError, normalise_domain
 from gateway.smtp.reply import printable
+from gateway.value import value
 
 # A From field with more is no letter; who sends one wants a parser to be busy.
 MAX_FIELD_CHARACTERS = 16_384
@@ -23,7 +23,7 @@ MAX_FIELD_CHARACTERS = 16_384
 _SPECIALS = "<>,;:@"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Author:
     """``domain`` is "" when there is not exactly one, and then ``fault`` says why, ``word`` in one word.
 

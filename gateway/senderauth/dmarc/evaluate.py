@@ -12,7 +12,6 @@ identifier is known not to be aligned.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.dns.resolver import Resolver
 from gateway.senderauth.dkim.verify import DkimResult
@@ -22,9 +21,10 @@ from gateway.senderauth.dmarc.walk import Found, TreeError, organisational_domai
 from gateway.senderauth.spf.result import SpfResult
 from gateway.senderauth.word import Word
 from gateway.smtp.domain import DomainError, normalise_domain
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DmarcResult:
     """The result.
 
@@ -80,7 +80,7 @@ async def check_dmarc(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class _Applied:
     """The record that counts for the author's domain, where it stands, and the policy it gives."""
 

@@ -5,10 +5,10 @@ the domain is known (§5.3.6).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from gateway.dns.resolver import Resolver
 from gateway.senderauth.dmarc.record import DmarcRecord, is_dmarc, parse_dmarc
+from gateway.value import value
 
 # RFC 9989 §4.10, step 4
 MAX_LABELS = 8
@@ -18,7 +18,7 @@ class TreeError(Exception):
     """DNS did not answer; the message says which question."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Found:
     """A record and the domain it was found at."""
 

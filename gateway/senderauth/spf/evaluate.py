@@ -7,7 +7,6 @@ The void look-ups are counted by term, as §4.6.4 words it: an MX host without a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -21,6 +20,7 @@ from gateway.senderauth.word import Word
 from gateway.smtp.address import ReversePath
 from gateway.smtp.domain import DomainError, normalise_domain
 from gateway.smtp.limits import MAX_LABEL_OCTETS
+from gateway.value import value
 
 # RFC 7208 §4.6.4
 MAX_LOOKUPS = 10
@@ -80,14 +80,16 @@ def _checkable(domain: str) -> str:
 
 def _reason(found: "_Found", client: object, sender: str) -> str:
     # RFC 7208 §9.1's wording, which people know from other servers.
-    domain = sender.rpartition("@")[2]
-    words = {
-        Word.PASS: f"domain of {sender} designates {client} as permitted sender",
-        Word.FAIL: f"domain of {sender} does not designate {client} as permitted sender",
-        Word.SOFTFAIL: f"domain of transitioning {sender} does not designate {client} as permitted sender",
-        Word.NEUTRAL: f"{client} is neither permitted nor denied by domain of {sender}",
-    }
-    return words.get(found.result, f"{domain} has no SPF record")
+    match found.result:
+        case Word.PASS:
+            return f"domain of {sender} designates {client} as permitted sender"
+        case Word.FAIL:
+            return f"domain of {sender} does not designate {client} as permitted sender"
+        case Word.SOFTFAIL:
+            return f"domain of transitioning {sender} does not designate {client} as permitted sender"
+        case Word.NEUTRAL:
+            return f"{client} is neither permitted nor denied by domain of {sender}"
+    return f"{sender.rpartition('@')[2]} has no SPF record"
 
 
 class _Ended(Exception):  # noqa: N818 - no error: how an evaluation ends early, within this file
@@ -99,7 +101,7 @@ class _Ended(Exception):  # noqa: N818 - no error: how an evaluation ends early,
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class _Found:
     """A domain's result, and whose record explains a *fail*."""
 

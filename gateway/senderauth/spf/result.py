@@ -1,12 +1,13 @@
 """What was asked of SPF, and what it said."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
 
 from gateway.senderauth.word import Word
+from gateway.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SpfQuestion:
     """The facts of RFC 7208 §4.1, and those the macros know beside them.
 
@@ -19,7 +20,7 @@ class SpfQuestion:
     utc_second: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SpfResult:
     """The word for one identity.
 
