@@ -3,10 +3,10 @@
 No listing is not the same as no answer: what could not be asked is told apart by whoever asks (invariant 8).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.policy.action import Action
+from gateway.value import value
 
 
 class ListKind(StrEnum):
@@ -31,7 +31,7 @@ class Identity(StrEnum):
     ATTACHMENT = "attachment"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Listing:
     """One identity on one list.
 

@@ -6,8 +6,9 @@ else — SERVFAIL, REFUSED, no reply in time, a server that cannot be reached �
 is never absent.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.value import value
 
 
 class Outcome(StrEnum):
@@ -18,7 +19,7 @@ class Outcome(StrEnum):
     TEMPERROR = "temperror"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Answer:
     """The answer to one question.
 
@@ -74,7 +75,7 @@ def temperror(name: str, rdtype: str, reason: str) -> Answer:
     return Answer(name=name, rdtype=rdtype, outcome=Outcome.TEMPERROR, reason=reason)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(order=True)
 class MxRecord:
     """One MX record (RFC 5321 §5.1); orders by preference, lowest first."""
 

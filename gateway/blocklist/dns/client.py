@@ -59,18 +59,17 @@ async def ask_each(
     """Return the reading of every pair, in order, as ``ask`` does."""
     zones = {asked.zone for _, asked in pairs}
     refused = {zone: complaint for zone in zones if (complaint := usable.complaint(zone))}
-    wanted = {subject.at(asked.zone): None for subject, asked in pairs if asked.zone not in refused}
-    answers = await _answers(resolver, tuple(wanted), "A", budget_seconds)
+    names = ["" if asked.zone in refused else subject.at(asked.zone) for subject, asked in pairs]
+    answers = await _answers(resolver, dict.fromkeys(filter(None, names)), "A", budget_seconds)
     readings = []
-    for subject, asked in pairs:
-        if asked.zone in refused:
+    for (subject, asked), name in zip(pairs, names, strict=True):
+        if not name:
             readings.append(unread(asked.zone, subject, Outcome.ERROR, f"{asked.zone}: {refused[asked.zone]}"))
-            continue
-        answer = answers.get(subject.at(asked.zone))
-        late = f"{asked.zone}: no answer within {budget_seconds:g} s"
-        readings.append(
-            read(answer, subject, asked) if answer else unread(asked.zone, subject, Outcome.TEMPERROR, late)
-        )
+        elif answer := answers.get(name):
+            readings.append(read(answer, subject, asked))
+        else:
+            late = f"{asked.zone}: no answer within {budget_seconds:g} s"
+            readings.append(unread(asked.zone, subject, Outcome.TEMPERROR, late))
     return await _worded(resolver, readings, min(TEXT_SECONDS, budget_seconds))
 
 
@@ -79,7 +78,7 @@ async def _worded(resolver: Resolver, readings: list[Reading], seconds: float) -
     names = {r.subject.at(r.zone): None for r in readings if r.listing and (r.listing.weight or 0.0) > 0}
     if not names:
         return tuple(readings)
-    texts = await _answers(resolver, tuple(names), "TXT", seconds)
+    texts = await _answers(resolver, names, "TXT", seconds)
     return tuple(_with_text(reading, texts.get(reading.subject.at(reading.zone))) for reading in readings)
 
 
@@ -95,19 +94,19 @@ def printable_reason(text: str) -> str:
     return plain if len(plain) <= MOST_REASON else f"{plain[: MOST_REASON - 1]}~"
 
 
-async def _answers(resolver: Resolver, names: Sequence[str], rdtype: str, seconds: float) -> dict[str, Answer]:
+async def _answers(resolver: Resolver, names: Iterable[str], rdtype: str, seconds: float) -> dict[str, Answer]:
     """Return the answers that came in time."""
     # A task costs more than an answer from the cache, and a newsletter's links ask for dozens.
     answers = {name: answer for name in names if (answer := resolver.known(name, rdtype))}
-    names = [name for name in names if name not in answers]
-    if not names:
+    unknown = [name for name in names if name not in answers]
+    if not unknown:
         return answers
-    if len(names) == 1:
+    if len(unknown) == 1:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                answers[names[0]] = await resolver.query(names[0], rdtype)
+                answers[unknown[0]] = await resolver.query(unknown[0], rdtype)
         return answers
-    tasks = {name: asyncio.ensure_future(resolver.query(name, rdtype)) for name in names}
+    tasks = {name: asyncio.ensure_future(resolver.query(name, rdtype)) for name in unknown}
     try:
         await asyncio.wait(tasks.values(), timeout=seconds)
     finally:

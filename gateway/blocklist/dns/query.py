@@ -1,17 +1,17 @@
 """What is asked of a zone: the reversed address or the name, before the zone's name (RFC 5782 §2.1, §2.4, §3)."""
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from gateway.blocklist.listing import Identity
 from gateway.mail.text.hosts import canonical, registrable
 from gateway.smtp.domain import DomainError, normalise_domain
+from gateway.value import value
 
 IpAddress = IPv4Address | IPv6Address
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Subject:
     """One identity to look up: ``shown`` as people write it, ``label`` as it stands before a zone's name."""
 

@@ -4,7 +4,6 @@ Eight mail filters have taken "you are refused" for "it is listed" and rejected 
 listing only when it lies in 127.0.0.0/8 and is none of the codes by which lists refuse.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
@@ -12,6 +11,7 @@ from gateway.blocklist.dns.query import Subject
 from gateway.blocklist.dns.zone import CompiledList
 from gateway.blocklist.listing import Listing, ListKind
 from gateway.dns.answer import Answer
+from gateway.value import value
 
 # RFC 5782 §2.1: "the A records … within 127.0.0.0/8"; anything else is a wildcard of an abandoned zone or a resolver
 # that puts its own address in the place of NXDOMAIN.
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     TEMPERROR = "temperror"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Reading:
     """One zone about one subject.
 
