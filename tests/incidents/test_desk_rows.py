@@ -44,8 +44,13 @@ def busy(full: Desk) -> Desk:
         change.reported(number, {"report": 1, "to": "association@isc.example", "format": "arf", "report_kind": "x"})
         change.execute(
             "INSERT INTO report (id, at, day, kind, format, recipient, source_kind, source_key, sha256)"
-            " VALUES (1, 1, '', 'x', 'arf', 'association@isc.example', '', '', '')"
+            " VALUES (1, ?, '', 'x', 'arf', 'association@isc.example', '', '', '')",
+            (change.at,),
         )
+        # The second of one entry replaces the first.
+        for until in (60, 120):
+            begin_block(change, 2, "198.51.100.10", how="hand", reason="virus", until=NOW + until)
+        change.stop_clock(change.start_clock("complaint-outcome", "a ticket", NOW + 60, incident=1))
     return full
 
 
@@ -80,6 +85,18 @@ def test_what_the_desk_did_is_sound(busy: Desk):
         ("DELETE FROM guarantee", "guarantee 1: it is missing"),
         ("UPDATE report SET recipient = 'nobody@isc.example'", "report 1: it is not what was recorded: recipient"),
         ("DELETE FROM report", "report 1: it is missing"),
+        # Who did it, when and for which case is as good as what was done.
+        ("UPDATE block SET by = 'li' WHERE id = 2", "block 2: it is not what was recorded: by"),
+        ("UPDATE block SET began_at = began_at - 1 WHERE id = 2", "block 2: it is not what was recorded: began_at"),
+        ("UPDATE block SET ended_at = 1 WHERE id = 2", "block 2: it is not what was recorded: ended_at"),
+        ("UPDATE block SET ended_at = NULL WHERE id = 1", "block 1: it is not what was recorded: ended_at"),
+        ("UPDATE block SET end_reason = 'x' WHERE id = 3", "block 3: it is not what was recorded: end_reason"),
+        ("UPDATE suspension SET ended_by = 'li'", "suspension 1: it is not what was recorded: ended_by"),
+        ("UPDATE suspension SET incident = 1", "suspension 1: it is not what was recorded: incident"),
+        ("UPDATE guarantee SET incident = 1", "guarantee 1: it is not what was recorded: incident"),
+        ("UPDATE report SET at = at - 86400", "report 1: it is not what was recorded: at"),
+        ("UPDATE clock SET due_at = due_at + 86400", "clock 1: it is not what was recorded: due_at"),
+        ("UPDATE clock SET met_at = met_at - 86400", "clock 1: it is not what was recorded: met_at"),
     ],
 )
 def test_what_was_altered_at_the_desk_is_found(busy: Desk, statement: str, named: str):
