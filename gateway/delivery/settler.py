@@ -1,6 +1,6 @@
 """Writes what follows from reports into the spool, and does not give up.
 
-Decisions of a few milliseconds go together, one commit for messages of one shard; those with notices go alone, since
+Decisions of some milliseconds go together, one commit for messages of one shard; those with notices go alone, since
 the notices enter the spool in the same transaction. A commit that fails (disk full) is tried again until it succeeds:
 the next hop has the mail, so forgetting the record would mean sending it twice. Each failure is one event. A decision
 that the store refuses for what it says is tried alone, so that it keeps no other from being written.
@@ -26,8 +26,9 @@ from gateway.spool.message import Settlement, SpoolMessage
 from gateway.storage import StorageError, StorageRefused, Write
 
 # Settlements wait that long for company: a crash within it repeats a delivery, as one between the 250 and any commit
-# would.
-GATHER_SECONDS = 0.005
+# would. Measured with 8 KB at full load: 20 ms instead of 5 cost a tenth less processor time a message, since fewer
+# transactions are synced, fewer tasks run, and workers are interrupted less often; 50 ms no less than 20.
+GATHER_SECONDS = 0.02
 
 # One commit's worth; more would hold up the stores that share the group.
 MOST_TOGETHER = 64

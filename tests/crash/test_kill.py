@@ -29,5 +29,6 @@ def test_invariant_1_a_hundred_kills_lose_no_acknowledged_message():
     assert tally.acknowledged
     assert not tally.lost
     assert not tally.unasked
-    # A duplicate needs a kill inside the moment between the sink's 250 and its record, for each transfer under way.
-    assert tally.duplicates <= tally.kills * kill_loop.CONNECTIONS
+    # A duplicate needs a kill between the sink's 250 and its record: of transfers under way, and of those of the last
+    # 20 ms, whose records wait for company (settler.GATHER_SECONDS). A connection brings hardly more than one in these.
+    assert tally.duplicates <= tally.kills * 2 * kill_loop.CONNECTIONS
