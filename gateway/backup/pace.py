@@ -76,7 +76,7 @@ class Pace:
         self._seen = commits()
         self._left, self._until = 0, inf
         self._log: Callable[[], int] = _nothing
-        self._crowded = False
+        self._crowded = self._stopped = False
 
     def plan(self, octets: int, seconds: float) -> None:
         """Be through with so many octets in so many seconds from now."""
@@ -96,8 +96,15 @@ class Pace:
         """Whether there is time left to give way to others."""
         return bool(self._rate) and self._monotonic() < self._until
 
+    def stop(self) -> None:
+        """Have whoever spends more end, because nobody waits for it any more."""
+        self._stopped = True
+
     def spend(self, octets: int) -> None:
         """Wait as long as these octets, which have been read or written, should have taken."""
+        if self._stopped:
+            # The interrupt was the main thread's.
+            raise KeyboardInterrupt
         if not self._rate:
             return
         now = self._monotonic()
@@ -135,5 +142,8 @@ class Aside:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            # What is still at it, when its caller was interrupted, need not be finished.
+            self._pace.stop()
         self._thread.shutdown()

@@ -59,7 +59,7 @@ class Repository:
     def __init__(self, folder: Path, key: bytes | None, pace: Pace | None = None) -> None:
         self.folder = folder
         self._key = key
-        self._pace = pace or Pace(0)
+        self.pace = pace or Pace(0)
         self._files = DurableFiles()
 
     @classmethod
@@ -204,11 +204,11 @@ class Repository:
 
     def reader(self, manifest: Manifest) -> PackReader:
         """Return what reads the chunks of a run."""
-        return PackReader(self.folder / manifest.chain, manifest, self.sealer(manifest.chain), self._pace)
+        return PackReader(self.folder / manifest.chain, manifest, self.sealer(manifest.chain), self.pace)
 
     def check_frames(self, path: Path) -> int:
         """Read a file of a chain whose key is another; return its octets. DamagedError."""
-        return check_frames(path, self._pace)
+        return check_frames(path, self.pace)
 
     def digest(self, run: Run) -> str:
         """Return the digest by which the next run of the chain names this one."""

@@ -19,7 +19,7 @@ from gateway.backup.errors import BackupError
 from gateway.backup.frames import read_key
 from gateway.backup.manifest import Kind, Manifest
 from gateway.backup.obligations import keep_clocks
-from gateway.backup.pace import Pace, give_way
+from gateway.backup.pace import Pace
 from gateway.backup.repository import Repository, Run
 from gateway.backup.retention import Removal, prune
 from gateway.backup.saving import Job, Progress, silent
@@ -47,10 +47,8 @@ def repository_of(settings: Backup, pace: Pace | None = None) -> Repository:
 
 
 def repository_beside_mail(snapshot: Snapshot, key: Path | None = None) -> Repository:
-    """Return the same to be read back beside the mail, which this process gives way to; no deadline presses."""
+    """Return the same to be read back beside the mail; no deadline presses."""
     settings = snapshot.config.backup
-    if settings.rate:
-        give_way()
     settings = settings.model_copy(update={"key": key or settings.key})
     return repository_of(settings, Pace(settings.rate, lambda: commits(snapshot.config.data)))
 

@@ -218,6 +218,7 @@ def verify(
 
     At the pace of a run, but with --folder or --fast.
     """
+    from gateway.backup.pace import Aside
     from gateway.backup.scratch import Scratch, scratch_of
     from gateway.backup.verify import Verification
     from gateway.cli.progress import showing
@@ -228,8 +229,8 @@ def verify(
         settings = load_snapshot(config).config
         _as_owner(settings.data)
         where = scratch_of(settings.data, settings.limits.free_disk_floor)
-    with showing("reading") as progress:
-        found = _done(lambda: Verification(repository, progress).run(backup, where))
+    with showing("reading") as progress, Aside(repository.pace) as aside:
+        found = _done(lambda: aside.do(lambda: Verification(repository, progress).run(backup, where)))
     if as_json:
         print_json(
             {

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -193,6 +195,37 @@ def test_once_it_is_late_it_is_done_like_everything_else(mail: Watch):
         assert aside.do(policy) == os.SCHED_OTHER
     with Aside(mail.pace(0)) as fast:
         assert fast.do(policy) == os.SCHED_OTHER
+
+
+def test_what_nobody_waits_for_any_more_ends(mail: Watch):
+    """An interrupted verification or drill must not go on for the hour that is left of it."""
+    pace = mail.pace(MEBI)
+    spent: list[int] = []
+    going = threading.Event()
+
+    def read() -> None:
+        while True:
+            pace.spend(1)
+            spent.append(1)
+            going.set()
+
+    def interrupted() -> None:
+        with Aside(pace) as aside:
+            threading.Thread(target=aside.do, args=(expecting(read),), daemon=True).start()
+            going.wait()
+            raise KeyboardInterrupt
+
+    def expecting(work: Callable[[], None]) -> Callable[[], None]:
+        def expected() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                work()
+            spent.append(0)
+
+        return expected
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert spent[-1] == 0
 
 
 def test_what_fails_there_fails_here(mail: Watch):
