@@ -22,7 +22,7 @@ from gateway.cli.incident_record import (
     the_reader,
 )
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, print_json
-from gateway.cli.reach import data_folder
+from gateway.cli.reach import data_folder, on_terminal
 
 if TYPE_CHECKING:
     from gateway.incidents.reader import IncidentQuery
@@ -165,7 +165,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one incident: what it is, its clocks, its evidence, its timeline. Exit 1 when there is none."""
-    from gateway.cli.incident_showing import screen, value_of
+    from shutil import get_terminal_size
+
+    from gateway.cli.incident_showing import folded, screen, value_of
 
     with the_reader(data_folder(config)) as reader:
         incident = reader.incident(number)
@@ -174,8 +176,10 @@ def show(
         if as_json:
             print_json(dated(value_of(reader, incident, sightings)))
         else:
+            columns = get_terminal_size().columns if on_terminal() else 0
             for line in screen(reader, incident, sightings):
-                typer.echo(line)
+                for row in folded(line, columns) if columns else (line,):
+                    typer.echo(row)
 
 
 for _command in (confirm, block, lift, close, reopen, note, export, verify):

@@ -13,6 +13,8 @@ from gateway.incidents.suspensions import suspensions_of
 from gateway.incidents.values import GROUNDS
 
 _MAX_TIMELINE = 40
+# Of what does not fit into a line; on a terminal narrower than this nothing is folded.
+_HANGING, _NARROW = 4, 40
 
 
 def value_of(reader: IncidentReader, incident: Incident, sightings: int) -> dict[str, Any]:
@@ -39,6 +41,22 @@ def screen(reader: IncidentReader, incident: Incident, sightings: int) -> Iterat
     yield from _titled("evidence", _evidence(reader, incident))
     yield from _titled("timeline (UTC)", _timeline(reader, incident))
     yield from _titled("last sightings", _sightings(reader, incident, sightings))
+
+
+def folded(line: str, columns: int) -> Iterator[str]:
+    """Yield a line as rows of a terminal, broken between words; Chinese characters take two columns each."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    if cell_len(line) <= columns or columns < _NARROW:
+        yield line
+        return
+    indent = len(line) - len(line.lstrip())
+    text = Text(line[indent:])
+    rows = text.wrap(Console(width=columns), columns - indent - _HANGING)
+    for place, row in enumerate(rows):
+        yield " " * (indent + (_HANGING if place else 0)) + row.plain.rstrip()
 
 
 def _titled(title: str, lines: Iterator[str]) -> Iterator[str]:

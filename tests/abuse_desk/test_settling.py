@@ -118,6 +118,19 @@ def test_a_clock_stopped_by_hand_is_done_for_its_ticket_too(desk):
     case.round()
     assert same(case) == []
     assert (case.ticket().state, case.ticket().outcome_at) == ("closed", at)
+    assert verify(case.data).flaws == ()
+
+
+@pytest.mark.parametrize("column", ["outcome", "outcome_at", "answered_by"])
+def test_an_outcome_that_was_altered_afterwards_is_found(desk, column):
+    """What was told, when and by whom is what the contract's three days are counted by."""
+    case: Desk = desk(SILENT)
+    case.read(COMPLAINT)
+    close(case)
+    assert verify(case.data).flaws == ()
+    with SharedDatabase(database_path(case.data), MIGRATIONS).transaction() as hand:
+        hand.execute(f"UPDATE ticket SET {column} = 1")  # noqa: S608 - names of this test
+    assert [str(flaw) for flaw in verify(case.data).flaws] == [f"ticket 1: it is not what was recorded: {column}"]
 
 
 def test_other_clocks_of_the_contract_are_in_the_view_as_well(desk):

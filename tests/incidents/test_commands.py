@@ -7,8 +7,10 @@ import os
 import re
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
+from gateway.cli.incident_showing import folded, screen
 from gateway.cli.main import app
 from gateway.cli.reach import data_folder
 from gateway.clock import SystemClock
@@ -410,3 +412,18 @@ def test_behind_root_stands_who_became_it(full, run, monkeypatch):
     assert done[-1]["changes"][-1].endswith(", li as root")
     with full.reader() as reader:
         assert reader.timeline(2)[-1].fields["place"].endswith(", li as root")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_screen_fits_its_terminal(full, columns):
+    """Broken between words, with what follows set in; Chinese characters are two columns wide."""
+    with full.book.change("li", "incident note") as change:
+        change.note(1, "他们的运营商说已经关闭了这个账号" * 8 + " and " + "words of some length " * 20)
+    with full.reader() as reader:
+        lines = list(screen(reader, reader.incident(1), 5))
+    rows = [row for line in lines for row in folded(line, columns)]
+    assert max(map(cell_len, lines)) > columns
+    assert max(map(cell_len, rows)) <= columns
+    assert re.sub(r"\s", "", "".join(rows)) == re.sub(r"\s", "", "".join(lines))
+    whole = [line for line in lines if cell_len(line) <= columns]
+    assert [row for row in rows if row in whole] == whole
