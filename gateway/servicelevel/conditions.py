@@ -94,11 +94,12 @@ class Bearing:
         if simple is not None:
             since, answer = simple
             return answer if utc >= since else None
-        return self._claimed(domain, utc) or self._claimed(domain, utc + SETTLING_SECONDS)
+        return self._claimed(domain, utc, utc) or self._claimed(domain, utc, utc + SETTLING_SECONDS)
 
-    def _claimed(self, domain: str, utc: float) -> tuple[str, str] | None:
+    def _claimed(self, domain: str, utc: float, told: float) -> tuple[str, str] | None:
+        """Return who had a domain at an instant by what was on record at ``told``."""
         for customer in self._claims.get(domain, ()):
-            in_force = self.book.terms_at(customer, utc)
+            in_force = self.book.terms_at(customer, told)
             if in_force is None or utc < self._first_counted(self.book.terms[customer][0]):
                 continue
             if domain in in_force.owners:

@@ -105,6 +105,8 @@ def test_mail_to_a_domain_that_was_foreign_then_is_no_customers_delay(recorded):
         assert owner_of("example.com", came - 3600) is None
         # Taken between the reload and the heartbeat that put the terms on record.
         assert owner_of("example.com", came - SETTLING_SECONDS / 2) == ("example", "operator")
+        # Nor does that minute become two when the terms change later.
+        assert owner_of("example.com", came - SETTLING_SECONDS - 1) is None
         assert owner_of("example.com", came + 1) == ("example", "operator")
     assert owner_of("more.example", at("2026-11-24T23:00")) is None
     assert owner_of("more.example", at("2026-11-25T00:00") - 5) == ("example", "operator")
