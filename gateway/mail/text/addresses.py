@@ -12,6 +12,7 @@ MAX_AUTHORS are looked at.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.mail.text import words
 from gateway.smtp.domain import DomainError, normalise_domain
@@ -55,7 +56,12 @@ _ADDRESS = re.compile(rb"[^\s<>,;:()\"]+@[^\s<>,;:()\"]+")
 
 def mailboxes(octets: bytes, fallback: str = "") -> tuple[Author, ...]:
     """Return the mailboxes of a field's value, in order; ``fallback`` is a charset for raw 8-bit octets."""
-    octets = octets[:MAX_OCTETS]
+    return _mailboxes(octets[:MAX_OCTETS], fallback)
+
+
+# Five filters and rules ask for the authors of one mail.
+@lru_cache(maxsize=64)
+def _mailboxes(octets: bytes, fallback: str) -> tuple[Author, ...]:
     authors = tuple(_Reading(octets, fallback).authors())
     if any(author.address for author in authors) or b"=?" not in octets:
         return authors
