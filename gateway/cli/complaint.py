@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.incident_record import CsvOption, dated, print_rows
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
 from gateway.cli.reach import data_folder
 
@@ -32,6 +33,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The most lines.")] = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """List tickets, the most urgent first. Exit 1 for none."""
     from gateway.abuse.complaints.ticket import Tickets
@@ -46,8 +48,9 @@ def list_(
     except StorageError as error:
         fail(str(error), _EXIT_BROKEN)
     found = [each for each in found if state or every or each.state != "closed"]
-    if as_json:
-        print_json([asdict(each) | {"about": each.about} for each in found])
+    if as_json or as_csv:
+        rows = [asdict(each) | {"about": each.about} for each in found]
+        print_rows(rows, {}, as_json=as_json, as_csv=as_csv)
     else:
         columns = ("ticket", "state", "response by", "outcome by", "format", "reporter", "incident", "about", "subject")
         print_table(columns, [_line(each) for each in found])
@@ -82,7 +85,7 @@ def show(
         _print_mail(data, ticket)
         return
     if as_json:
-        print_json(asdict(ticket) | {"mails": [asdict(each) for each in mails]})
+        print_json(dated(asdict(ticket) | {"mails": [asdict(each) for each in mails]}))
         return
     for name, value in _facts(ticket):
         if value:

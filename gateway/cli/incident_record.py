@@ -24,6 +24,7 @@ _TIMES = frozenset(
     {
         *("at", "began_at", "blocked_at", "closed_at", "confirmed_at", "due_at", "ended_at", "first_seen"),
         *("last_attempt", "last_seen", "lifted_at", "met_at", "opened_at", "recorded_at", "removed_at", "reported_at"),
+        *("outcome_at", "outcome_due", "responded_at", "response_due"),
         *("started_at", "state_since", "until"),
     }
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.incident_record import CsvOption, print_rows
 from gateway.cli.options import EXIT_NEGATIVE, ConfigOption, JsonOption, fail, load_snapshot, print_json
 from gateway.cli.reach import data_folder
 
@@ -19,6 +20,8 @@ MailsOption = Annotated[bool, typer.Option("--mails", help="With --dry-run, prin
 _EXIT_BROKEN, _EXIT_BUSY = 65, 75
 # Contacts of some hundred sources; whose is not known then is asked for by the next command, or by the gateway.
 _PATIENCE_SECONDS = 60.0
+# Of the view ``reports_sent``, which has them as texts in UTC.
+_TIMES = frozenset({"at", "bounced_at", "answered_at"})
 
 
 @app.command()
@@ -62,6 +65,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="The most lines.")] = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """List the reports on record, the latest first: to whom, about what, what came of them. Exit 1 for none."""
     from gateway.abuse.reporting.record import COLUMNS, reports
@@ -72,11 +76,11 @@ def list_(
         found = reports(data_folder(config), kind=kind, state=state, incident=incident, limit=limit)
     except StorageError as error:
         fail(str(error), _EXIT_BROKEN)
-    if as_json:
-        print_json(found)
+    if as_json or as_csv:
+        print_rows([_dated(each) for each in found], {}, as_json=as_json, as_csv=as_csv)
     else:
         shown = ("report", "at", "kind", "format", "recipient", "source", "incident", "state", "bounce")
-        print_table(shown, [[_text(each[name]) for name in shown if name in COLUMNS] for each in found])
+        print_table(shown, [[_text(name, each[name]) for name in shown if name in COLUMNS] for each in found])
     if not found:
         raise typer.Exit(EXIT_NEGATIVE)
 
@@ -142,5 +146,12 @@ def _values(draft: "Draft", mails: bool) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _dated(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a report for programs: the view's times as the other commands write them."""
+    return {
+        name: f"{value.replace(' ', 'T')}.000Z" if value and name in _TIMES else value for name, value in row.items()
+    }
+
+
+def _text(name: str, value: object) -> str:
+    return f"{value}Z" if value and name in _TIMES else "" if value is None else str(value)

@@ -1,6 +1,9 @@
 """The commands on a folder where no gateway serves: what they show, what they put on record, how they end."""
 
+import csv
+import io
 import json
+import re
 import time
 
 import pytest
@@ -13,6 +16,10 @@ from tests.abuse_desk.test_reports import SETTINGS, spam
 
 def ask(case: Desk, *arguments: str, text: str = ""):
     return CliRunner().invoke(app, [*arguments, "--config", str(case.folder / "tidegate.toml")], input=text)
+
+
+# As every command gives a time to a program: UTC, and says so.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture
@@ -38,6 +45,10 @@ def ticketed(now) -> Desk:
 def test_a_ticket_is_listed_shown_and_answered_on_record(ticketed: Desk):
     [listed] = json.loads(ask(ticketed, "complaint", "list", "--json").stdout)
     assert (listed["id"], listed["format"], listed["reporter"]) == (1, "arf", "kim@isp.test")
+    assert TIME.fullmatch(listed["outcome_due"])
+    [row] = csv.DictReader(io.StringIO(ask(ticketed, "complaint", "list", "--csv").stdout))
+    assert (row["reporter"], row["outcome_due"]) == (listed["reporter"], listed["outcome_due"])
+    assert json.loads(ask(ticketed, "complaint", "show", "1", "--json").stdout)["opened_at"] == listed["opened_at"]
     shown = ask(ticketed, "complaint", "show", "1")
     assert "kim@isp.test" in shown.stdout
     assert "acknowledgement" in shown.stdout
@@ -102,6 +113,10 @@ def test_reports_written_by_hand_are_on_record_and_audited(now):
     [report] = json.loads(ask(case, "report", "list", "--kind", "operator", "--json").stdout)
     assert (report["recipient"], report["state"], report["incident"]) == ("abuse@hoster.test", "composed", 1)
     assert json.loads(ask(case, "report", "list", "--incident", "1", "--json").stdout) == [report]
+    assert TIME.fullmatch(report["at"])
+    [row] = csv.DictReader(io.StringIO(ask(case, "report", "list", "--csv").stdout))
+    assert (row["recipient"], row["at"]) == (report["recipient"], report["at"])
+    assert f"{report['at'][:19]}Z".replace("T", " ") in ask(case, "report", "list").stdout
     assert "1 written; from no terminal" in ask(case, "audit").stdout
 
 
