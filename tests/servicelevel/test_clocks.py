@@ -43,6 +43,20 @@ def test_a_clock_is_due_in_calendar_or_working_time(kind, start, due):
     assert shown(deadline.due, ZONE) == due
 
 
+def test_a_year_that_is_not_announced_has_the_holidays_of_every_year_and_says_that_it_is_supposed():
+    # A year that no edition of the calendar knows; 31 December 2097 is a Tuesday.
+    for start, due in (
+        ("2097-12-31T15:00", "2098-01-02 15:00:00"),
+        ("2098-04-30T15:00", "2098-05-05 15:00:00"),
+        ("2098-09-30T15:00", "2098-10-06 15:00:00"),
+    ):
+        deadline = new_deadline(KINDS["ticket-response"], "x", "", at(start), CALENDAR)
+        assert (shown(deadline.due, ZONE), deadline.official) == (due, False)
+    own = WorkingCalendar(Calendar(off=("2098-01-02",), working=("2098-01-04",)))
+    told = new_deadline(KINDS["ticket-response"], "x", "", at("2097-12-31T15:00"), own)
+    assert shown(told.due, ZONE) == "2098-01-03 15:00:00"
+
+
 def test_a_deadline_tells_where_it_stands():
     deadline = new_deadline(KINDS["provisioning"], "x", "", 0.0, CALENDAR)
     day = 86_400.0

@@ -1,8 +1,8 @@
 """The Chinese working-day calendar: weekends, public holidays, and the weekends that are worked instead (调休).
 
 The days come from chinesecalendar, the year's arrangement as the State Council announces it each November; an
-administrator's own days come before it. For a year not announced yet Monday to Friday are taken, and the answer says
-that it is not official. The door to chinesecalendar.
+administrator's own days come before it. For a year not announced yet Monday to Friday are taken, but for the holidays
+that the law has on one date every year, and the answer says that it is not official. The door to chinesecalendar.
 
 A deadline of one working day (contract.md §4 d): the clock stands still on days that are not worked. What is published
 on Friday at 15:00 is due on Monday at 15:00; what is published on Sunday is due at the end of Monday.
@@ -17,6 +17,8 @@ import chinese_calendar
 from gateway.blocklist.local.declaration import Calendar
 
 _SATURDAY = 5
+# By the State Council's regulations on holidays, as in force from 2025: New Year, Labour Day, National Day (month, day).
+_EVERY_YEAR = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 # Longer than any run of days off; a calendar of overrides without a working day must not search for ever.
 _MAX_DAYS = 400
 
@@ -53,7 +55,8 @@ class WorkingCalendar:
         try:
             return Day(chinese_calendar.is_workday(day), official=True)
         except NotImplementedError:
-            return Day(day.weekday() < _SATURDAY, official=False)
+            off = day.weekday() >= _SATURDAY or (day.month, day.day) in _EVERY_YEAR
+            return Day(not off, official=False)
 
     def deadline(self, published: float, days: int) -> Deadline:
         """Return the moment ``days`` working days after ``published`` (UTC seconds)."""
