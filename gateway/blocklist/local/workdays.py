@@ -17,7 +17,7 @@ import chinese_calendar
 from gateway.blocklist.local.declaration import Calendar
 
 _SATURDAY = 5
-# By the State Council's regulations on holidays, as in force from 2025: New Year, Labour Day, National Day (month, day).
+# By the State Council's regulations, as in force from 2025: New Year, Labour Day, National Day (month, day).
 _EVERY_YEAR = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 # Longer than any run of days off; a calendar of overrides without a working day must not search for ever.
 _MAX_DAYS = 400
