@@ -154,6 +154,25 @@ async def test_a_shard_put_back_from_a_backup_is_not_counted_again(data, store):
     assert received(data).after.count == 10
 
 
+async def test_a_months_digest_stays_when_days_are_made_anew_and_when_their_mail_is_pruned(data, shard, store):
+    for day, delay in ((5, 60.0), (6, 7200.0), (7, 3.0)):
+        await shard.commit([w for n in range(5) for w in rows(record(10 * day + n, f"2026-11-0{day}T10:00", delay))])
+        await counted(data, store)
+    writer = Writer(Records(data), NOW, "anna")
+    span = (at("2026-11-06T10:30"), at("2026-11-06T11:00"))
+    writer.exclude(Clause.DELAY, ExclusionClass.CARRIER, span, reason="cut")
+    # Read from the raw rows, then from the day that was made anew, then from that day alone.
+    told = [judge(data, "example", MONTH, NOW)]
+    await counted(data, store)
+    told.append(judge(data, "example", MONTH, NOW))
+    await prune(shard, NOW, limit=100)
+    assert not await shard.read("SELECT 1 FROM ledger")
+    await counted(data, store)
+    told.append(judge(data, "example", MONTH, NOW))
+    assert [each.delays["receive"].after.max_seconds for each in told] == [5400.0] * 3
+    assert len({each.digest for each in told}) == 1
+
+
 async def test_terms_bear_on_the_days_for_which_they_held(data, shard, store):
     put_off = [[at("2026-11-05T10:00") + 1, "h", "r", "rcpt", "451 no", "deferred", 0.1, False]]
     put_off.append([at("2026-11-05T12:00"), "h", "r", "end-of-data", "250 ok", "sent", 0.1, False])
