@@ -24,7 +24,8 @@ from gateway.value import value
 
 _NOT_MIME = replace(USUAL, mime="ignored")
 
-# Where a content's walk is kept.
+# Where a content's walk is kept: the parts, ambiguities, limit. Leaves would hold the content that holds them, and its
+# octets would wait for the garbage collector.
 _WALK = "walk"
 
 # Octets ``start`` to ``end`` and what was undone to them.
@@ -118,12 +119,16 @@ def leaves(content: Content, *, limits: MimeLimits = DEFAULT_LIMITS) -> Walk:
     """Return the leaves of a content as the usual reader sees them; walked once with the default limits."""
     if limits is not DEFAULT_LIMITS:
         return _walk(_Scanned(content, _tree(content, USUAL, limits)), USUAL, limits)
-    walk: Walk | None = content.__dict__.get(_WALK)
-    if walk is None:
-        walk = _walk(_Scanned(content, content.mime), USUAL, limits)
-        # Leaves that something was undone for hold what it was undone to.
-        if all(leaf.is_separable for leaf in walk.leaves):
-            content.__dict__[_WALK] = walk
+    kept: tuple[tuple[MimePart, ...], tuple[str, ...], str] | None = content.__dict__.get(_WALK)
+    if kept is not None:
+        parts, ambiguities, truncated = kept
+        found = tuple([Leaf(part=part, content=content) for part in parts])
+        return Walk(leaves=found, ambiguities=ambiguities, truncated=truncated)
+    walk = _walk(_Scanned(content, content.mime), USUAL, limits)
+    # Leaves that something was undone for hold what it was undone to.
+    if all(leaf.is_separable for leaf in walk.leaves):
+        parts = tuple([leaf.part for leaf in walk.leaves])
+        content.__dict__[_WALK] = parts, walk.ambiguities, walk.truncated
     return walk
 
 
