@@ -36,6 +36,8 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _HQX_TO_BASE64 = bytes.maketrans(_HQX, _BASE64)
 _NOT_HQX = bytes(sorted(set(range(256)) - set(_HQX)))
 _RUN = 0x90
+# RFC 1741's appendix, before the data: name length, name, version, type, creator, flags, two lengths, checksum.
+_MAX_HQX_HEADER_OCTETS = 1 + 255 + 1 + 4 + 4 + 2 + 4 + 4 + 2
 
 
 class Block(NamedTuple):
@@ -193,10 +195,11 @@ def decode_binhex(octets: bytes, max_octets: int) -> bytes:
     """Decode a block to its data fork; all that was decoded when its header does not fit."""
     packed = octets.partition(b":")[2].partition(b":")[0] if octets.startswith(_BINHEX) else octets
     clean = packed.translate(None, _NOT_HQX)
-    plain = _runs_expanded(_lenient_base64(clean.translate(_HQX_TO_BASE64)), max_octets)
+    # Behind what was expanded the runs stand as they are, and nothing of that may count as data.
+    most = max_octets + _MAX_HQX_HEADER_OCTETS
+    plain = _runs_expanded(_lenient_base64(clean.translate(_HQX_TO_BASE64)), most)
     if not plain:
         return b""
-    # Name length, name, version, type, creator, flags, two lengths, checksum.
     fork = 1 + plain[0] + 1 + 4 + 4 + 2
     length = int.from_bytes(plain[fork : fork + 4], "big")
     data = plain[fork + 10 :]
