@@ -39,6 +39,12 @@ def test_tuples_are_lists_and_nothing_is_written_with_white_space(values: Iterab
     assert to_json(values) == json.dumps(values, separators=(",", ":"))
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_json_does_not_know_comes_back_as_that_number_and_not_as_none(number: float):
+    [read] = from_json(to_json([number]))
+    assert repr(read) == repr(number)
+
+
 @pytest.mark.parametrize("text", ["", "[1", "nope", '["\\ud8"]'])
 def test_what_is_no_json_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"line \d+ column \d+"):
