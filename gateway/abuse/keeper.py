@@ -263,13 +263,14 @@ class Keeper:
 
     def _store(self) -> None:
         """Put on record what was gathered; it stays so until that succeeds."""
-        # Evidence that cannot be filed holds up no verdict: the second time it is left to ``_adopt``.
-        done, gathered, is_again, self._failed = Round(), self._gathered, self._failed, True
+        # Evidence holds up no verdict that mail waits for, and none a second time: then it is left to ``_adopt``.
+        is_alone = self._is_urgent or self._failed
+        done, gathered, self._failed = Round(), self._gathered, True
         try:
             with self._following("fold") as change:
                 if gathered.sightings:
                     self._fold(change, gathered, done)
-                    if not is_again:
+                    if not is_alone:
                         self._adopt_with(change, done)
                 for source, by, count, last in gathered.attempts():
                     _note_attempts(change, source, by, count, last)

@@ -247,6 +247,22 @@ def test_a_sample_that_cannot_be_filed_holds_up_no_verdict(patient, monkeypatch)
         assert [each.trace_id for each in reader.evidence(1)] == [sent.trace_id]
 
 
+def test_a_block_waits_for_no_evidence(patient, monkeypatch):
+    """Samples take two syncs each, half a second for all on a slow disk: what mail waits for is in force before."""
+    sent = [patient.mail() for _ in range(3)]
+    for each in sent:
+        patient.keeper._evidence.inbox.put(each.trace_id, patient.now, {}, [b"Subject: cheap\r\n\r\n"])
+    with monkeypatch.context() as patch:
+        patch.setattr(patient.keeper._evidence, "adopt", full)
+        with pytest.raises(StorageFull):
+            look(patient, *sent)
+    assert patient.listed("198.51.100.7"), "blocked in the round that failed to file its evidence"
+    patient.clock.advance(GATHER_SECONDS)
+    patient.keeper.round()
+    with patient.reader() as reader:
+        assert sorted(each.trace_id for each in reader.evidence(1)) == sorted(each.trace_id for each in sent)
+
+
 def test_samples_without_a_verdict_keep_no_other_from_being_filed(world):
     inbox = world.keeper._evidence.inbox
     for _ in range(120):
