@@ -47,7 +47,8 @@ def place() -> str:
     """
     client = os.environ.get("SSH_CLIENT", "").split(" ", 1)[0]
     try:
-        terminal = os.ttyname(sys.stdin.fileno())
+        # None for a command that was started without one (`<&-`).
+        terminal = os.ttyname(sys.stdin.fileno()) if sys.stdin is not None else ""
     except (OSError, ValueError):
         terminal = ""
     behind = _behind()

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.cells import cell_len
@@ -412,6 +413,14 @@ def test_behind_root_stands_who_became_it(full, run, monkeypatch):
     assert done[-1]["changes"][-1].endswith(", li as root")
     with full.reader() as reader:
         assert reader.timeline(2)[-1].fields["place"].endswith(", li as root")
+
+
+def test_without_a_standard_input_there_is_no_terminal(full, run, monkeypatch):
+    """Such as from a job of cron that closes it (`<&-`): what is done is on record all the same."""
+    monkeypatch.delenv("SSH_CLIENT", raising=False)
+    monkeypatch.setattr("gateway.cli.auditing.sys", SimpleNamespace(stdin=None))
+    assert run("incident", "note", "2", "a page of notes").exit_code == 0
+    assert json.loads(run("audit", "--json").stdout)[-1]["changes"][-1].startswith("from no terminal")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
