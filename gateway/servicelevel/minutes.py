@@ -128,9 +128,11 @@ def _speaking_for_both(
     sending = sorted((run.first, run.state == UP and run.reason == IDLE) for run in looks)
     if not any(idle for _, idle in sending):
         return mailed
-    # What was not looked at before the first look is as that one found it.
-    edges = [span[0], *(first for first, _ in sending[1:]), span[1]]
-    idle_spans = [(begin, end) for (begin, end), (_, idle) in zip(pairwise(edges), sending, strict=True) if idle]
+    # What was not looked at before the first look is as that one found it. One span from change to change: a month of
+    # restarts has thousands of runs.
+    changes = [sending[0], *(after for before, after in pairwise(sending) if after[1] != before[1])]
+    edges = [span[0], *(first for first, _ in changes[1:]), span[1]]
+    idle_spans = [(begin, end) for (begin, end), (_, idle) in zip(pairwise(edges), changes, strict=True) if idle]
     received = {minute for minute in mailed.get(RECEIVE, ()) if any(a <= minute < b for a, b in idle_spans)}
     return {**mailed, SEND: {*mailed.get(SEND, ()), *received}}
 

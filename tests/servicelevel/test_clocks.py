@@ -190,6 +190,17 @@ def test_received_mail_speaks_for_sending_only_until_somebody_sends_through_here
     assert words(minutes) == ["up", "down", "up", "up", "unknown", "unknown"]
 
 
+def test_a_month_of_restarts_is_judged_as_the_same_looks_without_them():
+    """Each restart ends a run: what nobody sends through is one stretch of time for all that."""
+    idle = [seen("send", "up", at, at + 1, IDLE) for at in range(0, 60, 3)]
+    restarts = [seen("send", "down", at, at, NOT_RUNNING) for at in range(2, 60, 3)]
+    used = [seen("send", "up", 60, 60), seen("send", "up", 63, 63, IDLE)]
+    mailed = {"receive": {61, 62, 64}}
+    with_restarts = words(judged([*idle, *restarts, *used], (0.0, 3960.0), (), mailed))
+    assert with_restarts[60:] == ["unknown", "unknown", "unknown", "unknown", "up", "unknown"]
+    assert words(judged([seen("send", "up", 0, 59, IDLE), *used], (0.0, 3960.0), (), mailed))[60:] == with_restarts[60:]
+
+
 def test_a_minute_is_up_only_when_both_directions_were_seen_to_work():
     runs = [
         seen("send", "up", 0, 5),
