@@ -6,12 +6,14 @@ import tarfile
 import zipfile
 import zlib
 from functools import partial
+from hashlib import shake_128
 from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.antivirus.archive.beginnings import MARKS, beginnings
 from gateway.antivirus.archive.kinds import kinds_of
 from gateway.antivirus.archive.report import ArchiveLimits
 from gateway.antivirus.archive.walk import Walk
@@ -95,6 +97,36 @@ def test_one_that_lies_in_another_as_it_is_is_walked_once(kind):
     report = walk(made.getvalue())
     assert paths(report) == ["a.zip", "a.zip/a.bin", "a.zip/a.bin/eicar.com"]
     assert report.ambiguous == ()
+
+
+@pytest.mark.parametrize("pack", [zipped, lambda entry: gzip.compress(entry[1])], ids=["zip", "gzip"])
+@pytest.mark.parametrize("kind", ["7z", "RAR 4"])
+def test_one_that_did_not_shrink_is_no_second_one_spoiled(kind, pack):
+    """Deflate leaves it as it is but for five octets in 64 KB: such mail would be held as not to be scanned."""
+    content = shake_128(b"").digest(300_000)
+    packed = pack(("a.bin", seven(content) if kind == "7z" else rar4(b"eicar.com", content)))
+    assert any(sum(1 for _ in beginnings(packed, embedded)) for embedded in MARKS)
+    report = walk(packed)
+    assert (report.damaged, report.ambiguous, report.encrypted) == ("", (), False)
+    assert [e.size for e in report.entries][1:] == [len(content)]
+
+
+def test_a_spoiled_one_behind_another_archive_is_damage():
+    assert walk(zipped(("a.rar", rar4(b"good.txt", b"good"))) + ARCHIVES["RAR 4"][:-30]).damaged
+
+
+def test_a_program_that_lies_in_a_zip_as_it_is_is_walked_once():
+    report = walk(zipped(("a.exe", FRONTS["a.exe"] + ARCHIVES["7z"]), method=zipfile.ZIP_STORED))
+    assert (paths(report), report.ambiguous) == (["a.exe", "a.exe/eicar.com"], ())
+
+
+def test_a_number_with_zeros_on_top_is_that_number():
+    """Readers of RAR 5 take it; who does not would see no archive."""
+    plain = ARCHIVES["RAR 5"]
+    block = plain[8 : 8 + 4 + 1 + plain[12]]
+    summed = bytes([block[4] + 1, block[5] | 0x80, 0]) + block[6:]
+    longer = plain[:8] + struct.pack("<I", zlib.crc32(summed)) + summed + plain[8 + len(block) :]
+    assert paths(walk(FRONTS["a.exe"] + longer)) == ["eicar.com"]
 
 
 def test_one_that_goes_on_behind_its_entry_is_walked_again():

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 MARKS = {"embedded-rar": b"Rar!\x1a\x07", "embedded-7z": b"7z\xbc\xaf\x27\x1c"}
 # RAR's types of blocks: those of version 4, that of an archive's header first; those of version 5.
 _RAR4_MAIN, _RAR4_TYPES, _RAR5_TYPES = 0x73, range(0x72, 0x7C), range(1, 6)
-# RAR 5's size of a block is a number in groups of seven bits, three at most.
-_RAR5_SIZE_OCTETS, _MORE = 3, 0x80
+# RAR 5's numbers are groups of seven bits, three at most for the size of a block; zeros on top change nothing.
+_RAR5_SIZE_OCTETS, _RAR5_NUMBER_OCTETS, _MORE = 3, 10, 0x80
 # 7z's signature header, and what of it has a sum.
 _SEVEN_ZIP_HEAD, _SEVEN_ZIP_SUMMED = 32, 12
 
@@ -47,22 +47,22 @@ def _rar4_type(octets: bytes, at: int) -> int:
 
 def _rar5_type(octets: bytes, at: int) -> int:
     """Return the type of a block: behind a sum of four octets and the size."""
-    behind, _ = _rar5_size(octets, at + 4)
-    return int.from_bytes(octets[behind : behind + 1])
+    behind, _ = _rar5_number(octets, at + 4, _RAR5_SIZE_OCTETS)
+    return _rar5_number(octets, behind, _RAR5_NUMBER_OCTETS)[1]
 
 
-def _rar5_size(octets: bytes, at: int) -> tuple[int, int]:
-    """Return where a block's size ends, and the size."""
-    size = 0
-    for n, octet in enumerate(octets[at : at + _RAR5_SIZE_OCTETS]):
-        size |= (octet & ~_MORE) << 7 * n
+def _rar5_number(octets: bytes, at: int, most: int) -> tuple[int, int]:
+    """Return where a number of so many octets at most ends, and the number."""
+    number = 0
+    for n, octet in enumerate(octets[at : at + most]):
+        number |= (octet & ~_MORE) << 7 * n
         if not octet & _MORE:
-            return at + n + 1, size
-    return at + _RAR5_SIZE_OCTETS, size
+            return at + n + 1, number
+    return at + most, number
 
 
 def _is_rar5_block(octets: bytes, at: int) -> bool:
-    behind, size = _rar5_size(octets, at + 4)
+    behind, size = _rar5_number(octets, at + 4, _RAR5_SIZE_OCTETS)
     return size > 0 and zlib.crc32(octets[at + 4 : behind + size]) == int.from_bytes(octets[at : at + 4], "little")
 
 

@@ -22,6 +22,8 @@ from gateway.mail.filetype.risks import risks
 # Of the kinds that begin within other octets.
 _EMBEDDED = "embedded-"
 _ALSO_WITHIN = frozenset({"rar", "7z"})
+# By so many octets an archive is known again in what it was packed into: 7z's signature header, with its sum.
+_HEAD_OCTETS = 32
 
 
 class Walk:
@@ -38,6 +40,8 @@ class Walk:
         self._others_octets = 0
         # What was walked so far, by size and digest: it may stand as it is in the archive that it came from.
         self._walked: set[tuple[int, bytes]] = set()
+        # How the archives began that came out of what is being walked.
+        self._heads: set[bytes] = set()
         self._damaged = ""
         self._ambiguous: set[str] = set()
 
@@ -88,13 +92,17 @@ class Walk:
             return
         budget.enter(len(path))
         if kinds[0] in _ALSO_WITHIN:
-            self._walked.add((len(octets), sha256(octets).digest()))
+            self._note_walked(octets)
+        before, self._heads = self._heads, set()
         for kind in kinds:
             for member in self._members(octets, kind, budget):
                 if kind.startswith(_EMBEDDED) and not kinds[0].startswith(_EMBEDDED):
                     self._ambiguous.add("archive-kinds")
                 # Beside another kind, the second one may be what a scanner does not look for.
                 self._take(member, path, budget, opaque=opaque or member.opaque or kind != kinds[0])
+        if kinds[0] in _ALSO_WITHIN:
+            self._heads.add(octets[:_HEAD_OCTETS])
+        self._heads |= before
 
     def _members(self, octets: bytes, kind: str, budget: Budget) -> Iterator[Member]:
         if kind == "zip":
@@ -116,19 +124,33 @@ class Walk:
 
     def _embedded(self, octets: bytes, kind: str, budget: Budget) -> Iterator[Member]:
         """Yield what archives hold that begin within the octets, but those that were walked as entries of these."""
+        heads = set()
         for at in beginnings(octets, kind):
             budget.entry()
-            if self._was_walked(octets, at):
+            if self._was_walked(octets, at, budget):
                 continue
-            for member in self._members(octets[at:], kind.removeprefix(_EMBEDDED), budget):
+            archive = octets[at:]
+            head = archive[:_HEAD_OCTETS]
+            members = self._members(archive, kind.removeprefix(_EMBEDDED), budget)
+            if head in self._heads:
+                members = iter(_sound(members, budget))
+            else:
+                self._note_walked(archive)
+            for member in members:
                 yield replace(member, opaque=True)
+            heads.add(head)
+        self._heads |= heads
 
-    def _was_walked(self, octets: bytes, at: int) -> bool:
-        """Tell whether exactly what begins there was walked as an entry; where a reader may go on, it was not."""
-        return any(
-            sha256(octets[at : at + size]).digest() == digest and not may_go_on(octets, at + size)
-            for size, digest in self._walked
-        )
+    def _note_walked(self, octets: bytes) -> None:
+        self._walked.add((len(octets), sha256(octets).digest()))
+
+    def _was_walked(self, octets: bytes, at: int, budget: Budget) -> bool:
+        """Tell whether exactly what begins there was walked before; where a reader may go on, it was not."""
+        for size, digest in self._walked:
+            budget.tick()
+            if sha256(octets[at : at + size]).digest() == digest and not may_go_on(octets, at + size):
+                return True
+        return False
 
     def _zip(self, octets: bytes, budget: Budget) -> Iterator[Member]:
         locked = []
@@ -194,6 +216,21 @@ class Walk:
             self._others[len(self._entries)] = octets
         else:
             self._others.clear()
+
+
+def _sound(found: Iterator[Member], budget: Budget) -> list[Member]:
+    """Return the members of an archive that begins as one that came out of the octets around it, [] of half a one.
+
+    What does not shrink stands in a zip, a gzip or an xz as it is, but with some octets between every 64 KB: that is
+    the entry again, spoiled, and what is to be said of the entry was said of it.
+    """
+    with budget.trial():
+        members = list(found)
+    if any(member.damaged or member.encrypted for member in members):
+        return []
+    for member in members:
+        budget.unpacked(len(member.octets or b""))
+    return members
 
 
 def _door(module: str) -> ModuleType:
