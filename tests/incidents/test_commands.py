@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -402,6 +403,19 @@ def test_who_may_not_look_into_the_data_folder_is_told_so(run, desk, monkeypatch
     refused = run(*arguments)
     assert refused.exit_code == 77
     assert "may not look into it; run this as root or as the gateway's user" in refused.stderr
+
+
+def test_a_data_folder_within_a_closed_one_is_closed(run, desk, monkeypatch):
+    """Where its parent may not be passed: not taken for one that is not there."""
+    stat = Path.stat
+
+    def closed(path, **named):
+        if path == desk.data:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **named)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert run("incident", "list").exit_code == 77
 
 
 def test_behind_root_stands_who_became_it(full, run, monkeypatch):
