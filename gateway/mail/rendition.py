@@ -42,7 +42,7 @@ class Rendition:
 
     def replaces(self, content: Content) -> bool:
         """Tell whether nothing is left of the content: what leaves is a message of ours in its place."""
-        return any(edit.start == 0 and edit.end == content.size and edit.replacement for edit in self.edits)
+        return any(edit.start == 0 < edit.end == content.size and edit.replacement for edit in self.edits)
 
     def chunks(self, content: Content) -> Iterator[bytes]:
         """Yield the octets that leave, in order."""

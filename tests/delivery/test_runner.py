@@ -59,6 +59,27 @@ async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, h
     assert heard[1].startswith("RCPT TO:<b@ours.test>")
 
 
+@pytest.mark.parametrize("octets", [MAIL, b""])
+async def test_a_hostile_mail_that_leaves_as_it_came_keeps_its_sender(office: Any, host: HostFactory, octets: bytes):
+    """One that its policy delivers, tagged, or that was released: it is no notice, an empty one neither."""
+    heard: list[str] = []
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        heard.extend(await peer.envelope())
+        await peer.hear_content()
+        peer.say("250 2.0.0 taken")
+        await peer.closed()
+
+    running = await host(play)
+    place: Office = await office([running.url])
+    fields = Rendition.of([Edit(0, 0, b"Received: x\r\n")])
+    envelope = Envelope(reverse_path=sender("a@sender.test"))
+    await place.post(message(route=running.url, hostile=True, renditions=(fields,), envelope=envelope, octets=octets))
+    await place.written()
+    assert heard[0].startswith("MAIL FROM:<a@sender.test>")
+
+
 async def test_invariant_11_the_ledger_row_has_the_contracts_delays(office: Any, host: HostFactory) -> None:
     async def play(peer: Peer) -> None:
         await peer.greet()
