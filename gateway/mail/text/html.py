@@ -449,7 +449,7 @@ def _laid_out(text: str) -> str:
     """Return the text of a page with its breaks as line ends and its white space as a page shows it."""
     for space in "\t\r\n\f":
         text = text.replace(space, " ")
-    # Each turn halves every run, so the whole is linear.
+    # Each turn halves every run: of the longest there are 19.
     while "  " in text:
         text = text.replace("  ", " ")
     return "\n".join(filter(None, map(str.strip, text.split(_BREAK))))
