@@ -49,15 +49,13 @@ def spam_recipients(event: MessageJudged, virus: str) -> tuple[str, ...]:
     """Return the recipients for whom a journalled mail was spam; all of them when it had a virus, () for other mail."""
     if virus:
         return tuple([address for address, *_ in event.dispositions])
+    # Sets: a mail may have a thousand recipients, each with its grounds.
+    grounded = {address for address, _ in event.grounds}
     found = []
     for address, action, _, decisive, _ in event.dispositions:
-        if action in _AGAINST_WORDS and (not decisive or _has_ground(event, address)):
+        if action in _AGAINST_WORDS and (not decisive or address in grounded):
             found.append(address)
     return tuple(found)
-
-
-def _has_ground(event: MessageJudged, recipient: str) -> bool:
-    return any(address == recipient for address, _ in event.grounds)
 
 
 def virus_of(event: MessageJudged) -> str:
@@ -70,7 +68,8 @@ def virus_of(event: MessageJudged) -> str:
 
 def grounds_of(event: MessageJudged, recipients: tuple[str, ...], virus: str) -> tuple[str, ...]:
     """Return the contract's grounds for these recipients."""
-    given = dict.fromkeys([ground for address, ground in event.grounds if address in recipients])
+    wanted = set(recipients)
+    given = dict.fromkeys([ground for address, ground in event.grounds if address in wanted])
     if virus:
         given.setdefault(HARMFUL)
     return tuple(given)
