@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.backup.manifest import Manifest
-from gateway.backup.pace import Aside
+from gateway.backup.pace import READ_SECONDS, Aside
 from gateway.backup.records import Records
 from gateway.backup.repository import DRILLS, Repository, Run
 from gateway.backup.restore import Progress, Restored, restore
@@ -71,6 +71,7 @@ def drill(
     manifest = repository.manifest(run)
     with TemporaryDirectory(prefix="tidegate-drill-", dir=scratch.room_for(manifest.octets)) as folder:
         into = Path(folder) / "restored"
+        repository.pace.plan(manifest.octets, READ_SECONDS)
         # The gateway does not give way: one that nobody lets start would be a backup that is not proved.
         with Aside(repository.pace) as aside:
             restored = aside.do(lambda: restore(repository, run, into, progress))

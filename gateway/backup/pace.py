@@ -31,6 +31,8 @@ GENTLE = 8 * 1024**2
 SILENCE_SECONDS = 30.0
 # Some ten minutes of 50 messages a second, and less than any disk has that mail is taken on.
 LOG_OCTETS = 1024**3
+# No run begins beside who reads a backup back, and a day without one is an alarm: 169 GiB at the gentle pace.
+READ_SECONDS = 6 * 3600.0
 # A look is a stat a shard.
 _LOOK_SECONDS = 0.25
 # A wait shorter than this is not worth its system call, a longer one makes bursts.

@@ -172,6 +172,10 @@ class Repository:
         """Return the chains, oldest first."""
         return sorted(entry.name for entry in self.folder.iterdir() if _CHAIN.fullmatch(entry.name))
 
+    def stored_octets(self) -> int:
+        """Return how large all packs are; OSError."""
+        return sum(path.stat().st_size for chain in self.chains() for path in (self.folder / chain).glob("*.pack"))
+
     def runs(self, chain: str = "") -> list[Run]:
         """Return the finished runs of a chain or of all, oldest first."""
         return [Run(name, number) for name in ([chain] if chain else self.chains()) for number in self._numbers(name)]

@@ -19,7 +19,7 @@ from gateway.backup.errors import BackupError
 from gateway.backup.frames import read_key
 from gateway.backup.manifest import Kind, Manifest
 from gateway.backup.obligations import keep_clocks
-from gateway.backup.pace import Pace
+from gateway.backup.pace import Aside, Pace
 from gateway.backup.repository import Repository, Run
 from gateway.backup.retention import Removal, prune
 from gateway.backup.saving import Job, Progress, silent
@@ -47,7 +47,7 @@ def repository_of(settings: Backup, pace: Pace | None = None) -> Repository:
 
 
 def repository_beside_mail(snapshot: Snapshot, key: Path | None = None) -> Repository:
-    """Return the same to be read back beside the mail; no deadline presses."""
+    """Return the same to be read back beside the mail."""
     settings = snapshot.config.backup
     settings = settings.model_copy(update={"key": key or settings.key})
     return repository_of(settings, Pace(settings.rate, lambda: commits(snapshot.config.data)))
@@ -123,7 +123,7 @@ def run_now(
     except BackupError as error:
         troubles.append(f"nothing was removed: {error}")
     events += [removed(removal, now, operator) for removal in removals]
-    troubles += send(settings.send, min(SEND_SECONDS, settings.increment))
+    troubles += send(settings.send, min(SEND_SECONDS, settings.increment), Pace(settings.rate))
     events += [BackupFailed(at=now, backup=name(manifest), state="trouble", reason=trouble) for trouble in troubles]
     return Outcome(manifest=manifest, removals=tuple(removals), troubles=tuple(troubles), events=tuple(events))
 
@@ -133,13 +133,16 @@ def name(manifest: Manifest) -> str:
     return str(Run(manifest.chain, manifest.number))
 
 
-def send(command: Sequence[str], seconds: float) -> list[str]:
-    """Run the program that carries the folder elsewhere, for so long at most; return what went wrong."""
+def send(command: Sequence[str], seconds: float, pace: Pace) -> list[str]:
+    """Run the program that carries the folder elsewhere, for so long at most; return what went wrong.
+
+    It gives way as a run does: one that compresses or encrypts takes more of the processor.
+    """
     if not command:
         return []
     try:
-        with TemporaryFile() as said:
-            how = _ended(command, said, seconds)
+        with TemporaryFile() as said, Aside(pace) as aside:
+            how = _ended(command, said, seconds, aside)
             said.seek(max(0, said.tell() - _SAID_OCTETS))
             last = said.read().decode("utf-8", "replace").strip()
     except OSError as error:
@@ -147,12 +150,17 @@ def send(command: Sequence[str], seconds: float) -> list[str]:
     return [f"not sent: {command[0]} {how}: {last}"] if how else []
 
 
-def _ended(command: Sequence[str], said: BinaryIO, seconds: float) -> str:
+def _ended(command: Sequence[str], said: BinaryIO, seconds: float, aside: Aside) -> str:
     """Run a program with all that it starts for so long at most; return how it ended, "" for well. OSError."""
-    # A file and not a pipe: who is left over of a program that was ended would keep a pipe open.
-    with subprocess.Popen(  # noqa: S603 - the administrator's
-        list(command), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-    ) as program:
+
+    def start() -> subprocess.Popen[bytes]:
+        # A file and not a pipe: who is left over of a program that was ended would keep a pipe open.
+        return subprocess.Popen(  # noqa: S603 - the administrator's
+            list(command), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
+
+    # What a thread that gives way starts does so too.
+    with aside.do(start) as program:
         try:
             status = program.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -21,6 +21,7 @@ from gateway.backup.drill import drills
 from gateway.backup.errors import BackupError, DamagedError
 from gateway.backup.evidence import DATABASE, SavedIncidents
 from gateway.backup.manifest import Chunk, Manifest, SavedFile
+from gateway.backup.pace import READ_SECONDS
 from gateway.backup.packs import PackReader
 from gateway.backup.repository import DRILLS, MARKER, MARKER_TEXT, Repository, Run
 from gateway.backup.restore import write_file
@@ -33,6 +34,8 @@ from gateway.storage.online import integrity, table_rows
 Progress = Callable[[str, int], None]
 
 _ANYWHERE = Scratch()
+# Mail shrinks to about half (``frames``).
+_SHRUNK = 2
 
 # What belongs in a backup folder beside its chains.
 _OURS = {MARKER, DRILLS, KEPT, "lock", "lost+found"}
@@ -91,6 +94,7 @@ class Verification:
                 # Told with its place among the others.
                 self._repository.manifest(asked)
             runs = self._repository.runs()
+            self._repository.pace.plan(_SHRUNK * self._repository.stored_octets(), READ_SECONDS)
             self._marker()
             for chain in self._repository.chains():
                 if self._is_locked(chain):

@@ -8,9 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.backup.pace import GENTLE, LOG_OCTETS, SILENCE_SECONDS, Aside, Pace
+from gateway.backup.drill import drill
+from gateway.backup.pace import GENTLE, LOG_OCTETS, READ_SECONDS, SILENCE_SECONDS, Aside, Pace
+from gateway.backup.repository import Repository
 from gateway.backup.sources import commits
-from tests.backup.conftest import Place
+from gateway.backup.verify import Verification
+from gateway.clock import FakeClock
+from tests.backup.conftest import Place, quiet
 
 MEBI = 1024**2
 GIVING_WAY = (
@@ -234,3 +238,27 @@ def test_what_fails_there_fails_here(mail: Watch):
 
     with Aside(mail.pace(MEBI)) as aside, pytest.raises(FileNotFoundError, match="gone"):
         aside.do(fail)
+
+
+class PlannedError(Exception):
+    """Ends what was asked for once its time is planned."""
+
+
+class Planning(Pace):
+    """Tells what is planned."""
+
+    def plan(self, octets: int, seconds: float) -> None:
+        raise PlannedError(octets, seconds)
+
+
+def test_who_reads_a_backup_back_is_through_in_time(place: Place):
+    """No run begins meanwhile: a day of reading would be a day without a backup."""
+    manifest = place.backup("full")
+    repository = Repository(place.repository.folder, None, Planning(MEBI))
+    run = repository.find("")
+    with pytest.raises(PlannedError) as drilled:
+        drill(repository, run, clock=FakeClock(), progress=quiet)
+    assert drilled.value.args == (manifest.octets, READ_SECONDS)
+    with pytest.raises(PlannedError) as verified:
+        Verification(repository, quiet).run("")
+    assert verified.value.args == (2 * sum(pack.octets for pack in manifest.packs), READ_SECONDS)
