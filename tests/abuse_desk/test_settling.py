@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.abuse.complaints import settling
 from gateway.abuse.complaints.closing import UnanswerableError
 from gateway.abuse.complaints.deadlines import TicketClocks
 from gateway.abuse.complaints.desk import AGAIN_SECONDS, SETTLE_SECONDS, ComplaintDesk
@@ -118,6 +119,27 @@ def test_a_clock_stopped_by_hand_is_done_for_its_ticket_too(desk):
     case.round()
     assert same(case) == []
     assert (case.ticket().state, case.ticket().outcome_at) == ("closed", at)
+    assert verify(case.data).flaws == ()
+
+
+def test_an_answer_while_the_desk_settles_leaves_a_sound_record(desk, monkeypatch):
+    """Met by hand and answered by another within one look: what is on record first stands, and is not altered."""
+    case: Desk = desk(SILENT)
+    case.read(COMPLAINT)
+    at = case.clock.stamp().utc
+    Writer(Records(case.data), at, "li").meet_deadline(case.ticket().outcome_deadline, at)
+    case.clock.advance(HOUR)
+    read = settling._done
+
+    def answered_meanwhile(*given):
+        monkeypatch.setattr(settling, "_done", read)
+        close(case)
+        return read(*given)
+
+    monkeypatch.setattr(settling, "_done", answered_meanwhile)
+    case.round()
+    assert settling._done is read, "or it proves nothing"
+    assert (case.ticket().answered_by, case.ticket().outcome_at) == ("wang", at + HOUR)
     assert verify(case.data).flaws == ()
 
 

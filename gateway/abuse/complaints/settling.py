@@ -92,7 +92,10 @@ def _note(book: IncidentBook, clocks: TicketClocks, rows: Iterable[_Row], now: f
 
 def _met(change: Change, row: _Row, deadline: Deadline) -> None:
     """Note that a deadline was stopped on the service level's record, by hand: its ticket is told so, too."""
-    change.execute("UPDATE clock SET met_at = ? WHERE id = ?", (deadline.met_at, row.id))
+    stopped = "UPDATE clock SET met_at = ? WHERE id = ? AND met_at IS NULL RETURNING id"
+    if not change.execute(stopped, (deadline.met_at, row.id)):
+        # Somebody answered since the clocks were read: that stands, as the chain has it.
+        return
     change.record("clock-stopped", None, {"clock": row.id, "by": deadline.met_by})
     if row.kind == RESPONSE:
         change.execute(
