@@ -9,7 +9,7 @@ Every worker watches for itself; the one that is given the history writes it and
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,7 @@ class Watch:
 
     async def start(self) -> None:
         """Look at every scanner once, then go on looking."""
-        await asyncio.gather(*(self._guarded(watched) for watched in self.watched))
+        await asyncio.gather(*(self._guarded(watched, self.check) for watched in self.watched))
         self._tasks = [asyncio.create_task(look(w)) for w in self.watched for look in (self._look, self._measure)]
 
     async def stop(self) -> None:
@@ -107,22 +107,25 @@ class Watch:
                 async with asyncio.timeout(settings.well_seconds if well else settings.ill_seconds):
                     await scanner.doubt.wait()
             scanner.doubt.clear()
-            await self._guarded(watched)
+            await self._guarded(watched, self.check)
 
     async def _measure(self, watched: Watched) -> None:
         """Find out how far the scanner looks, beside everything else: it takes seconds."""
         while True:
             await watched.to_measure.wait()
             watched.to_measure.clear()
-            if (reach := await measure(watched.scanner)) is not None:
-                watched.scanner.reach = reach
-            elif not watched.scanner.reach.measured:
+            await self._guarded(watched, self._find_reach)
+            if not watched.scanner.reach.measured:
                 await asyncio.sleep(MEASURE_AGAIN_SECONDS)
                 watched.to_measure.set()
 
-    async def _guarded(self, watched: Watched) -> None:
+    async def _find_reach(self, watched: Watched) -> None:
+        if (reach := await measure(watched.scanner)) is not None:
+            watched.scanner.reach = reach
+
+    async def _guarded(self, watched: Watched, step: Callable[[Watched], Awaitable[None]]) -> None:
         try:
-            await self.check(watched)
+            await step(watched)
         except Exception as error:  # noqa: BLE001 - scanning must come back whatever one look ran into
             self._events.emit(
                 InternalError(

@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 
+from gateway.antivirus import watch as watching
 from gateway.antivirus.archive.report import ArchiveEntry, ArchiveLimits, ArchiveReport
 from gateway.antivirus.archive.walk import Walk
 from gateway.antivirus.archive.walker import ArchiveWalker
@@ -18,6 +19,7 @@ from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.watch import Watch, WatchSettings
 from gateway.clock import FakeClock, SystemClock
+from gateway.journal.events import InternalError
 from tests.antivirus.conftest import EICAR, Events, eventually
 from tests.antivirus.test_archive import zipped
 from tests.antivirus.test_message import mail
@@ -122,6 +124,30 @@ async def test_it_is_found_out_how_far_a_scanner_looks(clamds, configured, found
 async def test_of_a_scanner_that_does_not_answer_nothing_is_found_out(fake):
     fake.answer = lambda _: None
     assert await measure(Scanner(fake.address, ScannerLimits())) is None
+
+
+async def test_a_bug_in_finding_out_is_told_and_it_is_found_out_all_the_same(fake, monkeypatch):
+    """Else what is large would be put off for as long as the worker lives, and nobody would know why."""
+    trials = [OSError("no room"), SMALL]
+
+    async def measured(_):
+        if isinstance(found := trials.pop(0), Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(watching, "measure", measured)
+    monkeypatch.setattr(watching, "MEASURE_AGAIN_SECONDS", 0.0)
+    fake.answer = lambda _: None
+    events = Events()
+    pool = Scanners([Scanner(fake.address, ScannerLimits())], ResultCache(FakeClock()))
+    watch = Watch(pool, WatchSettings(), clock=SystemClock(), events=events)
+    await watch.start()
+    try:
+        watch.watched[0].to_measure.set()
+        await eventually(lambda: pool.all[0].reach == SMALL)
+    finally:
+        await watch.stop()
+    assert [event.error for event in events.seen if isinstance(event, InternalError)] == ["OSError: no room"]
 
 
 @real
