@@ -141,7 +141,7 @@ class Verification:
         return "opened"
 
     def _frames(self, chain: str) -> None:
-        """Check all that can be without the key."""
+        """Check all that can be without the key: not whether packs are there as a whole, which the manifests know."""
         self._locked.append(chain)
         self._gaps(chain)
         for path in sorted((self._repository.folder / chain).iterdir()):
