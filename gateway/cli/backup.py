@@ -253,7 +253,7 @@ def verify(
         needed = f"; needed by {', '.join(damage.needed_by)} in {', '.join(damage.runs)}" if damage.needed_by else ""
         typer.echo(f"DAMAGED {damage.place}: {damage.why}{needed}", err=True)
     for chain in found.locked:
-        typer.echo(f"{chain} has another key (--key FILE): the octets there are were checked, not what they hold", err=True)
+        typer.echo(f"{chain} has another key (--key FILE): the octets there were checked, not what they hold", err=True)
     for note in found.notes:
         typer.echo(note, err=True)
     if not found.sound:
