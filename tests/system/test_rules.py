@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.parts import Gateway, Sink, message, message_id, received, settings, to_maildir, to_server, trace_id
+from tests.system.parts import (
+    Gateway,
+    Sink,
+    message,
+    message_id,
+    received,
+    settings,
+    to_maildir,
+    to_server,
+    trace_id,
+    until,
+)
 
 FAPIAO = """\
 [[rule]]
@@ -69,8 +80,8 @@ def test_one_message_has_three_fates_under_three_policies(gateway: Gateway, sink
     assert "grounds: advertising" in mail["X-Tidegate-Reason"]
     [dump] = sink.await_message(message_id(content))
     assert b"X-Spam" not in dump
-    [held] = [copy for copy in gateway.queue() if copy["id"] == trace_id(reply)]
-    assert (held["recipient"], held["state"]) == ("b@strict.test", "quarantined")
+    held = [("b@strict.test", "quarantined")]
+    until(lambda: [(c["recipient"], c["state"]) for c in gateway.queue() if c["id"] == trace_id(reply)] == held)
     [line] = gateway.await_line("message_judged", trace_id(reply))
     assert "grounds=advertising" in line
 
