@@ -212,7 +212,8 @@ def judged(starts: Sequence[Found], *, of: str, most_share: float, rate: float, 
         _middle(f"judged, but with idling at {calm:g} messages/s", starts, where, calm)
     within = _middle("judged", starts, where, rate)
     verdict = verdict_of(within, most_share)
-    print(f"of {most_share:g} % promised: {verdict}")
+    by = "" if where is Found.shares else " (judged by the parts, not by the whole)"
+    print(f"of {most_share:g} % promised{by}: {verdict}")
     return 0 if verdict == "kept" else 1
 
 
