@@ -91,13 +91,7 @@ def test_mail_is_handed_over_once_with_its_bounces_asked_for(room: Desk):
 
 def test_a_look_at_mail_that_waits_opens_the_record_only_when_it_was_written(room: Desk, monkeypatch):
     """An idle gateway looks each second; opening the record is nearly all of what that costs."""
-    sent: list[OwnMail] = []
-
-    def send(mail: OwnMail) -> str:
-        sent.append(mail)
-        return "01KAQ6WQ00000000000000000Y"
-
-    post = Post(room.book, room.data, send)
+    post = Post(room.book, room.data, lambda _: "01KAQ6WQ00000000000000000Y")
     assert [post.round().queued, post.round().queued] == [1, 0]
     with monkeypatch.context() as patch:
         patch.setattr(f"{Post.__module__}.IncidentReader", None)

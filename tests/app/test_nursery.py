@@ -231,6 +231,19 @@ def test_one_that_is_forked_runs_the_same_code_and_nothing_from_the_working_dire
     assert (done.stdout, done.stderr) == (json.dumps([True, HOME]), "")
 
 
+def said(program: str, *, closed: str) -> str:
+    """Return what a program says on standard error where a shell has closed other streams."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, textwrap.dedent(program)],
+        cwd=HOME,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    return done.stderr
+
+
 def test_one_is_forked_also_where_standard_output_is_closed() -> None:
     """As by ``serve >&-``: there is no such stream then, neither to begin with nor at a child's end."""
     program = """
@@ -250,15 +263,7 @@ def test_one_is_forked_also_where_standard_output_is_closed() -> None:
 
         asyncio.run(main())
         """
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, textwrap.dedent(program)],
-        cwd=HOME,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-    assert done.stderr == "5\n"
+    assert said(program, closed=">&-") == "5\n"
 
 
 def test_no_file_of_ours_comes_to_lie_where_programs_print() -> None:
@@ -270,12 +275,4 @@ def test_no_file_of_ours_comes_to_lie_where_programs_print() -> None:
         found = [os.readlink(f"/proc/self/fd/{each}") for each in (0, 1)]
         print(found, [os.get_inheritable(each) for each in (0, 1)], os.open("/", os.O_RDONLY), file=sys.stderr)
         """
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, textwrap.dedent(program)],
-        cwd=HOME,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-    assert done.stderr == "['/dev/null', '/dev/null'] [True, True] 3\n"
+    assert said(program, closed="<&- >&-") == "['/dev/null', '/dev/null'] [True, True] 3\n"

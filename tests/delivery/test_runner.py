@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -37,9 +38,8 @@ async def test_fresh_mail_is_delivered_and_its_custody_ends(office: Any, host: H
     assert await place.queued() == []
 
 
-async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, host: HostFactory) -> None:
-    """Else whoever the mail with the virus was forged to come from hears from the next hop of a notice to our user."""
-    heard: list[str] = []
+def taking(heard: list[str]) -> Callable[[Peer], Awaitable[None]]:
+    """Return what a next hop does that takes a mail; its envelope's commands are in ``heard`` then."""
 
     async def play(peer: Peer) -> None:
         await peer.greet()
@@ -48,7 +48,13 @@ async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, h
         peer.say("250 2.0.0 taken")
         await peer.closed()
 
-    running = await host(play)
+    return play
+
+
+async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, host: HostFactory) -> None:
+    """Else whoever the mail with the virus was forged to come from hears from the next hop of a notice to our user."""
+    heard: list[str] = []
+    running = await host(taking(heard))
     place: Office = await office([running.url])
     notice = Rendition.of([Edit(0, 0, b"Received: x\r\n"), Edit(0, len(MAIL), b"Subject: a virus\r\n\r\n...\r\n")])
     envelope = Envelope(reverse_path=sender("a@sender.test"), ret="FULL", envid="x")
@@ -63,15 +69,7 @@ async def test_a_notice_in_the_place_of_a_mail_leaves_from_nobody(office: Any, h
 async def test_a_hostile_mail_that_leaves_as_it_came_keeps_its_sender(office: Any, host: HostFactory, octets: bytes):
     """One that its policy delivers, tagged, or that was released: it is no notice, an empty one neither."""
     heard: list[str] = []
-
-    async def play(peer: Peer) -> None:
-        await peer.greet()
-        heard.extend(await peer.envelope())
-        await peer.hear_content()
-        peer.say("250 2.0.0 taken")
-        await peer.closed()
-
-    running = await host(play)
+    running = await host(taking(heard))
     place: Office = await office([running.url])
     fields = Rendition.of([Edit(0, 0, b"Received: x\r\n")])
     envelope = Envelope(reverse_path=sender("a@sender.test"))
