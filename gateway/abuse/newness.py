@@ -1,9 +1,9 @@
 """Whether a database may have something new since it was last read, told by one look at its files.
 
 A read of an unchanged SQLite file costs ten times as much, and several times a second nearly all of them are. What is
-committed is appended to the log beside the file; where there is none, to the file itself. Its time, size and number
-tell, but for what is written within one tick of the file system's clock: so a file that has changed is read again until
-it has been still for longer than a tick. Whatever they tell, it is read now and then.
+committed is appended to the log beside the file; where there is none, or nothing in it, to the file itself. Its time,
+size and number tell, but for what is written within one tick of the file system's clock: so a file that has changed is
+read again until it has been still for longer than a tick. Whatever they tell, it is read now and then.
 """
 
 import os
@@ -45,11 +45,13 @@ class Newness:
         self._stamp = None
 
     def _now(self) -> _Stamp | None:
-        try:
-            status = os.stat(self._log)  # noqa: PTH116 - of each file at each look; Path.stat costs twice that
-        except OSError:
-            try:
-                status = os.stat(self._path)  # noqa: PTH116 - as above
-            except OSError:
-                return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        # A reader may leave an empty log behind, which says nothing: then all is in the file.
+        return _stamp(self._log, least_octets=1) or _stamp(self._path)
+
+
+def _stamp(path: str, *, least_octets: int = 0) -> _Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - of each file at each look; Path.stat costs twice that
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if status.st_size >= least_octets else None

@@ -7,26 +7,27 @@ Message-ID: between a worker's custody and our record of it lies the only moment
 
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
+from gateway.abuse.newness import Newness
 from gateway.abuse.writing import Written
+from gateway.clock import Clock
 from gateway.config.abuse_desk import TOKEN_OCTETS
 from gateway.incidents import Change, IncidentBook, IncidentReader
 from gateway.incidents.schema import database_path
 from gateway.mail.own_mail import NOBODY, OwnMail
+from gateway.storage import StorageError
 
 BY = "tidegate"
 # RFC 3461 §4.1: what comes back to us is wanted, for its record.
 _FAILURE = frozenset({"FAILURE"})
 # One round hands over so many; the next follows within seconds.
 MOST_A_ROUND = 100
-# Looks after which the record is read although its files have not changed: two writes in one tick of the file system's
-# clock may show as one.
-_LOOKS = 30
+_WAITING = "SELECT id, purpose, sender, recipient, content FROM desk_mail WHERE state = 'composed' ORDER BY id LIMIT ?"
 # Some times the largest mail that is ever composed.
 _MAX_OCTETS = 64 * 1024**2
 
@@ -85,25 +86,17 @@ def content(stored: bytes) -> bytes:
 class Post:
     """Hands composed mails over."""
 
-    def __init__(self, book: IncidentBook, data: Path, send: Send) -> None:
+    def __init__(self, book: IncidentBook, data: Path, send: Send, clock: Clock) -> None:
         self._book, self._data, self._send = book, data, send
-        # The record's files when nothing waited, and how often they were the same since.
-        self._seen: object = None
-        self._looks = 0
+        self._newness = Newness(database_path(data), clock)
 
     def round(self) -> PostRound:
         """Hand over what waits, the oldest first; StorageError."""
-        seen = _state(database_path(self._data))
-        if seen == self._seen and self._looks < _LOOKS:
-            self._looks += 1
+        if not self._newness.look():
             return PostRound()
-        with IncidentReader(self._data) as reader:
-            waiting = reader.rows(
-                "SELECT id, purpose, sender, recipient, content FROM desk_mail WHERE state = 'composed'"
-                " ORDER BY id LIMIT ?",
-                (MOST_A_ROUND,),
-            )
-        self._seen, self._looks = (None if waiting else seen), 0
+        waiting = self._waiting()
+        if waiting:
+            self._newness.again()
         queued = refused = 0
         for number, purpose, sender, recipient, stored in waiting:
             mail = OwnMail(
@@ -125,6 +118,14 @@ class Post:
                 queued += 1
         return PostRound(queued=queued, refused=refused)
 
+    def _waiting(self) -> list[Any]:
+        try:
+            with IncidentReader(self._data) as reader:
+                return reader.rows(_WAITING, (MOST_A_ROUND,))
+        except (StorageError, OSError):
+            self._newness.again()
+            raise
+
     def _queued(self, number: int, trace_id: str) -> None:
         with self._book.change(BY, "desk post") as change:
             change.execute(
@@ -137,14 +138,3 @@ class Post:
         with self._book.change(BY, "desk post") as change:
             change.execute("UPDATE desk_mail SET state = 'refused', problem = ? WHERE id = ?", (why, number))
             change.record("mail-refused", None, {"mail": number, "problem": why})
-
-
-def _state(path: Path) -> list[tuple[int, ...]]:
-    """Return what changes with every write of a database: opening it costs more than all else of a look."""
-    found: list[tuple[int, ...]] = []
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(FileNotFoundError):
-            # A reader makes an empty log.
-            if (stat := file.stat()).st_size:
-                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return found

@@ -46,7 +46,7 @@ class AbuseDesk:
         book = IncidentBook(data, clock=clock)
         self._complaints = ComplaintDesk(snapshot, book, clock=clock, events=self._told)
         self._reports = ReportDesk(snapshot, book, clock=clock)
-        self._post = Post(book, data, self._send)
+        self._post = Post(book, data, self._send, clock)
         self._listed: deque[OwnListingChanged] = deque()
         self._thread = ThreadPoolExecutor(1, "abuse-desk")
         self._loop: asyncio.AbstractEventLoop | None = None

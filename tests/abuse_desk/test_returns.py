@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.abuse.newness import STILL_SECONDS
 from gateway.abuse.post import NotTakenError, Post, RefusedError
 from gateway.config.abuse_desk import DESK_FOLDER
 from gateway.mail.own_mail import OwnMail
@@ -80,7 +81,7 @@ def test_mail_is_handed_over_once_with_its_bounces_asked_for(room: Desk):
         sent.append(mail)
         return "01KAQ6WQ00000000000000000Y"
 
-    post = Post(room.book, room.data, send)
+    post = Post(room.book, room.data, send, room.clock)
     assert [post.round().queued, post.round().queued] == [1, 0]
     [mail] = sent
     assert mail.notify == {"FAILURE"}
@@ -91,8 +92,10 @@ def test_mail_is_handed_over_once_with_its_bounces_asked_for(room: Desk):
 
 def test_a_look_at_mail_that_waits_opens_the_record_only_when_it_was_written(room: Desk, monkeypatch):
     """An idle gateway looks each second; opening the record is nearly all of what that costs."""
-    post = Post(room.book, room.data, lambda _: "01KAQ6WQ00000000000000000Y")
+    post = Post(room.book, room.data, lambda _: "01KAQ6WQ00000000000000000Y", room.clock)
     assert [post.round().queued, post.round().queued] == [1, 0]
+    room.clock.advance(2 * STILL_SECONDS)
+    assert post.round().queued == 0, "written within the same tick of the file system's clock, it would be missed"
     with monkeypatch.context() as patch:
         patch.setattr(f"{Post.__module__}.IncidentReader", None)
         assert post.round().queued == 0
@@ -105,11 +108,11 @@ def test_what_cannot_be_handed_over_now_waits_and_what_is_refused_is_on_record(r
     def not_now(_: OwnMail) -> str:
         raise NotTakenError("no worker takes mail now")
 
-    assert Post(room.book, room.data, not_now).round().problem == "no worker takes mail now"
+    assert Post(room.book, room.data, not_now, room.clock).round().problem == "no worker takes mail now"
     assert room.rows("SELECT state FROM reports_sent") == [("composed",)]
 
     def never(_: OwnMail) -> str:
         raise RefusedError("no address")
 
-    assert Post(room.book, room.data, never).round().refused == 1
+    assert Post(room.book, room.data, never, room.clock).round().refused == 1
     assert room.rows("SELECT state FROM reports_sent") == [("refused",)]
