@@ -159,10 +159,12 @@ class ProcessWriter:
         error = StorageUnavailable(f"{self._path}: its writer process ended ({self._child.wait()})")
         self._unwatch()
         self._socket.close()
+        # What is submitted while these are told belongs to the new child: its answers count from there.
+        lost, self._under_way = self._under_way, deque()
         self._start()
         self._on_trouble(error)
-        while self._under_way:
-            self._end_group([error] * len(self._under_way[0]))
+        for group in lost:
+            self._done(group, [error] * len(group))
 
     def _unwatch(self) -> None:
         if self._loop is not None and not self._loop.is_closed():

@@ -53,6 +53,27 @@ async def test_a_killed_writer_fails_what_was_under_way_and_the_next_commit_work
     assert {1, 3} <= set(ids(path))
 
 
+async def test_what_waits_behind_a_killed_writer_is_committed_by_the_next_and_told_only_then(database, path):
+    await database.commit([(INSERT, (1, b""))])
+    os.kill(database._writer._child.pid, signal.SIGSTOP)
+    under_way = database.commit([(INSERT, (2, b""))])
+    while not database._in_flight:
+        await asyncio.sleep(0)
+    behind = [database.commit([(INSERT, (number, b""))]) for number in range(3, 6)]
+    os.kill(database._writer._child.pid, signal.SIGKILL)
+    with pytest.raises(StorageUnavailable, match="writer process ended"):
+        await under_way
+    await asyncio.gather(*behind)
+    assert {1, 3, 4, 5} <= set(ids(path))
+    # An answer taken for another group's would tell of a commit before its time, or find none that waits for it.
+    os.kill(database._writer._child.pid, signal.SIGSTOP)
+    last = database.commit([(INSERT, (6, b""))])
+    done, _ = await asyncio.wait({last}, timeout=0.2)
+    assert not done
+    os.kill(database._writer._child.pid, signal.SIGCONT)
+    await last
+
+
 async def test_a_frame_larger_than_the_socket_passes_whole(database, path):
     bodies = [bytes([n]) * 3_000_000 for n in range(4)]
     await asyncio.gather(*(database.commit([(INSERT, (n, body))]) for n, body in enumerate(bodies)))
