@@ -1,17 +1,25 @@
 """What incidents cost the mail path: processor time a message, with the keeper, samples and suspensions and without.
 
-    python -m tests.benchmarks.incidents_path [--messages 400] [--spam 20] [--starts 4] [--fours 6] [--idle 60]
+    python -m tests.benchmarks.incidents_path [--messages 2000] [--spam 20] [--starts 3] [--fours 16]
 
-Sends bursts of so many messages, ``--spam`` per cent of them spam that is tagged, in turn through a gateway with all of
-it and through one without, and tells what it costs of each message's processor time, until the mail is delivered and
-every verdict is folded into the record; how that is measured, and when it is shown, ``mail_path.py`` says. The promise
-is less than 3 % of throughput; ends with 0 only when that is shown. Judged are the supervisor with its keeper, and the
-code of incidents in the workers, timed around its calls. Needs Postfix's smtp-source and smtp-sink.
+One gateway relays bursts of so many messages, ``--spam`` per cent of them spam that is tagged, in turn with all of it
+and without: with, without, without, with, and the next four the other way round. Measured is the processor time of all
+its processes, from the first message of a burst until the last one is delivered, its verdict is in the journal, and the
+keeper has read it. The same processes do both, so how a process lies in memory, which makes it faster or slower for all
+of its life, is in neither more than in the other; and what changes slowly on the machine falls out within a four.
+
+Without: mail goes to a domain whose policy has no ``suspended`` filter, no sample is taken, and the keeper's thread
+waits. It passes over what was judged meanwhile, outside of the bursts. What it has gathered and not yet stored when it
+has to wait, it stores in the next burst with incidents, as many as that leaves to the one after it.
+
+Judged as ``mail_path.py`` says, by the median of all fours with its interval, which has to be below 3 % as a whole;
+ends with 0 only then. Nothing is charged apart: the keeper's looks while nothing is sent are few (a stat of each
+journal every 0.4 s). Needs Postfix's smtp-source and smtp-sink.
 """
 
 import argparse
+import mmap
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,14 +27,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.incidents import IncidentReader
-from gateway.incidents.schema import database_path
-from gateway.storage import StorageError
-from tests.benchmarks.mail_path import Found, Trial, add_options, compare, delivered, folder_in, judged
+from gateway.journal.files import journal_files
+from gateway.storage import open_readonly
+from tests.benchmarks.mail_path import delivered, judge_shares, processor
 from tests.system.parts import Gateway, Sink, settings, smtp_source, to_server, until
 
 # Of throughput, in per cent, at most.
 MOST_SHARE = 3.0
 OCTETS = 8192
+WITH, WITHOUT = 1, 0
+# Names of one length: whatever is done with a name is as much in both.
+DOMAINS = {WITH: "kept.test", WITHOUT: "bare.test"}
 _RULE = """\
 [[rule]]
 name = "cheap"
@@ -34,161 +45,156 @@ when = { subject = { contains = ["cheap pills"] } }
 action = "tag"
 ground = "advertising"
 """
-# Run by every process of the gateway at its start.
-_WITHOUT = """\
-import asyncio, sys
-if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
-    from gateway.abuse.sampling import EvidenceSampler
-    from gateway.app.incidents import IncidentDesk
-    async def idle(self): await asyncio.Event().wait()
-    EvidenceSampler.consider = lambda self, tx, verdict: None
-    IncidentDesk.run = idle
-"""
-# All that incidents do in a worker, timed around: the look for a suspension, the choice of a sample, and its writing in
-# a thread. Each process keeps its sum of seconds in a file of its own, which is mapped.
-_TIMED = """\
-import mmap, os, struct, sys, threading, time
+# Run by every process of the gateway at its start. The first octet of the file says what is wanted, the second what the
+# keeper does.
+_SWITCHED = """\
+import mmap, sys
 from pathlib import Path
 if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
     from gateway.abuse.sampling import EvidenceSampler
-    from gateway.filters.suspended import SuspendedFilter
-    sums, turn = {}, threading.Lock()
-    def add(seconds):
-        with turn:
-            kept = sums.get(os.getpid())
-            if kept is None:
-                path = Path(__file__).with_name(f"{os.getpid()}.sum")
-                path.write_bytes(bytes(8))
-                with path.open("r+b") as opened:
-                    kept = sums[os.getpid()] = mmap.mmap(opened.fileno(), 8)
-            struct.pack_into("d", kept, 0, struct.unpack_from("d", kept)[0] + seconds)
-    def timed(function):
-        def call(*args):
-            # Asking for the time takes longer than most of what is timed: what it takes is taken off.
-            asked = time.thread_time()
-            begun = time.thread_time()
-            try:
-                return function(*args)
-            finally:
-                add(time.thread_time() - begun - (begun - asked))
-        return call
-    class Steps:
-        def __init__(self, coroutine):
-            self.send, self.throw, self.close = timed(coroutine.send), timed(coroutine.throw), coroutine.close
-        def __await__(self):
-            return self
-        def __iter__(self):
-            return self
-        def __next__(self):
-            return self.send(None)
-    def awaited(function):
-        async def call(*args):
-            return await Steps(function(*args))
-        return call
-    EvidenceSampler.consider = timed(EvidenceSampler.consider)
-    EvidenceSampler._keep = awaited(EvidenceSampler._keep)
-    EvidenceSampler._write = timed(EvidenceSampler._write)
-    SuspendedFilter.examine = awaited(SuspendedFilter.examine)
+    from gateway.app.incidents import IncidentDesk
+    with Path(__file__).with_name("switch").open("r+b") as opened:
+        switch = mmap.mmap(opened.fileno(), 2)
+    consider, take = EvidenceSampler.consider, IncidentDesk._take
+    def considered(self, tx, verdict):
+        if switch[0]:
+            consider(self, tx, verdict)
+    def pass_over(tail):
+        for file in tail._files():
+            last = tail._database(file).read("SELECT coalesce(max(id), 0) FROM event")[0][0]
+            tail._position[file.path.name] = int(last)
+    def taken(self, turn):
+        if switch[1] and not switch[0]:
+            # What was judged until now is read still.
+            done = take(self, turn)
+            switch[1] = done.more
+            return done
+        if not switch[1]:
+            while not switch[0] and not self._stopping.wait(0.2):
+                pass
+            pass_over(self._keeper._tail)
+        switch[1] = 1
+        return take(self, turn)
+    EvidenceSampler.consider = considered
+    IncidentDesk._take = taken
 """
 
 
-class Patched(Gateway):
-    """A gateway with code that each of its processes runs at its start."""
-
-    code: str
-
-    @property
-    def home(self) -> Path:
-        """Where that code lies."""
-        return self.folder / "patch"
+class Switched(Gateway):
+    """A gateway whose incidents can be switched off and on while it runs; it begins with them."""
 
     def launch(self, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        home = self.home
+        home = self.folder / "patch"
         home.mkdir(exist_ok=True)
-        (home / "sitecustomize.py").write_text(self.code, encoding="utf-8")
+        (home / "sitecustomize.py").write_text(_SWITCHED, encoding="utf-8")
+        (home / "switch").write_bytes(bytes((WITH, WITH)))
+        with (home / "switch").open("r+b") as opened:
+            self._switch = mmap.mmap(opened.fileno(), 2)
         path = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH", ""))))
         return super().launch({**(environment or {}), "PYTHONPATH": path})
 
-
-class Without(Patched):
-    """A gateway that does everything but keep incidents."""
-
-    code = _WITHOUT
-
-
-class Timed(Patched):
-    """A gateway that sums up what incidents take of its workers."""
-
-    code = _TIMED
-
-    def seconds(self) -> float:
-        """Return the processor seconds so far."""
-        return sum(struct.unpack("d", path.read_bytes())[0] for path in self.home.glob("*.sum"))
+    def switch(self, wanted: int) -> None:
+        """Have the gateway keep incidents from now on, or no longer; return when it does."""
+        self._switch[0] = wanted
+        until(lambda: self._switch[1] == wanted, what="the keeper switched")
 
 
-def mail_path(options: argparse.Namespace) -> int:
-    """Print what incidents cost of relaying; return the exit status."""
-    starts = [_measured(options) for _ in range(options.starts)]
-    return judged(starts, of="incidents", most_share=MOST_SHARE, rate=options.rate, where=Found.supervisor_shares)
+class Bursts:
+    """Bursts through one gateway."""
+
+    def __init__(self, gateway: Switched, messages: int, spam: int) -> None:
+        self._gateway, self._messages, self._bad = gateway, messages, messages * spam // 100
+        self.with_spam = self._sent = 0
+
+    def seconds(self, kind: int) -> float:
+        """Relay one burst, with incidents until they are switched off; return what it took of the processors."""
+        before = processor(self._gateway)[0]
+        for count, subject in ((self._messages - self._bad, "minutes"), (self._bad, "cheap pills")):
+            if count:
+                load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject, "-f", "anna@senders.test")
+                smtp_source(self._gateway.port(), *load, "-t", f"bob@{DOMAINS[kind]}")
+        self._sent += self._messages
+        data = self._gateway.data
+        until(lambda: min(delivered(data), judged(data)) >= self._sent, seconds=120, what="the last message delivered")
+        if kind == WITH:
+            self.with_spam += self._bad
+            self._gateway.switch(WITHOUT)
+        return processor(self._gateway)[0] - before
+
+    def four(self, turn: int) -> tuple[float, float]:
+        """Return the processor seconds of two bursts with incidents, and of two without."""
+        spent = {WITH: 0.0, WITHOUT: 0.0}
+        first, second = (WITH, WITHOUT) if turn % 2 == 0 else (WITHOUT, WITH)
+        for kind in (first, second, second, first):
+            self._gateway.switch(kind)
+            spent[kind] += self.seconds(kind)
+        return spent[WITH], spent[WITHOUT]
+
+    def check(self) -> None:
+        """See that all spam with incidents is on record, and none without: else something else was measured."""
+        self._gateway.switch(WITH)
+        until(lambda: sightings(self._gateway.data) >= self.with_spam, seconds=60, what="the last verdict folded")
+        found = sightings(self._gateway.data)
+        assert found == self.with_spam, f"{found} sightings of {self.with_spam} spam messages"
 
 
-def _measured(options: argparse.Namespace) -> Found:
-    messages, spam = options.messages, options.spam
+def judged(data: Path) -> int:
+    """Return how many verdicts the journals tell of."""
+    found = 0
+    for file in journal_files(data / "journal"):
+        with open_readonly(file.path) as database:
+            found += int(database.read("SELECT count(*) FROM event WHERE kind = 'message_judged'")[0][0])
+    return found
+
+
+def sightings(data: Path) -> int:
+    """Return how many verdicts are folded."""
+    with IncidentReader(data) as reader:
+        return int(reader.rows("SELECT coalesce(max(id), 0) FROM sighting")[0][0])
+
+
+def measured(options: argparse.Namespace) -> list[float]:
+    """Return the share of each four of one start, in per cent, printing them."""
     with tempfile.TemporaryDirectory() as folder:
         sink = Sink(("-c",)).start()
-        kept, plain = Timed(folder_in(folder, "kept")), Without(folder_in(folder, "plain"))
+        gateway = Switched(Path(folder))
         try:
-            for gateway, more in ((kept, ""), (plain, "[filters.suspended]\nenabled = false\n")):
-                policy = to_server("example.test", url=sink.url(), more=more + _RULE)
-                gateway.configure(settings(workers=2, more="[queue]\n"), {"example.test": policy})
-                gateway.start()
-                _relay(gateway, messages, spam)
-            trial = Trial(
-                part=kept,
-                plain=plain,
-                messages=messages,
-                relay=lambda gateway: _relay(gateway, messages, spam),
-                settle=lambda: _all_folded(kept.data, messages, spam),
-                workers=kept.seconds,
-            )
-            return compare(trial, fours=options.fours, idle_seconds=options.idle)
+            off = "[filters.suspended]\nenabled = false\n"
+            policies = {
+                domain: to_server(domain, url=sink.url(), more=(off if kind == WITHOUT else "") + _RULE)
+                for kind, domain in DOMAINS.items()
+            }
+            gateway.configure(settings(workers=2, more="[queue]\n"), policies)
+            gateway.start()
+            bursts = Bursts(gateway, options.messages, options.spam)
+            # Neither the first connections nor the making of the record are counted.
+            bursts.four(0)
+            shares = [_told(bursts.four(turn), 2 * options.messages) for turn in range(options.fours)]
+            bursts.check()
         finally:
-            kept.destroy()
-            plain.destroy()
+            gateway.destroy()
             sink.destroy()
+    return shares
 
 
-def _relay(gateway: Gateway, messages: int, spam: int) -> None:
-    wanted, bad = delivered(gateway.data) + messages, messages * spam // 100
-    for count, subject in ((messages - bad, "minutes"), (bad, "cheap pills")):
-        if count:
-            load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject)
-            smtp_source(gateway.port(), *load, "-f", "anna@senders.test", "-t", "bob@example.test")
-    until(lambda: delivered(gateway.data) >= wanted, seconds=120, what="the last message delivered")
-
-
-def _all_folded(data: Path, messages: int, spam: int) -> None:
-    bad = delivered(data) // messages * (messages * spam // 100)
-    until(lambda: _sightings(data) >= bad, seconds=120, what="the last verdict folded")
-
-
-def _sightings(data: Path) -> int:
-    if not database_path(data).exists():
-        return 0
-    try:
-        with IncidentReader(data) as reader:
-            return int(reader.rows("SELECT coalesce(max(id), 0) FROM sighting")[0][0])
-    except StorageError:
-        # Its tables are being made.
-        return 0
+def _told(four: tuple[float, float], messages: int) -> float:
+    kept, bare = four
+    share = 100 * (kept - bare) / bare
+    print(
+        f"{1e3 * kept / messages:.4f} ms a message with incidents, {1e3 * bare / messages:.4f} without: {share:+.2f} %"
+    )
+    return share
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=400)
+    parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--spam", type=int, metavar="PER CENT", default=20)
-    add_options(parser)
-    sys.exit(mail_path(parser.parse_args()))
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--fours", type=int, default=16, help="of each start")
+    options = parser.parse_args()
+    shares = [share for _ in range(options.starts) for share in measured(options)]
+    sys.exit(judge_shares(shares, MOST_SHARE))
 
 
 if __name__ == "__main__":

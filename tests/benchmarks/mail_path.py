@@ -1,7 +1,8 @@
 """What a part of the gateway costs the mail path: processor time a message, with the part and without, in one run.
 
-For the benchmarks of those parts (``servicelevel.py``, ``incidents_path.py``): each says how a burst is relayed, when
-the part is through with it, and what was promised.
+For the benchmarks of those parts: each says how a burst is relayed, when the part is through with it, and what was
+promised. Two gateways as told here are for a part that works by the clock (``servicelevel.py``); what works by the
+message is switched on and off within one gateway (``incidents_path.py``), and only judged here.
 
 Both gateways are up for the whole run. They relay short bursts in turn, with, without, without, with (the next four the
 other way round): whatever else the machine does in these seconds falls on both, and what changes slowly falls out.
@@ -13,10 +14,9 @@ is no share of throughput, and a part must not look cheap because the load was h
 All of it is done anew for some starts of both gateways: how a process lies in memory makes it faster or slower by some
 per cent for all of its life, which no number of bursts through it would show.
 
-A part that works beside the mail path is judged by the supervisor's processor time in the bursts, with what all
-processes take more while idle, and with what its own code in the workers took, measured around the calls of it
-(``workers``; none where the workers' code is the same with the part and without, to the line): then the workers' noise,
-ten times as large, is not in it.
+A part that works beside the mail path, where the workers' code is the same with the part and without, to the line, is
+judged by the supervisor's processor time in the bursts, with what all processes take more while idle: then the workers'
+noise, ten times as large, is not in it.
 
 Of the shares of all fours the median is told with its interval at CONFIDENCE, from the ranks alone: no distribution is
 assumed. The promise is kept when the whole interval is below it, not kept when all of it is above; otherwise it is
@@ -48,8 +48,7 @@ class Trial:
     """Two gateways that differ in one part.
 
     ``relay`` sends ``messages`` through one of them and returns when they are delivered; ``settle`` when the
-    part has done its work on everything that was relayed; ``workers`` returns the processor seconds that the part's
-    own code has taken in the workers so far.
+    part has done its work on everything that was relayed.
     """
 
     part: Gateway
@@ -57,19 +56,17 @@ class Trial:
     messages: int
     relay: Callable[[Gateway], None]
     settle: Callable[[], None]
-    workers: Callable[[], float] = float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Processor seconds of two gateways in the same ``seconds``: all processes, supervisors, the part in workers."""
+    """Processor seconds of two gateways in the same ``seconds``: all processes, and the supervisors."""
 
     seconds: float
     part: float
     plain: float
     part_supervisor: float
     plain_supervisor: float
-    part_workers: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +82,14 @@ class Found:
         return [100 * (part - plain) / plain for part, plain in (self._each(four, rate) for four in self.fours)]
 
     def supervisor_shares(self, rate: float) -> list[float]:
-        """Return as ``shares`` does what a part costs in the supervisor, by its own code in the workers, and idle."""
+        """Return as ``shares`` does what a part costs in the supervisor, and idle."""
         idle, sent = self.idle, _BURSTS_EACH * self.messages
         resting = (idle.part_supervisor - idle.plain_supervisor) / idle.seconds
         own = (idle.part - idle.plain) / idle.seconds / rate
         without = _mean(self._each(four, rate)[1] for four in self.fours)
         return [
-            100 * ((beside - resting * four.seconds) / sent + own) / without
+            100 * ((four.part_supervisor - four.plain_supervisor - resting * four.seconds) / sent + own) / without
             for four in self.fours
-            for beside in (four.part_supervisor - four.plain_supervisor + four.part_workers,)
         ]
 
     def _each(self, four: Spent, rate: float) -> tuple[float, float]:
@@ -105,8 +101,8 @@ class Found:
             (four.plain - plain * four.seconds) / sent + plain / rate,
         )
 
-    def each_milliseconds(self, rate: float) -> tuple[float, float, float, float]:
-        """Return the milliseconds of a message: with the part, without, the supervisor's and the workers' part."""
+    def each_milliseconds(self, rate: float) -> tuple[float, float, float]:
+        """Return the milliseconds of a message: with the part, without, and the supervisor's part."""
         each = [self._each(four, rate) for four in self.fours]
         sent = _BURSTS_EACH * self.messages * len(self.fours)
         seconds = sum(four.seconds for four in self.fours)
@@ -114,7 +110,7 @@ class Found:
         working = sum(four.part_supervisor - four.plain_supervisor for four in self.fours)
         supervisor = (working - idle * seconds) / sent + idle / rate
         with_it, without = (1e3 * _mean(column) for column in zip(*each, strict=True))
-        return with_it, without, 1e3 * supervisor, 1e3 * sum(four.part_workers for four in self.fours) / sent
+        return with_it, without, 1e3 * supervisor
 
 
 Where = Callable[[Found, float], list[float]]
@@ -152,11 +148,11 @@ def _four(trial: Trial, turn: int) -> None:
 
 
 def _spent(trial: Trial, work: Callable[[], None]) -> Spent:
-    begun, before, workers = time.monotonic(), (_processor(trial.part), _processor(trial.plain)), trial.workers()
+    begun, before = time.monotonic(), (processor(trial.part), processor(trial.plain))
     work()
     (part, part_supervisor), (plain, plain_supervisor) = (
         (after[0] - was[0], after[1] - was[1])
-        for after, was in zip((_processor(trial.part), _processor(trial.plain)), before, strict=True)
+        for after, was in zip((processor(trial.part), processor(trial.plain)), before, strict=True)
     )
     return Spent(
         seconds=time.monotonic() - begun,
@@ -164,11 +160,10 @@ def _spent(trial: Trial, work: Callable[[], None]) -> Spent:
         plain=plain,
         part_supervisor=part_supervisor,
         plain_supervisor=plain_supervisor,
-        part_workers=trial.workers() - workers,
     )
 
 
-def _processor(gateway: Gateway) -> tuple[float, float]:
+def processor(gateway: Gateway) -> tuple[float, float]:
     """Return the processor seconds of a gateway so far, and of its supervisor alone, each with its ended children."""
     assert gateway.process is not None
     spent = {pid: _seconds(pid) for pid in processes_of(gateway.folder)}
@@ -204,22 +199,29 @@ def judged(starts: Sequence[Found], *, of: str, most_share: float, rate: float, 
 
     ``where`` says which processes' time is judged.
     """
+
+    def shares(where: Where, rate: float) -> list[float]:
+        return [share for found in starts for share in where(found, rate)]
+
     for found in starts:
         _tell(found, of, rate)
     if where is not Found.shares:
-        _middle("of all processes", starts, Found.shares, rate)
+        tell_median("of all processes", shares(Found.shares, rate))
     for calm in {CALM_RATE, rate} - {rate}:
-        _middle(f"judged, but with idling at {calm:g} messages/s", starts, where, calm)
-    within = _middle("judged", starts, where, rate)
-    verdict = verdict_of(within, most_share)
+        tell_median(f"judged, but with idling at {calm:g} messages/s", shares(where, calm))
     by = "" if where is Found.shares else " (judged by the parts, not by the whole)"
+    return judge_shares(shares(where, rate), most_share, by)
+
+
+def judge_shares(shares: Sequence[float], most_share: float, by: str = "") -> int:
+    """Print the median of all fours against the promise, in per cent; return 0 only when it is shown to be kept."""
+    verdict = verdict_of(tell_median("judged", shares), most_share)
     print(f"of {most_share:g} % promised{by}: {verdict}")
     return 0 if verdict == "kept" else 1
 
 
-def _middle(of: str, starts: Sequence[Found], where: Where, rate: float) -> tuple[float, float] | None:
+def tell_median(of: str, shares: Sequence[float]) -> tuple[float, float] | None:
     """Print the median of all fours with its interval; return the interval."""
-    shares = [share for found in starts for share in where(found, rate)]
     within = interval(shares)
     bounds = f"{within[0]:+.2f} to {within[1]:+.2f} % at {CONFIDENCE:.0%}" if within else "too few to tell how certain"
     print(f"{of}: median of {len(shares)} {statistics.median(shares):+.2f} %, {bounds}")
@@ -232,11 +234,10 @@ def _tell(found: Found, of: str, rate: float) -> None:
         print(f"idle, {name} {of}: {1e3 * spent / idle.seconds:.2f} ms of one core a second, all processes")
     for four, share in zip(found.fours, found.shares(rate), strict=True):
         print(f"four bursts of {found.messages:,} in {four.seconds:.1f} s: {share:+.2f} %")
-    part, plain, supervisor, workers = found.each_milliseconds(rate)
+    part, plain, supervisor = found.each_milliseconds(rate)
     print(
         f"a message, with idling at {rate:g} messages/s: {part:.4f} ms with {of}, {plain:.4f} without; "
-        f"the supervisor's part of that {supervisor:+.4f} ms, {100 * supervisor / plain:+.2f} %; "
-        f"its own code in the workers {workers:.4f} ms"
+        f"the supervisor's part of that {supervisor:+.4f} ms, {100 * supervisor / plain:+.2f} %"
     )
 
 
