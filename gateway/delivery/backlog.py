@@ -4,16 +4,20 @@ Each stored route has at most ``WINDOW`` copies loaded, all together ``MAX_LOADE
 their transfer begins. A route whose next hop is dead is read slowly, only so that retry times, notices and expiry are
 kept. ``outstanding`` copies (loaded, fresh in memory, under way, or settled but not yet written) are never loaded
 again: that is what keeps a copy from being delivered twice.
+
+Reading takes its time, and mail goes on meanwhile: a copy that was in hand at any moment of a read is none of what it
+brings, and a route that something is noted of during one is read once more.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.delivery.timetable import Timetable
-from gateway.journal.events import EventSink, StorageFailed
+from gateway.journal.events import EventSink, InternalError, StorageFailed
 from gateway.spool.message import RouteSummary, SpoolMessage
 from gateway.storage import StorageError
 
@@ -56,15 +60,41 @@ class QueueReader(Protocol):
 
 
 class _Stored:
-    """One stored route: copies in our hands, and whether the store has more."""
+    """One stored route: copies in our hands, and whether the store has more.
 
-    __slots__ = ("is_loading", "loaded", "more", "outstanding")
+    While it is loading: the copies let go, the messages changed by others, and whether there is more that the read may
+    have come too early for.
+    """
+
+    __slots__ = ("distrusted", "is_loading", "is_overtaken", "loaded", "more", "outstanding", "over")
 
     def __init__(self) -> None:
         self.outstanding: set[Copy] = set()
         self.loaded: set[Copy] = set()
         self.more = False
         self.is_loading = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what happened during the last load."""
+        self.over: set[Copy] = set()
+        self.distrusted: set[str] = set()
+        self.is_overtaken = False
+
+    def taken(self, message: SpoolMessage) -> SpoolMessage | None:
+        """Note as ours, and return, what is to be brought in of a message that was read."""
+        if message.trace_id in self.distrusted:
+            self.is_overtaken = True
+            return None
+        fresh = {(message.trace_id, recipient.number) for recipient in message.recipients}
+        fresh -= self.outstanding
+        fresh -= self.over
+        self.outstanding |= fresh
+        self.loaded |= fresh
+        if len(fresh) == len(message.recipients):
+            return message
+        left = tuple([r for r in message.recipients if (message.trace_id, r.number) in fresh])
+        return replace(message, recipients=left) if left else None
 
 
 class Backlog:
@@ -146,16 +176,20 @@ class Backlog:
         """Note that a copy's outcome is written."""
         stored = self._of(route)
         stored.outstanding.discard(copy)
+        if stored.is_loading:
+            stored.over.add(copy)
         if copy in stored.loaded:
             stored.loaded.discard(copy)
             self._loaded -= 1
-        if stored.more and len(stored.loaded) <= WINDOW // 2:
-            stored.more = False
-            self._again(route)
-        elif not stored.outstanding and not stored.is_loading:
-            del self._stored[route]
+        self._go_on(route, stored)
         if self._ready:
             self._load_next()
+
+    def distrust(self, trace_ids: Iterable[str]) -> None:
+        """Note that others have changed these messages: what is being read of them now may be what they were."""
+        for stored in self._stored.values():
+            if stored.is_loading:
+                stored.distrusted.update(trace_ids)
 
     def note(self, route: str, due: float) -> None:
         """Note that the store has a copy for ``route``, due at ``due`` (UTC seconds)."""
@@ -174,6 +208,14 @@ class Backlog:
         if stored is None:
             stored = self._stored[route] = _Stored()
         return stored
+
+    def _go_on(self, route: str, stored: _Stored) -> None:
+        """Load more where there is more and room for it; forget a route of which nothing is in hand."""
+        if stored.more and len(stored.loaded) <= WINDOW // 2:
+            stored.more = False
+            self._again(route)
+        elif not stored.outstanding and not stored.is_loading:
+            self._stored.pop(route, None)
 
     def _again(self, route: str) -> None:
         pace = PACE_SECONDS if self._is_dead(route) else 0.0
@@ -199,9 +241,13 @@ class Backlog:
         while self._ready and len(self._loads) < MAX_LOADS and self._loaded < MAX_LOADED:
             route = self._ready.popleft()
             stored = self._of(route)
-            if stored.is_loading or len(stored.loaded) >= WINDOW:
+            if stored.is_loading:
+                stored.is_overtaken = True
+                continue
+            if len(stored.loaded) >= WINDOW:
                 stored.more = True
                 continue
+            stored.begin()
             stored.is_loading = True
             task = asyncio.get_running_loop().create_task(self._load(route, stored))
             self._loads.add(task)
@@ -209,8 +255,12 @@ class Backlog:
 
     def _load_ended(self, task: asyncio.Task[None]) -> None:
         self._loads.discard(task)
-        if not task.cancelled():
-            self._load_next()
+        if task.cancelled():
+            return
+        if isinstance(bug := task.exception(), Exception):
+            # What it did not come to is read again with the next sweep.
+            self._events.emit(InternalError.of(bug, "backlog", self._clock.stamp().utc))
+        self._load_next()
 
     async def _load(self, route: str, stored: _Stored) -> None:
         now = self._clock.stamp().utc
@@ -228,18 +278,13 @@ class Backlog:
             self.note(route, following)
         stored.more = sum(len(message.recipients) for message in messages) >= WINDOW
         for message in messages:
-            copies = [(message.trace_id, recipient.number) for recipient in message.recipients]
-            # Whatever became ours while the store was read is ours already.
-            if stored.outstanding.isdisjoint(copies):
-                stored.outstanding.update(copies)
-                stored.loaded.update(copies)
-                self._loaded += len(copies)
-                self._take(message)
-        if not stored.outstanding:
-            more = stored.more
-            self._stored.pop(route, None)
-            if more:
-                self._again(route)
+            taken = stored.taken(message)
+            if taken is not None:
+                self._loaded += len(taken.recipients)
+                self._take(taken)
+        if stored.is_overtaken:
+            self._again(route)
+        self._go_on(route, stored)
 
     def _failed(self, operation: str, error: Exception) -> None:
         now = self._clock.stamp().utc

@@ -13,6 +13,7 @@ own lane's share and nothing else.
 """
 
 import asyncio
+import math
 import traceback
 from collections.abc import Callable, Collection, Iterable
 
@@ -129,6 +130,7 @@ class DeliveryRunner:
         Transfers under way go on. Copies that are still to be sent are loaded again.
         """
         now = self.clock.stamp().utc
+        self._backlog.distrust(trace_ids)
         for lane in list(self._lanes.values()):
             for job in lane.withdraw(trace_ids):
                 self._fresh_octets -= job.octets
@@ -226,7 +228,8 @@ class DeliveryRunner:
     def _take_from_spool(self, message: SpoolMessage) -> None:
         if self._draining:
             return
-        for route, recipients in self._grouped(message, self.clock.stamp().utc):
+        # Due when it was read: should the wall clock have been set back since, it would be in hand and in no lane.
+        for route, recipients in self._grouped(message, math.inf):
             self._lane(route).push_backlog(Job(message=message, recipients=recipients))
 
     def _grouped(self, message: SpoolMessage, now: float) -> Iterable[tuple[Route, tuple[SpoolRecipient, ...]]]:

@@ -1,15 +1,20 @@
 """What breaks if these fail: mail that waits in the spool is not looked for when its time comes."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+
+import pytest
 
 from gateway.clock import SystemClock
 from gateway.delivery.backlog import Backlog, Copy
+from gateway.journal.events import InternalError
 from gateway.journal.sinks import Recorded
 from gateway.spool.message import RouteSummary, SpoolMessage
 from tests.delivery.conftest import message
 
 ROUTE = "smtp://next.test:25"
+FIRST, SECOND = "01J8Z3Q4R5S6T7V8W9X0Y1Z2A1", "01J8Z3Q4R5S6T7V8W9X0Y1Z2A2"
 
 
 @dataclass
@@ -49,3 +54,92 @@ async def test_every_copy_of_a_route_is_brought_in_at_its_own_time() -> None:
     finally:
         await backlog.stop()
     assert taken == sorted(queue.due_at)
+
+
+@dataclass
+class SlowQueue(Queue):
+    """A queue whose answer to ``due`` is on its way until ``arrive`` is set."""
+
+    read: asyncio.Event = field(default_factory=asyncio.Event)
+    arrive: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def due(self, route: str, before_utc: float, limit: int, exclude: frozenset[Copy]) -> list[SpoolMessage]:
+        found = await super().due(route, before_utc, limit, exclude)
+        self.read.set()
+        await self.arrive.wait()
+        return found
+
+
+@dataclass
+class Reading:
+    """A backlog that is reading ``queue``, and what it has brought in."""
+
+    backlog: Backlog
+    queue: SlowQueue
+    taken: list[SpoolMessage] = field(default_factory=list)
+
+    async def until(self, trace_id: str) -> None:
+        """Wait until a message was brought in; a sweep would bring it a minute later."""
+        async with asyncio.timeout(10):
+            while trace_id not in [stored.trace_id for stored in self.taken]:  # noqa: ASYNC110 - a plain function takes
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def reading() -> AsyncIterator[Reading]:
+    queue, taken = SlowQueue({FIRST: 0.0}), list[SpoolMessage]()
+    backlog = Backlog(queue, SystemClock(), Recorded(), taken.append, lambda _: False)
+    await backlog.start()
+    async with asyncio.timeout(10):
+        await queue.read.wait()
+    yield Reading(backlog, queue, taken)
+    await backlog.stop()
+
+
+async def test_what_was_delivered_while_the_store_was_read_is_not_brought_in_again(reading: Reading) -> None:
+    """Fresh mail is stored, sent and settled in milliseconds; what was read of it in between would be sent again."""
+    reading.queue.due_at[SECOND] = 0.0
+    reading.backlog.hold(ROUTE, [(FIRST, 0)])
+    reading.backlog.let_go(ROUTE, (FIRST, 0))
+    del reading.queue.due_at[FIRST]
+    reading.backlog.note(ROUTE, 0.0)
+    reading.queue.arrive.set()
+    await reading.until(SECOND)
+    assert [stored.trace_id for stored in reading.taken] == [SECOND]
+
+
+async def test_what_is_stored_while_the_store_is_read_waits_for_no_sweep(reading: Reading) -> None:
+    """Beyond the bounds of memory accepted mail waits in the spool alone, and this is how it is found there."""
+    reading.queue.due_at[SECOND] = 0.0
+    reading.backlog.note(ROUTE, 0.0)
+    while reading.backlog._timetable.next_due() is not None:  # noqa: ASYNC110 - a plain function looks at it
+        await asyncio.sleep(0)
+    reading.queue.arrive.set()
+    await reading.until(SECOND)
+    assert [stored.trace_id for stored in reading.taken] == [FIRST, SECOND]
+
+
+async def test_what_an_operator_changed_while_the_store_was_read_is_read_again(reading: Reading) -> None:
+    """It was dropped or held, and would be sent all the same."""
+    reading.backlog.distrust([FIRST])
+    del reading.queue.due_at[FIRST]
+    reading.queue.due_at[SECOND] = 0.0
+    reading.queue.arrive.set()
+    await reading.until(SECOND)
+    assert [stored.trace_id for stored in reading.taken] == [SECOND]
+
+
+async def test_a_bug_in_bringing_mail_in_is_told() -> None:
+    """Its route stands still as long as it lasts, and nobody would know."""
+
+    def take(stored: SpoolMessage) -> None:
+        raise ZeroDivisionError(stored.trace_id)
+
+    events = Recorded()
+    backlog = Backlog(Queue({FIRST: 0.0}), SystemClock(), events, take, lambda _: False)
+    await backlog.start()
+    async with asyncio.timeout(10):
+        while not events.events:  # noqa: ASYNC110 - events are told to a plain function
+            await asyncio.sleep(0.001)
+    await backlog.stop()
+    assert [(type(event), event.where) for event in events.events] == [(InternalError, "backlog")]
