@@ -45,7 +45,7 @@ class NextHops:
 
     async def findings(self, policies: Iterable[DomainPolicy], seconds: float) -> dict[str, Finding]:
         """Return for each policy, by its name, whether its mail gets away; those not known in time are left out."""
-        await self._resolver.use(self._snapshot().config.dns)
+        self._resolver.use(self._snapshot().config.dns)
         turns = asyncio.Semaphore(AT_ONCE)
         wanted = {policy.name: (policy, _routes(policy)) for policy in policies}
         tasks = {

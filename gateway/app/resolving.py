@@ -31,11 +31,10 @@ class CurrentResolver(Resolver):
         """Return the answer if it is remembered."""
         return self._resolver.known(name, rdtype)
 
-    async def use(self, settings: Dns) -> None:
-        """Take new settings; running questions are answered by the old ones."""
+    def use(self, settings: Dns) -> None:
+        """Take new settings; running questions are answered by the old ones, within their time-out."""
         if settings != self._settings:
-            before, self._resolver, self._settings = self._resolver, self._make(settings), settings
-            await before.close()
+            self._resolver, self._settings = self._make(settings), settings
 
     async def close(self) -> None:
         """Let go of what is under way."""

@@ -220,7 +220,7 @@ class Worker:
             hosts.use(suffixes_of(self.snapshot))
             self._prepared = None
         self.guard.limits = self.snapshot.config.limits
-        await self.resolver.use(self.snapshot.config.dns)
+        self.resolver.use(self.snapshot.config.dns)
         await self.knowledge.follow()
         self._accelerate()
         self.runner.wake()

@@ -54,6 +54,7 @@ SMTPUTF8_NEEDED = _cause(553, "5.6.7", "the next hop does not offer SMTPUTF8, wh
 
 CANNOT_WRITE = _cause(451, "4.3.0", "the mailbox cannot be written")
 MAILBOX_FULL = _cause(452, "4.3.1", "no space for the mailbox")
+INTERNAL_ERROR = _cause(451, "4.3.0", "internal error")
 CONTENT_UNREADABLE = _cause(451, "4.3.0", "the content cannot be read from the spool")
 DELIVERED = _cause(250, "2.0.0", "delivered to the maildir")
 EXPIRED = _cause(554, "5.4.7", "delivery time expired")  # RFC 3463 §3.5: X.4.7

@@ -174,7 +174,8 @@ class SmtpConnection(Wire):
                 server_hostname=server_name,
                 ssl_handshake_timeout=self._settings.command_seconds,
             )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
+            # ValueError: a name that TLS cannot carry, which whoever owns the domain chooses.
             return self._failure("starttls", causes.TLS_FAILED.saying(f"TLS failed: {error}"))
         if transport is None:
             return self._failure("starttls", causes.LOST_CONNECTION)

@@ -64,6 +64,10 @@ class LaneOwner(Protocol):
         """Take the end of an attempt."""
         ...
 
+    def tell(self, bug: Exception) -> None:
+        """Hear of a bug in opening a connection."""
+        ...
+
     def lane_quiet(self, lane: "Lane") -> None:
         """Learn that a lane has nothing left to do and no connection."""
         ...
@@ -193,6 +197,9 @@ class Lane:
         begun = self._owner.clock.monotonic()
         try:
             opened = await self._any_host()
+        except Exception as bug:  # noqa: BLE001 - what waits would stay in hand, neither sent nor ever expired
+            self._owner.tell(bug)
+            opened = Failure(phase="connect", reply=causes.INTERNAL_ERROR, own_fault=True)
         finally:
             self.opening -= 1
         if isinstance(opened, Failure):

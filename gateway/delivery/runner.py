@@ -201,6 +201,10 @@ class DeliveryRunner:
                 InternalError(at=now, trace_id=trace_id, where="delivery", error=repr(error), traceback=trace)
             )
 
+    def tell(self, bug: Exception) -> None:
+        """Say that opening a connection failed by a bug of ours."""
+        self._events.emit(InternalError.of(bug, "connect", self.clock.stamp().utc))
+
     def _report(self, report: Report) -> None:
         now = self.clock.stamp().utc
         self._fresh_octets -= report.job.octets

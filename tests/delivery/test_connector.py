@@ -19,8 +19,10 @@ from tests.delivery.conftest import HostFactory, Peer, good, replies_of, result_
 
 Authority = tuple[Path, Callable[[str], ssl.SSLContext]]
 SETTINGS = ClientSettings(hostname="mx.ours.test", command_seconds=5.0)
+ESCAPED = "\\200" * 20 + ".test"
 ZONE = (
     "next.test A 127.0.0.1\nboth.test A 127.0.0.1\nboth.test AAAA ::1\nnone.test TXT hello\nbroken.test * !SERVFAIL\n"
+    f"{ESCAPED} A 127.0.0.1\n"
 )
 
 
@@ -92,6 +94,29 @@ async def test_a_failed_handshake_falls_back_to_clear_text_on_a_fresh_connection
     assert isinstance(connection, SmtpConnection)
     assert replies_of(await result_of(connection, transfer())) == ["250 2.0.0 taken"]
     assert len(running.peers) == 2
+
+
+async def test_a_name_that_tls_cannot_carry_is_a_failed_handshake(host: HostFactory) -> None:
+    """A domain may name a mail host with a label of any octets, which are four characters each when they are escaped.
+
+    The encoder's error ended the task that opens connections: what waited for the host was never sent, nor returned.
+    """
+
+    async def play(peer: Peer) -> None:
+        peer.say("220 next.test ESMTP")
+        await peer.hear()
+        peer.say("250-next.test\r\n250-PIPELINING\r\n250 STARTTLS")
+        if await peer.hear() == "STARTTLS":
+            peer.say("220 2.0.0 go")
+            await peer.closed()
+
+    running = await host(play)
+    connection = await opened(running.target(tls="may", host=ESCAPED))
+    assert isinstance(connection, SmtpConnection)
+    connection.quit()
+    failure = await opened(running.target(tls="verify", host=ESCAPED))
+    assert isinstance(failure, Failure)
+    assert (failure.phase, failure.reply.is_transient) == ("starttls", True)
 
 
 async def test_verify_takes_the_hosts_own_certificate(host: HostFactory, authority: Authority) -> None:
