@@ -1,6 +1,7 @@
 """The work of a writer, wherever it runs: commit groups on the one writing connection, and checkpoint.
 
-Group commit: everything submitted while the last transaction was being synced becomes one transaction.
+Group commit: everything submitted while the last transaction was being synced, or while the loop was busy, becomes one
+transaction.
 
 Checkpointing: SQLite's own (every 1,000 pages, inside some unlucky commit) is off. The writer checkpoints, PASSIVE,
 when about 64 MiB were written since the last time or when nothing was submitted for a second. In the mail path most

@@ -7,6 +7,7 @@ Promise: when the future of ``commit`` has a result, the rows survive a crash of
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +25,12 @@ from gateway.storage.reader import ReadDatabase, Row
 from gateway.storage.statement import Write
 from gateway.storage.writer import Ended, Group, ThreadWriter
 
-# Under load a group waits this long for company.
-_GATHER_SECONDS = 0.002
-_BUSY_SECONDS = 0.01
+# A group waits for company while the loop has other work, so long at most. Measured with 20 clients and 8 KB beside a
+# virus scanner: a sixth less processor time a message, of writers and of workers, than where it waited 2 ms whatever
+# the loop did. A client that sends alone is not kept waiting.
+_GATHER_SECONDS = 0.01
+# A turn of the loop in which nothing is done takes 1 to 3 µs; a command of a client 50 and more.
+_IDLE_TURN_SECONDS = 50e-6
 # Bounds a group's memory and the time to redo it one by one.
 _GROUP_SUBMISSIONS = 512
 # The writer process of a predecessor that was killed has at most one group to commit.
@@ -74,8 +78,9 @@ class Database:
             )
         self._pending: Group = []
         self._in_flight = False
-        self._timer: asyncio.Handle | None = None
-        self._handed_over = float("-inf")
+        self._gathering = False
+        # When the first of what is pending came to wait, and when this turn of the loop began.
+        self._since = self._turned = 0.0
         # One reader: a queue listing and a delivery scan may wait for each other, never for a writer.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"reader {path.name}")
         self._reader: ReadDatabase | None = None
@@ -92,28 +97,37 @@ class Database:
             return future
         self._pending.append((future, writes))
         if not self._in_flight:
-            self._arm(loop)
+            self._gather(loop)
         return future
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand over soon: when commits follow each other closely, a little waiting lets more share a sync."""
-        if self._timer is None:
-            busy = loop.time() - self._handed_over < _BUSY_SECONDS
-            self._timer = loop.call_later(_GATHER_SECONDS, self._hand_over) if busy else loop.call_soon(self._hand_over)
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over when the loop has nothing else to do: as long as it has, more may come to share a sync."""
+        if not self._gathering:
+            self._gathering = True
+            self._since = self._turned = time.monotonic()
+            loop.call_soon(self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell by how long the turn took whether anything else was done in it."""
+        now = time.monotonic()
+        if now - self._turned < _IDLE_TURN_SECONDS or now - self._since >= _GATHER_SECONDS:
+            self._gathering = False
+            self._hand_over()
+        else:
+            self._turned = now
+            loop.call_soon(self._look, loop)
 
     def _hand_over(self) -> None:
         """Give everything pending to the writer as one group; one group is under way at a time."""
-        self._timer = None
         group, self._pending = self._pending[:_GROUP_SUBMISSIONS], self._pending[_GROUP_SUBMISSIONS:]
         if group and self._writer is not None:
             self._in_flight = True
-            self._handed_over = group[0][0].get_loop().time()
             self._writer.submit(group)
 
     def _done(self, group: Group, outcomes: list[StorageError | None]) -> None:
         self._in_flight = False
         if self._pending:
-            self._hand_over()
+            self._gather(self._pending[0][0].get_loop())
         for (future, _), error in zip(group, outcomes, strict=True):
             if future.done():
                 continue

@@ -28,6 +28,7 @@ from gateway.storage import (
     insert_into,
     open_readonly,
 )
+from gateway.storage import database as storage_database
 
 
 def create(schema: Schema) -> None:
@@ -349,3 +350,62 @@ async def test_a_loop_that_is_never_idle_does_not_starve_the_writer(database):
     await spinner
     # How long that takes is the machine's affair, and that of all who share it; what we ask of it is not.
     assert sys.getswitchinterval() <= 0.0002
+
+
+# When a group is handed over ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def transactions(threaded):
+    """The statements that ended a transaction of the store."""
+    ended: list[str] = []
+    connection = threaded._writer._committer._connection
+    connection.set_trace_callback(lambda sql: ended.append(sql) if sql == "COMMIT" else None)
+    yield ended
+    connection.set_trace_callback(None)
+
+
+def busy_turn():
+    """Keep the loop for longer than a turn in which nothing is done takes."""
+    end = time.monotonic() + 4 * storage_database._IDLE_TURN_SECONDS
+    while time.monotonic() < end:
+        pass
+
+
+async def test_what_a_busy_loop_submits_in_several_turns_shares_a_transaction(threaded, transactions, monkeypatch):
+    monkeypatch.setattr(storage_database, "_GATHER_SECONDS", 3600.0)
+    submitted = []
+    for n in range(5):
+        submitted.append(threaded.commit([(INSERT, (n, f"n{n}", None))]))
+        busy_turn()
+        await asyncio.sleep(0)
+    await asyncio.gather(*submitted)
+    assert transactions == ["COMMIT"]
+
+
+async def test_a_loop_with_nothing_else_to_do_waits_for_no_company(threaded, monkeypatch):
+    monkeypatch.setattr(storage_database, "_GATHER_SECONDS", 3600.0)
+    await threaded.commit([(INSERT, (1, "a", None))])
+    assert await names(threaded) == ["a"]
+
+
+async def test_a_loop_that_is_never_idle_writes_all_the_same(threaded):
+    submitted = threaded.commit([(INSERT, (1, "a", None))])
+    while not submitted.done():
+        busy_turn()
+        await asyncio.sleep(0)
+    assert await names(threaded) == ["a"]
+
+
+async def test_what_comes_while_a_group_is_written_is_written_after_it(threaded, transactions, monkeypatch):
+    submit, late = threaded._writer.submit, []
+
+    def submit_and_go_on(group):
+        submit(group)
+        if not late:
+            late.extend(threaded.commit([(INSERT, (n, f"n{n}", None))]) for n in (2, 3, 4))
+
+    monkeypatch.setattr(threaded._writer, "submit", submit_and_go_on)
+    await threaded.commit([(INSERT, (1, "a", None))])
+    await asyncio.gather(*late)
+    assert transactions == ["COMMIT", "COMMIT"]
