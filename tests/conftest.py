@@ -16,6 +16,10 @@ SUITES = {
     "tests/conformance/test_arc.py::test_validation": "ARC, the RFC 8617 suite, validation",
     "tests/conformance/test_arc.py::test_sealing": "ARC, the RFC 8617 suite, sealing",
     "tests/conformance/test_dmarc.py::test_case": "DMARC, a table from RFC 9989",
+    "tests/mime/test_material.py::test_leaves_lie_where_stalwart_has_them": "MIME, where stalwart has parts' octets",
+    "tests/mime/test_material.py::test_leaves_hold_what_stalwart_has": "MIME, stalwart's types, names and contents",
+    "tests/mime/test_material.py::test_parts_are_what_mime_tools_has": "MIME, the parts that mime-tools has",
+    "tests/mime/test_material.py::test_types_are_those_of_the_standard_library": "MIME, the standard library's types",
 }
 # The property by which a test says why it expects something else than its suite.
 DEPARTURE = "departure"
