@@ -33,6 +33,9 @@ GATHER_SECONDS = 0.02
 # One commit's worth; more would hold up the stores that share the group.
 MOST_TOGETHER = 64
 
+# For what was delivered just before a drain gave up: a commit takes milliseconds, on a slow and busy disk tenths.
+LAST_SECONDS = 1.0
+
 # After a failed commit: soon at first, then at the pace at which an administrator frees a disk.
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -99,9 +102,11 @@ class Settler:
             self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
 
     async def close(self) -> None:
-        """Give up what could not be written; the caller waited as long as it could."""
+        """Write what came last, and give up what cannot be written; the caller waited as long as it could."""
         self._flush()
         tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -147,9 +152,9 @@ class Settler:
             return
         for notice, message in zip(wanted, stored, strict=True):
             self._tell(notice, message)
-        self.open -= len(decisions)
         for decision in decisions:
             self.written(decision, stored if decision.notices else ())
+        self.open -= len(decisions)
 
     async def _until_written(
         self, settlements: list[Settlement], notices: list[SpoolMessage], records: list[Write]

@@ -12,7 +12,6 @@ Errors: StorageError from every operation that writes or reads. IllegalTransitio
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -38,7 +37,6 @@ from gateway.spool.states import TERMINAL, TRANSITIONS, check_initial, check_tra
 from gateway.storage import (
     Database,
     Row,
-    StorageError,
     StorageFull,
     StorageRefused,
     StorageUnavailable,
@@ -317,9 +315,7 @@ async def _commit_or_sweep(shard: Shard, writes: Sequence[Write], trace_ids: Seq
     try:
         await shard.database.commit(writes)
     except (StorageFull, StorageRefused):
-        # When they cannot be swept now, the next start does.
-        with contextlib.suppress(StorageError):
-            await shard.sweep_files(trace_ids)
+        await shard.sweep_files(trace_ids)
         raise
 
 

@@ -99,11 +99,17 @@ class Shard:
         return message, writes
 
     async def sweep_files(self, trace_ids: Iterable[str]) -> None:
-        """Remove the content files of those of ``trace_ids`` whose message is gone."""
+        """Remove the content files of those of ``trace_ids`` whose message is gone; what cannot be told now stays.
+
+        The next start removes it. What is durable by now must not be taken for failed, and written again.
+        """
         filed = sorted(self.filed.intersection(trace_ids))
         if not filed:
             return
-        rows = await self.database.read(_MESSAGES_SQL, (trace_ids_json((t,) for t in filed),))
+        try:
+            rows = await self.database.read(_MESSAGES_SQL, (trace_ids_json((t,) for t in filed),))
+        except StorageError:
+            return
         gone = set(filed) - {row[0] for row in rows}
         self.filed -= gone
         await self.contents.remove(gone)

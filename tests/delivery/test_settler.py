@@ -1,5 +1,6 @@
 """Outcomes are written, whatever is wrong with one of them or with the store."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -57,3 +58,41 @@ async def test_a_bug_in_writing_is_told_and_holds_up_no_drain(
     await place.runner.drain(60)
     # It was never recorded as failed: the next start tries again, and its sender hears of it.
     assert len(await place.queued()) == 1
+
+
+async def test_what_was_delivered_just_before_a_drain_gave_up_is_recorded(
+    office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One next hop that does not answer ends a drain by its time; the others' last mails would be delivered again."""
+    monkeypatch.setattr(settler_module, "GATHER_SECONDS", 60.0)
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        await peer.take()
+        await peer.closed()
+
+    running = await host(play)
+    place: Office = await office([running.url], main="[queue]\nper_next_hop = { start = 1, most = 1 }")
+    first, second = many(2, running.url)
+    await place.post(first)
+    await place.post(second)
+    await place.until(lambda: place.statuses() == [("b@ours.test", "sent")])
+    await place.runner.drain(0.01)
+    assert [left.trace_id for left in await place.queued()] == [second.trace_id]
+
+
+async def test_a_bug_behind_a_record_is_counted_once(
+    office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count of open records below none would hold up every drain to its end."""
+    running = await host(good)
+    place: Office = await office([running.url])
+
+    def broken(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(place.runner._settler, "written", broken)
+    await place.post(message(route=running.url))
+    await place.until(lambda: any(isinstance(event, InternalError) for event in place.events.events))
+    assert await place.queued() == []
+    await asyncio.wait_for(place.runner.drain(60), 20)

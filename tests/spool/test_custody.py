@@ -277,6 +277,23 @@ async def test_a_large_content_is_a_file_until_its_message_ends(custody, make_me
     assert files(tmp_path) == []
 
 
+async def test_a_file_that_cannot_be_looked_for_does_not_undo_what_is_written(
+    custody, make_message, record, monkeypatch
+):
+    """Taken for a failure, the outcome would be written again and again, with one ledger row more each time."""
+    message = await custody.store(make_message(content=LARGE))
+    database = custody.databases[0]
+
+    async def failing(*given):
+        raise StorageUnavailable("disk I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "read", failing)
+        await custody.settle([ended(message)], records=[(record, ("done",))])
+    assert await custody.load(message.trace_id) is None
+    assert await database.read("SELECT note FROM record") == [("done",)]
+
+
 async def test_a_spilled_content_is_taken_over_where_it_lies(custody, make_message, tmp_path):
     message = make_message()
     spill = custody.spill_path(message.trace_id)
