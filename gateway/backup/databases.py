@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.backup.manifest import SpoolSummary
 from gateway.storage import ReadDatabase, StorageError, open_readonly
+from gateway.storage.moment import read_no_further
 
 # SQLite's -wal and -shm beside a copy that was looked into.
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
@@ -55,5 +56,6 @@ def summary(database: ReadDatabase, *, path: str, shard: str, taken_at: float) -
 def pieces(path: Path, octets: int) -> Iterator[bytes]:
     """Yield a file in pieces of ``octets``; OSError."""
     with path.open("rb", buffering=0) as file:
+        read_no_further(file.fileno())
         while piece := file.read(octets):
             yield piece

@@ -18,13 +18,14 @@ from gateway.backup.manifest import Chunk, Manifest, Pack
 from gateway.backup.pace import Pace
 from gateway.storage import StorageFull
 from gateway.storage.errors import from_os
+from gateway.storage.moment import read_no_further
 
 # 16 pages of a database: a change of one page stores 128 KiB again at most, and 10 GiB are 82,000 chunks.
 CHUNK_OCTETS = 128 * 1024
 # Small enough to be sent again when a line breaks, large enough that a month of them is some thousand files.
 PACK_OCTETS = 256 * 1024**2
 # Sent on to the disk in such pieces: a sync of the mail beside may have to wait for one of them, and no longer.
-FLUSH_OCTETS = 1024**2
+FLUSH_OCTETS = 256 * 1024
 
 
 def begin_writing(descriptor: int) -> None:
@@ -165,7 +166,8 @@ class PackReader:
 
     def _opened(self, pack: int) -> BinaryIO:
         if pack not in self._files:
-            self._files[pack] = (self._folder / self._manifest.packs[pack].name).open("rb")
+            file = self._files[pack] = (self._folder / self._manifest.packs[pack].name).open("rb")
+            read_no_further(file.fileno())
         return self._files[pack]
 
     def pieces(self, chunks: tuple[int, ...]) -> Iterator[bytes]:

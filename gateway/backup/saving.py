@@ -1,9 +1,9 @@
 """What a run saves, store by store and file by file: the inside of ``capture``."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Literal
 
 from gateway.backup import databases
@@ -61,21 +61,23 @@ class Saver:
 
     def everything(self) -> list[SavedFile]:
         """Save all there is."""
-        self._pace.plan(sum(map(self._to_read, self._job.sources.everything())), _PLANNED * self._job.deadline_seconds)
         with self._aside:
+            octets = self._aside.do(lambda: sum(map(self._to_read, self._job.sources.everything())))
+            self._pace.plan(octets, _PLANNED * self._job.deadline_seconds)
             return self._everything()
 
     def _to_read(self, source: Source) -> int:
         try:
-            return 0 if self._unchanged(source) else source.origin.stat().st_size
+            status = source.origin.stat()
         except FileNotFoundError:
             return 0
+        return 0 if self._unchanged(source, _seen(status)) else status.st_size
 
     def _everything(self) -> list[SavedFile]:
         files: list[SavedFile] = []
-        for source in self._job.sources.anchors():
+        for source in self._aside.do(self._job.sources.anchors):
             files += self._optional(source)
-        for source in self._job.sources.databases():
+        for source in self._aside.do(self._job.sources.databases):
             files += self._database(source)
         files += self._plain_files()
         for source in self._job.sources.configuration:
@@ -98,24 +100,27 @@ class Saver:
 
     def _store(self, source: Source) -> list[SavedFile]:
         taken_at = self._job.clock.stamp().utc
-        known = self._unchanged(source) if databases.is_settled(source.origin) else None
+        status = source.origin.stat()
+        seen = _seen(status) if databases.is_settled(source.origin) else ()
+        known = self._unchanged(source, seen)
         if known is not None:
             self._tell(source.path, known.octets)
             return [known, *self._known_contents(source, taken_at)]
-        seen = _seen(source.origin) if databases.is_settled(source.origin) else ()
         try:
             with Moment(source.origin) as moment, self._pace.holding(moment.logged_octets):
-                saved = self._save(source, moment.pieces(CHUNK_OCTETS))
+                saved = self._save(source, status, moment.pieces(CHUNK_OCTETS))
                 tables = self._aside.do(lambda: table_rows(moment))
                 saved = replace(saved, kind="database", seen=seen, tables=tables)
-                found = self._shard(source, moment, taken_at) if is_shard(source.path) else None
+                found = self._aside.do(lambda: self._shard(source, moment, taken_at))
         except StorageCorrupt as error:
             self.problems.append(f"{source.origin} is damaged and was saved as it lies there: {error}")
             return self._raw(source)
         return [saved, *(self._contents(source, *found) if found else ())]
 
-    def _shard(self, source: Source, moment: Moment, taken_at: float) -> tuple[SpoolSummary, list[str]]:
-        """Return what a shard holds, and the messages with a content file."""
+    def _shard(self, source: Source, moment: Moment, taken_at: float) -> tuple[SpoolSummary, list[str]] | None:
+        """Return what a shard holds, and the messages with a content file; None for another store."""
+        if not is_shard(source.path):
+            return None
         summary = databases.summary(moment, path=source.path, shard=shard_name(source.path), taken_at=taken_at)
         return summary, databases.filed_contents(moment)
 
@@ -152,7 +157,7 @@ class Saver:
     def _plain_files(self) -> list[SavedFile]:
         saved: dict[str, SavedFile] = {}
         for _ in range(_ROUNDS):
-            sources = {source.path: source for source in self._job.sources.plain()}
+            sources = {source.path: source for source in self._aside.do(self._job.sources.plain)}
             fresh = [s for s in sources.values() if s.path not in saved or _changed(s, saved[s.path])]
             if not fresh and saved.keys() <= sources.keys():
                 break
@@ -164,23 +169,21 @@ class Saver:
     def _optional(self, source: Source) -> list[SavedFile]:
         """Save a file that may be gone by now."""
         try:
-            return [self._unchanged(source) or self._file(source)]
+            status = source.origin.stat()
+            return [self._unchanged(source, _seen(status)) or self._file(source, status)]
         except FileNotFoundError:
             return []
 
-    def _file(self, source: Source) -> SavedFile:
-        seen = () if source.origin.suffix == _ALWAYS_READ else _seen(source.origin)
-        return replace(self._save(source, databases.pieces(source.origin, CHUNK_OCTETS)), seen=seen)
+    def _file(self, source: Source, status: os.stat_result) -> SavedFile:
+        seen = () if source.origin.suffix == _ALWAYS_READ else _seen(status)
+        return replace(self._save(source, status, databases.pieces(source.origin, CHUNK_OCTETS)), seen=seen)
 
-    def _unchanged(self, source: Source) -> SavedFile | None:
+    def _unchanged(self, source: Source, seen: tuple[int, ...]) -> SavedFile | None:
         known = self._before.get(source.path)
-        if known is None or not known.seen or known.seen != _seen(source.origin):
-            return None
-        return known
+        return known if known and known.seen and known.seen == seen else None
 
-    def _save(self, source: Source, pieces: Iterable[bytes]) -> SavedFile:
-        """Save ``pieces`` under the path of ``source``."""
-        status = source.origin.stat()
+    def _save(self, source: Source, status: os.stat_result, pieces: Iterable[bytes]) -> SavedFile:
+        """Save ``pieces`` under the path of ``source``, which was like that before they were read."""
         digest = sha256()
         chunks: list[int] = []
         octets = 0
@@ -215,13 +218,12 @@ class Saver:
         self._job.progress(what, self._octets)
 
 
-def _seen(path: Path) -> tuple[int, ...]:
-    status = path.stat()
+def _seen(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _changed(source: Source, saved: SavedFile) -> bool:
     try:
-        return saved.seen not in {(), _seen(source.origin)}
+        return saved.seen not in {(), _seen(source.origin.stat())}
     except FileNotFoundError:
         return True

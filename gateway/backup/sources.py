@@ -53,7 +53,8 @@ class Sources:
 
     def anchors(self) -> list[Source]:
         """Return the files that must be no newer than the databases."""
-        return [s for s in self._data_files() if s.path in _ANCHORS]
+        found = [Source(path, self.data / path.removeprefix("data/")) for path in _ANCHORS]
+        return [source for source in found if _is_regular(source.origin)]
 
     def plain(self) -> list[Source]:
         """Return the other files below the data folder that belong to no shard."""
@@ -75,9 +76,9 @@ class Sources:
         return Source(f"data/{inside}", self.data / inside)
 
     def _data_files(self) -> Iterator[Source]:
-        for path in _files_below(self.data, _LEFT_OUT):
-            if not path.name.endswith(_COMPANIONS):
-                yield Source(f"data/{path.relative_to(self.data).as_posix()}", path)
+        for inside, path in _files_below(self.data, _LEFT_OUT):
+            if not inside.endswith(_COMPANIONS):
+                yield Source(f"data/{inside}", path)
 
 
 def commits(data: Path) -> list[int]:
@@ -95,7 +96,7 @@ def sources_of(snapshot: Snapshot) -> Sources:
     base = (snapshot.path.parent if snapshot.path else Path()).absolute()
     paths = {Path(name).absolute() for name in snapshot.texts if snapshot.path is not None or Path(name).is_file()}
     for folder in (config.policies, config.blocklists):
-        paths |= {path.absolute() for path in _files_below(folder, set())}
+        paths |= {path.absolute() for _, path in _files_below(folder, set())}
     named = {path.absolute() for listen in config.listen if listen.tls for path in (listen.tls.certificate,)}
     keys = {path.absolute() for listen in config.listen if listen.tls for path in (listen.tls.key,)}
     found = [
@@ -121,15 +122,16 @@ def _place(path: Path, base: Path) -> str:
     return f"configuration/{inside.as_posix()}"
 
 
-def _files_below(folder: Path, left_out: set[str]) -> Iterator[Path]:
-    """Yield regular files, in order; folders that go meanwhile are passed over."""
+def _files_below(folder: Path, left_out: set[str]) -> Iterator[tuple[str, Path]]:
+    """Yield regular files, in order, each with its path in the folder; folders that go meanwhile are passed over."""
     for at, folders, names in os.walk(folder):
-        inside = Path(at).relative_to(folder)
-        folders[:] = sorted(name for name in folders if (inside / name).as_posix() not in left_out)
+        inside = os.path.relpath(at, folder)
+        before = "" if inside == os.curdir else f"{inside}/"
+        folders[:] = sorted(name for name in folders if f"{before}{name}" not in left_out)
         for name in sorted(names):
-            path = Path(at) / name
-            if (inside / name).as_posix() not in left_out and _is_regular(path):
-                yield path
+            path = Path(at, name)
+            if f"{before}{name}" not in left_out and _is_regular(path):
+                yield f"{before}{name}", path
 
 
 def _is_regular(path: Path) -> bool:
@@ -147,8 +149,8 @@ def _is_database(path: Path) -> bool:
 
 
 def _is_content(path: str, shards: set[str]) -> bool:
-    parts = PurePath(path).parts
-    return parts[1:3] == _CONTENTS.parts and parts[3] in shards
+    parts = path.split("/")
+    return tuple(parts[1:3]) == _CONTENTS.parts and parts[3] in shards
 
 
 def _holds_key(path: Path) -> bool:

@@ -74,6 +74,7 @@ class Moment(ReadDatabase):
     def _open(self, ending: str) -> int:
         descriptor = os.open(f"{self.path}{ending}", os.O_RDONLY | os.O_CLOEXEC)
         self._descriptors.append(descriptor)
+        read_no_further(descriptor)
         return descriptor
 
     def _open_beside(self, ending: str) -> int | None:
@@ -149,6 +150,15 @@ class Moment(ReadDatabase):
         super().close()
         while self._descriptors:
             os.close(self._descriptors.pop())
+
+
+def read_no_further(descriptor: int) -> None:
+    """Have the reads of a file fetch from the disk what they ask for, and no more; OSError.
+
+    Linux reads ahead of who reads in order, by as much as the device is set to: where that is 8 MiB, who reads 128 KiB
+    a sixtieth of a second makes it read 4 MiB at once twice a second, and a sync of the mail waits for all of that.
+    """
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def _head(index: int | None) -> bytes | None:

@@ -1,17 +1,22 @@
 """What breaks if these fail: mail waits for the processor or the disk while a backup is made, or it is not in time."""
 
+import ctypes
+import mmap
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from gateway.backup import databases
 from gateway.backup.drill import drill
 from gateway.backup.pace import GENTLE, LOG_OCTETS, READ_SECONDS, SILENCE_SECONDS, Aside, Pace
+from gateway.backup.packs import CHUNK_OCTETS
 from gateway.backup.repository import Repository
-from gateway.backup.sources import commits
+from gateway.backup.sources import Sources, commits
 from gateway.backup.verify import Verification
 from gateway.clock import FakeClock
 from tests.backup.conftest import Place, quiet
@@ -162,6 +167,15 @@ def test_what_was_not_used_up_is_not_made_up_for_in_a_burst():
     assert watch.now == pytest.approx(101.0)
 
 
+def test_a_run_that_was_stopped_is_as_gentle_when_it_goes_on(mail: Watch):
+    """It caught up on nothing, and did not take the time that it has not seen for silence of the mail."""
+    pace = mail.pace(40 * MEBI)
+    mail.run(pace, GENTLE)
+    mail.now += 2 * SILENCE_SECONDS
+    assert mail.run(pace, MEBI // 8) == pytest.approx(1 / 64)
+    assert mail.run(pace, 10 * GENTLE) == pytest.approx(10.0)
+
+
 def test_without_a_bound_nothing_waits_and_nothing_gives_way(mail: Watch):
     pace = mail.pace(0)
     assert mail.run(pace, 10**9) == 0.0
@@ -187,6 +201,57 @@ def test_the_work_is_done_behind_everything_else_and_the_rest_is_not(mail: Watch
     with Aside(mail.pace(MEBI)) as aside:
         assert aside.do(policy) == os.SCHED_IDLE
     assert policy() == os.SCHED_OTHER
+
+
+async def test_what_is_looked_for_and_looked_up_is_part_of_the_work(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """At 13,000 contents in files a walk takes half a second of processor, and counting a shard's mail as much."""
+    policies: dict[str, set[int]] = {}
+
+    def watched(where: object, name: str) -> None:
+        work = getattr(where, name)
+
+        def noted(*given, **named):
+            policies.setdefault(name, set()).add(policy())
+            return work(*given, **named)
+
+        monkeypatch.setattr(where, name, noted)
+
+    for name in ("everything", "databases", "plain"):
+        watched(Sources, name)
+    for name in ("summary", "filed_contents"):
+        watched(databases, name)
+    custody = place.custody()
+    await place.store(custody)
+    place.backup("full", rate=400 * MEBI)
+    custody.close_now()
+    assert policies.keys() == {"everything", "databases", "plain", "summary", "filed_contents"}
+    assert all(seen == {os.SCHED_IDLE} for seen in policies.values())
+
+
+def test_what_is_not_asked_for_is_not_read_from_the_disk(tmp_path: Path):
+    """What Linux reads ahead it reads at once, megabytes of it on some machines, and mail's syncs wait for that."""
+    path = tmp_path / "content"
+    path.write_bytes(os.urandom(64 * CHUNK_OCTETS))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if in_memory(path):
+        pytest.skip("this file system keeps everything in memory")
+    reading = databases.pieces(path, CHUNK_OCTETS)
+    for _ in range(3):
+        next(reading)
+    assert in_memory(path) == 3 * CHUNK_OCTETS
+
+
+def in_memory(path: Path) -> int:
+    """Return how many octets of a file are in memory, by mincore(2), which reads nothing."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE) as mapped:
+        found = (ctypes.c_ubyte * (len(mapped) // mmap.PAGESIZE))()
+        place = ctypes.c_char.from_buffer(mapped)
+        assert ctypes.CDLL(None).mincore(ctypes.byref(place), ctypes.c_size_t(len(mapped)), found) == 0
+        # A map that is pointed into cannot be closed.
+        del place
+    return mmap.PAGESIZE * sum(state & 1 for state in found)
 
 
 def test_once_it_is_late_it_is_done_like_everything_else(mail: Watch):

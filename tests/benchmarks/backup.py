@@ -22,7 +22,7 @@ window has the start of the run in it; the end of a run is beside no mail.
 
 What a stopped run still holds is in both, and so not in what is judged: a moment of a store, whose log grows meanwhile,
 open files, and memory. What a full run (5.4 GiB of it) has written may still be on its way to the disk while it is
-stopped: the kernel's part of that is sent on each MiB, the device's lasts. Therefore both runs, working and stopped,
+stopped: the kernel's part of that is sent on at once, the device's lasts. Therefore both runs, working and stopped,
 are held against the quiet stretches around them too, and how far these differ among themselves is printed. That is not
 judged: it can tell of twice as much, not of a fifth.
 
