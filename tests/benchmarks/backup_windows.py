@@ -25,7 +25,9 @@ on the drifting machine it would call kept:
     p99 of all together, bootstrapped over the pairs           94             88           88          88    77
 
 The bootstrap claims more than it knows; the median of the pairs is safe, and needs twice as many. It and the ratio of
-all together are printed beside what is judged.
+all together are printed beside what is judged. In the same seven minutes 21 pairs of windows of 10 seconds tell more
+than 14 of 15 seconds: with a true ratio of 1.0 they call it kept in 96 of 100 (86) on the drifting machine, in 56 (33)
+with many stalls, with 1.2 in 2 to 4 of 100; shorter ones tell more yet, but what is left over weighs more in them.
 """
 
 import math
