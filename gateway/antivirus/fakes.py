@@ -31,6 +31,10 @@ class ScriptedScanners:
         """The octets that a stream may have, 0 for any number."""
         return self.limit
 
+    async def found_reach(self) -> Reach | None:
+        """Return ``reach``: nothing else will be found out."""
+        return self.reach
+
     async def scan(self, pieces: Sequence[Piece]) -> tuple[ScanResult, ...]:
         """Return each piece's result."""
         return tuple(self._result(piece).by(SCANNER, VERSION) for piece in pieces)

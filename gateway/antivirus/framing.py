@@ -33,8 +33,9 @@ Sendable = Octets | FileSpan
 
 # The length is 32 bits; clamd's own limits lie far below.
 MAX_STREAM_OCTETS = 0xFFFF_FFFF
-# What begins a session.
-BEGIN = b"zIDSESSION\0zVERSION\0"
+# What begins a session, and one that scans.
+SESSION = b"zIDSESSION\0"
+BEGIN = SESSION + b"zVERSION\0"
 _STREAM = b"zINSTREAM\0"
 _END_OF_STREAM = b"\0\0\0\0"
 # What is asked when streams are answered.

@@ -109,9 +109,10 @@ async def _inspect(scanner: Scanner, settings: AntivirusSettings, history: Path)
 async def _learn(scanner: Scanner) -> SelfTest:
     """Test a scanner, and find out how far it looks where it does not tell."""
     test = await run_self_test(scanner)
-    scanner.alerts_limits = test.alerts_limits
-    if test.passed and not test.alerts_limits:
-        scanner.reach = await measure(scanner) or scanner.reach
+    if test.alerts_limits:
+        scanner.learn_limits(None)
+    elif test.passed and (reach := await measure(scanner)) is not None:
+        scanner.learn_limits(reach)
     return test
 
 

@@ -22,7 +22,7 @@ from gateway.antivirus.selftest import TEST_FILE, piece_of
 _MIB = 1024 * 1024
 _LIMITS = ArchiveLimits()
 # From what our own walk allows downwards.
-_OCTETS = (_LIMITS.entry_octets, 50 * _MIB, 25 * _MIB, 10 * _MIB, 5 * _MIB, _MIB)
+_OCTETS = (_LIMITS.entry_octets, 50 * _MIB, 25 * _MIB, 10 * _MIB, 5 * _MIB, _MIB, _MIB // 4, _MIB // 16)
 _DEPTHS = (_LIMITS.depth, 8, 5, 3, 1)
 _ENTRIES = (_LIMITS.entries, 1000, 100)
 

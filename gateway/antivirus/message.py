@@ -6,9 +6,10 @@ the gravest of all; which parts are infected, and which of them can be cut out, 
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
+from functools import partial
 from typing import Protocol
 
 from gateway.antivirus.archive.kinds import SHUT_DOCUMENTS, is_shut_document
@@ -83,6 +84,10 @@ class PieceScanner(Protocol):
         """How far is looked without a word about the rest; None where everything is told."""
         ...
 
+    async def found_reach(self) -> Reach | None:
+        """Return ``reach``, waiting a while for what is being found out."""
+        ...
+
     async def scan(self, pieces: Sequence[Piece]) -> tuple[ScanResult, ...]:
         """Return each piece's result, in order."""
         ...
@@ -122,6 +127,7 @@ class MessageScanner:
             preparing.exception()
 
     async def _scan(self, content: Content, prepared: Prepared) -> MessageScan:
+        before = self._scanners.reach
         with _whole(content, prepared.digest) as whole:
             # The whole last: a scanner that closes because it is too large has then answered for the parts.
             pieces = [*(piece for part in prepared.parts for piece in part.pieces), whole]
@@ -133,15 +139,17 @@ class MessageScanner:
                 results, walked = scanning.result(), walking.result()
             else:
                 results, walked = await self._scan_pieces(pieces), {}
+        if walked:
+            await self._overlook(before, archives, walked)
         return _conclude(prepared, results, walked, whole)
 
     async def _scan_pieces(self, pieces: Sequence[Piece]) -> dict[str, ScanResult]:
         """Return a result for each digest."""
         limit = self._scanners.stream_limit or MAX_STREAM_OCTETS
         results = {piece.digest: _too_large(piece, limit) for piece in pieces if piece.size > limit}
-        if (reach := self._scanners.reach) is not None:
-            unseen = {piece.digest: _unseen(piece, reach) for piece in pieces if piece.size > reach.stream_octets}
-            results = unseen | results
+        before = self._scanners.reach
+        if before is not None and before.measured:
+            results = _unseen(pieces, before) | results
         left = [piece for piece in pieces if piece.digest not in results]
         # A limit that was not known is met once; the scanner has then closed on the others.
         for _ in range(2):
@@ -152,7 +160,34 @@ class MessageScanner:
             if not any(results[piece.digest].outcome is Outcome.TOO_LARGE for piece in left):
                 break
             left = [piece for piece in left if results[piece.digest].outcome is Outcome.TEMPERROR]
+        for reach in await self._reaches(before, partial(_unseen, pieces)):
+            hidden = _unseen(pieces, reach)
+            results |= {digest: result for digest, result in hidden.items() if results[digest].clean}
         return results
+
+    async def _reaches(self, before: Reach | None, hidden: Callable[[Reach], object]) -> list[Reach]:
+        """Return how far they look who may have answered: who was there ``before``, and who is now.
+
+        What is not known yet is waited for where something may be ``hidden`` from who looks no further than that.
+        """
+        now = self._scanners.reach
+        if now is not None and not now.measured and hidden(now):
+            now = await self._scanners.found_reach()
+        earlier = [before] if before is not None and before.measured and before != now else []
+        return earlier if now is None else [*earlier, now]
+
+    async def _overlook(
+        self, before: Reach | None, archives: "dict[str, tuple[Piece, str]]", walked: "dict[str, _Walked]"
+    ) -> None:
+        """Add to what was found in archives what a scanner may have passed without a look."""
+
+        def hidden(reach: Reach) -> dict[str, tuple[ScanResult, ...]]:
+            found = ((d, reach.overlooked(walk.report, archives[d][0].size)) for d, walk in walked.items())
+            return {digest: results for digest, results in found if results}
+
+        for reach in await self._reaches(before, hidden):
+            for digest, results in hidden(reach).items():
+                walked[digest] = replace(walked[digest], overlooked=results)
 
     async def _walk_all(
         self, content: Content, found: "dict[str, tuple[Piece, str]]", depot: Depot
@@ -170,14 +205,12 @@ class MessageScanner:
             inner = _put(report, depot)
         else:
             inner = await asyncio.to_thread(_put, report, depot)
-        reach = self._scanners.reach
-        overlooked = reach.overlooked(report, piece.size) if reach is not None else ()
         if not inner:
-            return _Walked(report, overlooked)
+            return _Walked(report)
         # What was carried lies in the depot from now on.
         report = report.without_octets()
         results = await self._scan_pieces(inner)
-        return _Walked(report, overlooked, tuple(results[p.digest] for p in inner))
+        return _Walked(report, tuple(results[p.digest] for p in inner))
 
 
 @contextmanager
@@ -202,8 +235,8 @@ def _put(report: ArchiveReport, depot: Depot) -> list[Piece]:
 @value()
 class _Walked:
     report: ArchiveReport
-    overlooked: tuple[ScanResult, ...]
     inner: tuple[ScanResult, ...] = ()
+    overlooked: tuple[ScanResult, ...] = ()
 
     @property
     def results(self) -> tuple[ScanResult, ...]:
@@ -249,8 +282,14 @@ def _too_large(piece: Piece, limit: int = 0) -> ScanResult:
     return ScanResult(outcome=Outcome.TOO_LARGE, name="Stream.TooLarge", reason=reason)
 
 
-def _unseen(piece: Piece, reach: Reach) -> ScanResult:
-    return _too_large(piece, reach.stream_octets) if reach.measured else reach.beyond("larger")
+def _unseen(pieces: Sequence[Piece], reach: Reach) -> dict[str, ScanResult]:
+    """Return what to say of pieces that were not looked at, by digest."""
+    most = reach.stream_octets
+    return {
+        piece.digest: _too_large(piece, most) if reach.measured else reach.beyond("larger")
+        for piece in pieces
+        if piece.size > most
+    }
 
 
 def _of_facts(facts: FileFacts | None) -> Iterator[ScanResult]:

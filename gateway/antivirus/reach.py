@@ -31,7 +31,7 @@ class Reach:
     @property
     def stream_octets(self) -> int:
         """What is looked at of a stream that is no archive; assumed where it looks into none, and that is not told."""
-        return self.file_octets or ASSUMED.file_octets
+        return self.file_octets if self.depth else ASSUMED.file_octets
 
     def __str__(self) -> str:
         return (
@@ -63,10 +63,14 @@ class Reach:
         return (self.beyond("an archive of more files"),) if len(report.entries) > self.entries else ()
 
 
-# The least that clamd is shipped with (Debian's clamd.conf).
+# What is believed of a scanner that nobody watches: the least that clamd is shipped with (Debian's clamd.conf).
 ASSUMED = Reach(
     file_octets=25 * _MIB, archive_octets=50 * _MIB, depth=_LIMITS.depth, entries=_LIMITS.entries, measured=False
 )
+
+# What is believed of one that has just come: less than anybody sets it to, so that what is larger waits until that is
+# known.
+UNKNOWN = Reach(file_octets=_MIB, archive_octets=2 * _MIB, depth=1, entries=100, measured=False)
 
 
 def least(reaches: Sequence[Reach]) -> Reach | None:

@@ -16,7 +16,7 @@ from gateway.antivirus.breaker import Breaker, Health, is_fault
 from gateway.antivirus.connection import connect
 from gateway.antivirus.framing import Piece
 from gateway.antivirus.link import Link, Session
-from gateway.antivirus.reach import ASSUMED
+from gateway.antivirus.reach import ASSUMED, UNKNOWN, Reach
 from gateway.antivirus.resting import RestingLinks
 from gateway.antivirus.result import Cause, Outcome, temperror
 
@@ -73,6 +73,9 @@ class Scanner:
         self.alerts_limits = False
         # Where it does not: how far it looks.
         self.reach = ASSUMED
+        # Clear while its limits are being found out: whether it reports what exceeds them, else how far it looks.
+        self.limits_known = asyncio.Event()
+        self.limits_known.set()
         # Set by a time-out: the watch is to look now.
         self.doubt = asyncio.Event()
         self._places = asyncio.Semaphore(limits.sessions)
@@ -88,6 +91,17 @@ class Scanner:
     def under_way(self) -> int:
         """Sessions that run or wait for a place."""
         return len(self._attempts)
+
+    def forget_limits(self) -> None:
+        """Believe nothing of its limits: another process may answer in its place."""
+        self.alerts_limits, self.reach = False, UNKNOWN
+        self.limits_known.clear()
+
+    def learn_limits(self, reach: Reach | None) -> None:
+        """Take note of how far it looks, None where it tells what it did not look into."""
+        self.alerts_limits = reach is None
+        self.reach = reach or self.reach
+        self.limits_known.set()
 
     async def scan(self, pieces: Sequence[Piece]) -> Session:
         """Have ``pieces`` scanned in one session; never raises but for cancellation."""

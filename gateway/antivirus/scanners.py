@@ -5,7 +5,9 @@ broke, or was refused, goes to the next scanner; one that ended because signatur
 once. A time-out goes to nobody else: what took one scanner the whole time would take the next one's too.
 """
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from gateway.antivirus.breaker import Health
 from gateway.antivirus.cache import ResultCache
@@ -14,6 +16,9 @@ from gateway.antivirus.link import Session
 from gateway.antivirus.reach import Reach, least
 from gateway.antivirus.result import WORTH_ANOTHER, Cause, Outcome, ScanResult, temperror
 from gateway.antivirus.scanner import Scanner
+
+# Measuring a scanner takes it two seconds, several times that when it is busy; mail is given minutes (``budget``).
+FINDING_SECONDS = 30.0
 
 
 class Scanners:
@@ -35,6 +40,15 @@ class Scanners:
     def reach(self) -> Reach | None:
         """How far all scanners in use look, None where each tells what it did not look into."""
         return least([s.reach for s in self.all if not s.alerts_limits and s.health is not Health.OPEN])
+
+    async def found_reach(self) -> Reach | None:
+        """Return ``reach`` once what is being found out is known, or has taken too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINDING_SECONDS):
+                for scanner in self.all:
+                    if not scanner.alerts_limits and scanner.health is not Health.OPEN:
+                        await scanner.limits_known.wait()
+        return self.reach
 
     @property
     def versions(self) -> frozenset[str]:

@@ -2,7 +2,8 @@
 
 A scanner that is well is asked every few seconds, one that is not every second, so that scanning works again at once
 when it is back; it is taken back only when it answers a ping and finds the EICAR test file. One that calls that file
-clean is not asked at all.
+clean is not asked at all. One that was started anew may have other limits, though nothing else tells: it is held on to
+(``tether``), and when it ends, what was found out about its limits is forgotten.
 
 Every worker watches for itself; the one that is given the history writes it and raises the alarms.
 """
@@ -20,11 +21,12 @@ from gateway.antivirus.connection import stream_limit
 from gateway.antivirus.control import Told, Unanswered
 from gateway.antivirus.history import SignatureHistory
 from gateway.antivirus.measuring import measure
-from gateway.antivirus.reach import ASSUMED
+from gateway.antivirus.reach import Reach
 from gateway.antivirus.scanner import Scanner
 from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.selftest import SelfTest, run_self_test
 from gateway.antivirus.signatures import AgeLimits, Freshness, SignatureVersion
+from gateway.antivirus.tether import Tether
 from gateway.clock import Clock
 from gateway.journal.events import Event, EventSink, InternalError, StorageFailed
 from gateway.journal.guard_events import ScannerChanged, ScannerTested, SignaturesAged, SignaturesChanged
@@ -37,8 +39,8 @@ ILL_SECONDS = 1.0
 # clamd's first thread answers; while it loads signatures without a second engine it may be silent for some seconds.
 PING_SECONDS = 2.0
 SELF_TEST_SECONDS = 3600.0
-# Where a scanner was too busy to be measured.
-MEASURE_AGAIN_SECONDS = 60.0
+# Where a scanner was too busy to be measured; meanwhile what is large waits, and then comes again.
+MEASURE_AGAIN_SECONDS = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Watched:
     freshness: Freshness = Freshness.UNKNOWN
     # Set when it is to be found out how far it looks.
     to_measure: asyncio.Event = field(default_factory=asyncio.Event)
+    tether: Tether = field(init=False)
+    tied_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +87,18 @@ class Watch:
         self._clock = clock
         self._events = events
         self._history = history
-        self.watched = tuple(Watched(scanner=scanner) for scanner in scanners.all)
+        self.watched = tuple(map(self._watch, scanners.all))
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _watch(self, scanner: Scanner) -> Watched:
+        watched = Watched(scanner=scanner)
+        watched.tether = Tether(scanner.address, lambda: self._lost(watched))
+        return watched
 
     async def start(self) -> None:
         """Look at every scanner once, then go on looking."""
+        for watched in self.watched:
+            watched.scanner.forget_limits()
         await asyncio.gather(*(self._guarded(watched, self.check) for watched in self.watched))
         self._tasks = [asyncio.create_task(look(w)) for w in self.watched for look in (self._look, self._measure)]
 
@@ -97,6 +108,8 @@ class Watch:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        for watched in self.watched:
+            watched.tether.cut()
 
     async def _look(self, watched: Watched) -> None:
         settings = self._settings
@@ -112,16 +125,26 @@ class Watch:
     async def _measure(self, watched: Watched) -> None:
         """Find out how far the scanner looks, beside everything else: it takes seconds."""
         while True:
-            await watched.to_measure.wait()
+            again = None if watched.scanner.limits_known.is_set() else MEASURE_AGAIN_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(again):
+                    await watched.to_measure.wait()
             watched.to_measure.clear()
-            await self._guarded(watched, self._find_reach)
-            if not watched.scanner.reach.measured:
-                await asyncio.sleep(MEASURE_AGAIN_SECONDS)
-                watched.to_measure.set()
+            if watched.tether.holds and watched.scanner.health is not Health.OPEN:
+                await self._guarded(watched, self._find_reach)
 
     async def _find_reach(self, watched: Watched) -> None:
+        number = watched.tether.number
         if (reach := await measure(watched.scanner)) is not None:
-            watched.scanner.reach = reach
+            self._learn(watched, reach, number)
+
+    def _learn(self, watched: Watched, reach: Reach | None, number: int) -> None:
+        """Take note of how far a scanner looks (``Scanner.learn_limits``), where it is still the one that was asked."""
+        if watched.tether.holds and watched.tether.number == number:
+            if not watched.scanner.limits_known.is_set():
+                # What it passed before that may be what it will tell of from now on.
+                self._scanners.cache.clear()
+            watched.scanner.learn_limits(reach)
 
     async def _guarded(self, watched: Watched, step: Callable[[Watched], Awaitable[None]]) -> None:
         try:
@@ -143,14 +166,36 @@ class Watch:
         if isinstance(pong, Unanswered):
             scanner.breaker.failed(pong.reason)
             self._scanners.explain_late(scanner, answers=False)
+            if scanner.health is Health.OPEN:
+                watched.tether.cut()
+                scanner.forget_limits()
             if self._another_is_well(scanner):
                 scanner.give_up(f"given up: {pong.reason}")
         else:
             self._scanners.explain_late(scanner, answers=True)
-            if scanner.health is not Health.WELL or self._test_is_due(watched):
+            if await self._tied_anew(watched) or scanner.health is not Health.WELL or self._test_is_due(watched):
                 await self._test(watched)
             await self._note_version(watched)
         self._tell(watched)
+
+    async def _tied_anew(self, watched: Watched) -> bool:
+        """Hold on to a scanner; tell whether it is another one than was held, of whose limits nothing is known."""
+        if watched.tether.holds:
+            return False
+        watched.scanner.forget_limits()
+        watched.tied_at = self._clock.monotonic()
+        # What cannot be held now is tested all the same, and says what is wrong with it.
+        with suppress(OSError):
+            async with asyncio.timeout(self._settings.ping_seconds):
+                await watched.tether.tie()
+        return True
+
+    def _lost(self, watched: Watched) -> None:
+        """Take note of the end of what was held on to, and look at once, though no oftener than at one that is ill."""
+        watched.scanner.forget_limits()
+        held_seconds = self._clock.monotonic() - watched.tied_at
+        wait_seconds = max(0.0, self._settings.ill_seconds - held_seconds)
+        asyncio.get_running_loop().call_later(wait_seconds, watched.scanner.doubt.set)
 
     async def _ask(self, scanner: Scanner, command: control.Command) -> Told | Unanswered:
         return await asyncio.to_thread(control.ask, scanner.address, command, self._settings.ping_seconds)
@@ -163,7 +208,7 @@ class Watch:
         return at is None or self._clock.monotonic() - at >= SELF_TEST_SECONDS
 
     async def _test(self, watched: Watched) -> None:
-        scanner, before = watched.scanner, watched.test
+        scanner, before, number = watched.scanner, watched.test, watched.tether.number
         # Before the test: its own answers count as signs of health.
         was_well = scanner.health is Health.WELL
         test = await run_self_test(scanner)
@@ -172,11 +217,10 @@ class Watch:
             if not was_well:
                 # What was late while it was away may not have been the mail's doing.
                 self._scanners.cache.clear()
-                # It may have come back with other limits.
-                scanner.reach = ASSUMED
             scanner.breaker.trust()
-            scanner.alerts_limits = test.alerts_limits
-            if not test.alerts_limits:
+            if test.alerts_limits:
+                self._learn(watched, None, number)
+            else:
                 watched.to_measure.set()
             await self._learn_limit(scanner)
         elif test.cause:

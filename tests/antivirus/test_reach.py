@@ -1,11 +1,15 @@
 """If one of these fails, what a scanner stops looking at without a word is called clean."""
 
+import asyncio
 import io
 import os
+import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 
+from gateway.antivirus import scanners as pools
 from gateway.antivirus import watch as watching
 from gateway.antivirus.archive.report import ArchiveEntry, ArchiveLimits, ArchiveReport
 from gateway.antivirus.archive.walk import Walk
@@ -14,7 +18,7 @@ from gateway.antivirus.cache import ResultCache
 from gateway.antivirus.measuring import deep, large, many, measure
 from gateway.antivirus.message import MessageScanner
 from gateway.antivirus.reach import ASSUMED, Reach, least
-from gateway.antivirus.result import Cause, Outcome
+from gateway.antivirus.result import Cause, Outcome, ScanResult
 from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
 from gateway.antivirus.watch import Watch, WatchSettings
@@ -109,9 +113,10 @@ def test_the_deep_one_and_the_one_of_many_files_are_what_our_own_limits_let_pass
         (DEBIAN, (25 * MIB, 12, 8000)),
         (("MaxFileSize 25M", "MaxScanSize 15M"), (5 * MIB, 12, 8000)),
         (("MaxFileSize 3M", "MaxRecursion 7", "MaxFiles 500"), (MIB, 5, 100)),
+        (("MaxFileSize 300K",), (MIB // 4, 12, 1000)),
         (("ScanArchive no",), (0, 0, 0)),
     ],
-    ids=["Debian", "altogether", "little", "no archives"],
+    ids=["Debian", "altogether", "little", "hardly anything", "no archives"],
 )
 async def test_it_is_found_out_how_far_a_scanner_looks(clamds, configured, found):
     clamd = clamds()
@@ -192,3 +197,70 @@ async def test_a_scanner_that_tells_of_its_limits_is_not_measured(clamds):
     finally:
         await watch.stop()
         walker.close()
+
+
+@real
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+async def test_a_scanner_that_came_back_with_smaller_limits_passes_nothing_unseen(clamds, way):
+    """The watch looks an hour later only: nothing but the end of the session that it holds tells of another scanner."""
+    clamd = clamds()
+    pool = Scanners([Scanner(getattr(clamd, way), ScannerLimits())], ResultCache(SystemClock()))
+    watch = Watch(pool, WatchSettings(well_seconds=3600), clock=SystemClock(), events=Events())
+    await watch.start()
+    walker = ArchiveWalker(ArchiveLimits())
+    scanner, some = MessageScanner(pool, walker), os.urandom(100_000)
+    held = [some[n:] + bytes(3 * MIB) + EICAR for n in range(3)]
+    in_archive, in_sight = mail("a.zip", zipped(("a.bin", held[0]))), mail("a.bin", held[1])
+    try:
+        assert (await scanner.scan(mail("a.zip", zipped(("a.bin", held[2]))))).result.outcome is Outcome.INFECTED
+        assert pool.reach.file_octets > 4 * MIB
+        clamd.restart_with("MaxFileSize 2M")
+        for each in in_archive, in_sight:
+            found = (await scanner.scan(each)).result
+            assert found.outcome in (Outcome.UNSCANNABLE, Outcome.TOO_LARGE), found
+        assert pool.reach.file_octets == MIB
+    finally:
+        await watch.stop()
+        walker.close()
+
+
+async def test_a_scanner_that_will_not_be_held_is_looked_at_no_oftener_than_one_that_is_not_well(fake):
+    """Else one that hangs up at once is asked without a pause."""
+    fake.expects = 0
+    fake.answer = lambda _: None
+    pool = Scanners([Scanner(fake.address, ScannerLimits())], ResultCache(FakeClock()))
+    watch = Watch(pool, WatchSettings(ill_seconds=0.1), clock=SystemClock(), events=Events())
+    await watch.start()
+    begun, looks = time.monotonic(), watch.watched[0].tether.number
+    await eventually(lambda: watch.watched[0].tether.number >= looks + 5)
+    await watch.stop()
+    assert time.monotonic() - begun > 0.3
+    assert not pool.all[0].limits_known.is_set()
+
+
+async def test_what_is_larger_than_anybody_may_overlook_waits_until_it_is_known(fake, monkeypatch):
+    """Else mail would be called clean, or come again, for being the first behind a scanner's start."""
+    clean = ScanResult(outcome=Outcome.CLEAN)
+    scanner = Scanner(fake.address, ScannerLimits())
+    scanner.forget_limits()
+    pool = Scanners([scanner], ResultCache(FakeClock()))
+    monkeypatch.setattr(pool, "_ask", lambda pieces: answered(clean, len(pieces)))
+    waiting = asyncio.ensure_future(MessageScanner(pool, NoWalker()).scan(mail("a.bin", bytes(2 * MIB))))
+    assert (await MessageScanner(pool, NoWalker()).scan(mail("a.bin", bytes(1000)))).result.clean
+    await asyncio.wait([waiting], timeout=0.2)
+    assert not waiting.done()
+    scanner.learn_limits(replace(SMALL, file_octets=50 * MIB))
+    assert (await waiting).result.clean
+    # What takes too long is told to come again.
+    scanner.forget_limits()
+    monkeypatch.setattr(pools, "FINDING_SECONDS", 0.1)
+    late = (await MessageScanner(pool, NoWalker()).scan(mail("b.bin", bytes(2 * MIB + 1)))).result
+    assert (late.outcome, late.cause) == (Outcome.TEMPERROR, Cause.BUSY)
+
+
+async def answered(result: ScanResult, count: int) -> tuple[ScanResult, ...]:
+    return (result,) * count
+
+
+class NoWalker:
+    """Nothing is an archive here."""
