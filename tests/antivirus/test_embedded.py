@@ -19,12 +19,13 @@ from gateway.antivirus.archive.report import ArchiveLimits
 from gateway.antivirus.archive.walk import Walk
 from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.cache import ResultCache
-from gateway.antivirus.message import MessageScanner
+from gateway.antivirus.message import MessageScan, MessageScanner
 from gateway.antivirus.result import Outcome
 from gateway.antivirus.scanner import Scanner, ScannerLimits
 from gateway.antivirus.scanners import Scanners
 from gateway.clock import FakeClock
-from tests.antivirus.conftest import EICAR
+from gateway.mail.content import Content
+from tests.antivirus.conftest import EICAR, Clamd
 from tests.antivirus.shut import shut_7z
 from tests.antivirus.test_archive import local_entry, paths, rar4, walk, zipped
 from tests.antivirus.test_message import mail
@@ -166,6 +167,42 @@ def test_a_spoiled_one_is_damage_and_not_nothing():
     assert walk(FRONTS["a.exe"] + ARCHIVES["RAR 4"][:-30]).damaged
 
 
+# An Outlook message, whose streams lie in sectors of 512 octets where there is room, and a PDF.
+DOCUMENTS = {"a.msg": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "a.pdf": b"%PDF-1.7\n1 0 obj\n<<>>stream\n"}
+# Of octets that no signature knows where they lie bare, and which do not shrink.
+WITHIN = {"7z": seven(shake_128(b"").digest(900)), "RAR 4": rar4(b"a", shake_128(b"").digest(900))}
+
+
+def in_pieces(document: str, kind: str) -> bytes:
+    archive = WITHIN[kind]
+    half = len(archive) // 2
+    return DOCUMENTS[document] + archive[:half] + bytes(512) + archive[half:] + b"\nendstream\nendobj\n%%EOF\n"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("kind", WITHIN)
+async def test_one_in_pieces_within_a_document_is_unscannable_and_not_nothing(shared_clamd, document, kind):
+    """Its end cannot be found here, and Debian's clamd has no unrar: nobody has seen what is in it."""
+    scan = await scanned(shared_clamd, mail(document, in_pieces(document, kind)))
+    assert (scan.result.outcome, scan.result.name) == (Outcome.UNSCANNABLE, "Archive.Damaged")
+
+
+@pytest.mark.real
+async def test_an_encrypted_rar_stays_encrypted_whatever_password_the_mail_tells(shared_clamd):
+    scan = await scanned(shared_clamd, mail("a.rar", shut_rar5(), text="The password: geheim"))
+    assert (scan.result.outcome, scan.result.name) == (Outcome.ENCRYPTED, "Archive.Encrypted")
+
+
+async def scanned(clamd: Clamd, content: Content) -> MessageScan:
+    walker = ArchiveWalker(ArchiveLimits())
+    try:
+        pool = Scanners([Scanner(clamd.unix, ScannerLimits())], ResultCache(FakeClock()))
+        return await MessageScanner(pool, walker).scan(content)
+    finally:
+        walker.close()
+
+
 @pytest.mark.parametrize(
     "mark", [b"Rar!\x1a\x07", b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00", b"7z\xbc\xaf\x27\x1c"], ids=str
 )
@@ -196,11 +233,6 @@ def test_many_marks_are_a_limit_and_no_stall():
 async def test_a_virus_in_a_rar_that_unpacks_itself_is_found(shared_clamd, kind):
     """Packed once more, so that it is not its octets in the program that are found; Debian's clamd has no unrar."""
     make, packed = rar4 if kind == "RAR 4" else rar5, gzip.compress(EICAR, mtime=0)
-    walker = ArchiveWalker(ArchiveLimits())
-    scanner = MessageScanner(Scanners([Scanner(shared_clamd.unix, ScannerLimits())], ResultCache(FakeClock())), walker)
-    try:
-        scan = await scanner.scan(mail("a.exe", FRONTS["a.exe"] + make(b"eicar.com.gz", packed)))
-    finally:
-        walker.close()
+    scan = await scanned(shared_clamd, mail("a.exe", FRONTS["a.exe"] + make(b"eicar.com.gz", packed)))
     assert scan.result.outcome is Outcome.INFECTED
     assert [part.leaf.part.filename for part in scan.infected] == ["a.exe"]
