@@ -368,7 +368,8 @@ async def test_mail_that_our_own_cut_broke_is_sealed_for_those_behind_us(gateway
     content = infected()
     signature = await sign_dkim(SignedMessage.of(Content(content)), keys["honest.test"], 1_750_000_000)
     assert dkim.verify(signature + content, dnsfunc=dns_of(records))
-    assert send(gateway, "cut@cut.test", signature + content).startswith("250")
+    reply = send(gateway, "cut@cut.test", signature + content)
+    assert reply.startswith("250")
     [stored] = gateway.await_maildir("cut@cut.test")
     assert b"Eicar-Test-Signature.UNOFFICIAL removed" in stored
     sealed = stored[stored.index(b"ARC-Seal:") :]
@@ -379,6 +380,9 @@ async def test_mail_that_our_own_cut_broke_is_sealed_for_those_behind_us(gateway
     assert said.startswith(b"pass"), said
     # What the seal vouches for: the signature held when the mail came.
     assert b"dkim=pass" in sealed[sealed.index(b"ARC-Authentication-Results:") :]
+    # So say our own field and the trace, of what was received and not of what is left of it.
+    assert words(stored)["dkim"] == "pass"
+    assert "dkim pass: honest.test" in gateway.ask("trace", trace_id(reply)).out
 
 
 async def test_a_days_report_can_be_written(gateway, keys):
