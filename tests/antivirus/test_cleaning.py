@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from binascii import b2a_uu
 from email import message_from_bytes
 from itertools import count
 
@@ -22,7 +23,7 @@ from gateway.clock import FakeClock
 from gateway.mail.content import Content
 from gateway.mail.rendition import Rendition
 from tests.antivirus.conftest import EICAR
-from tests.antivirus.test_message import NAMES, NOT_FOR_EVERY_READER, row
+from tests.antivirus.test_message import NAMES, NOT_FOR_EVERY_READER, row, zipped
 
 ABOUT = Circumstances(
     trace_id="01ARZ3NDEKTSV4RRFFQ69G5FAV", at=1_780_300_800.0, contact="postmaster@gate.test", keeps_original=True
@@ -105,10 +106,20 @@ async def test_a_clean_mail_has_nothing_to_clean(scanner):
 
 # Any nest -------------------------------------------------------------------------------------------------------------
 
-VIRUS = (
-    b'Content-Type: application/octet-stream; name="bad.com"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
-    + base64.encodebytes(EICAR).replace(b"\n", b"\r\n")
-)
+
+def file(name: bytes, encoding: bytes, body: bytes) -> bytes:
+    head = b'Content-Type: application/octet-stream; name="%b"\r\nContent-Transfer-Encoding: %b\r\n\r\n'
+    return head % (name, encoding) + body.replace(b"\n", b"\r\n")
+
+
+# One file, as mails carry it.
+VIRUSES = [
+    file(b"bad.com", b"base64", base64.encodebytes(EICAR)),
+    file(b"bad.com", b"8bit", EICAR),
+    file(b"bad.com", b"quoted-printable", b"".join(b"=%02X" % octet for octet in EICAR[:20]) + b"=\n" + EICAR[20:]),
+    file(b"bad.com", b"x-uuencode", b"begin 644 bad.com\n" + b2a_uu(EICAR[:45]) + b2a_uu(EICAR[45:]) + b"`\nend\n"),
+    file(b"bad.zip", b"base64", base64.encodebytes(zipped(("bad.com", EICAR)))),
+]
 LEAVES = [
     b"Content-Type: text/plain\r\n\r\nplain",
     b"Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>=E5=8F=91</p>\r\n",
@@ -120,16 +131,18 @@ LEAVES = [
 HOLE = b"Content-Type: application/x-hole\r\n\r\nthe hole"
 
 
-def multipart(children: list[bytes]) -> bytes:
+def multipart(children: list[bytes], words: bytes = b"") -> bytes:
+    """Return a multipart of parts with words before the first and behind the last."""
     boundary = next(b for n in count() if (b := b"=_%d_%d_" % (len(children), n)) not in b"".join(children))
-    body = b"".join(b"--%b\r\n%b\r\n" % (boundary, child) for child in children)
-    return b'Content-Type: multipart/mixed; boundary="%b"\r\n\r\n%b--%b--\r\n' % (boundary, body, boundary)
+    body = words + b"".join(b"--%b\r\n%b\r\n" % (boundary, child) for child in children)
+    return b'Content-Type: multipart/mixed; boundary="%b"\r\n\r\n%b--%b--\r\n%b' % (boundary, body, boundary, words)
 
 
 def around(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     """Put a part among siblings, or into a message of its own."""
     siblings = st.lists(st.sampled_from(LEAVES), max_size=3)
-    among = st.builds(lambda before, part, after: multipart([*before, part, *after]), siblings, inner, siblings)
+    words = st.sampled_from([b"", b"some words\r\n"])
+    among = st.builds(lambda a, part, b, said: multipart([*a, part, *b], said), siblings, inner, siblings, words)
     return among | inner.map(lambda part: b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n" + part)
 
 
@@ -147,9 +160,9 @@ def _deep(inner: st.SearchStrategy[bytes], depth: int) -> st.SearchStrategy[byte
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(nest=nests())
-def test_of_any_nest_the_one_infected_leaf_goes_and_nothing_else(shared_clamd, nest):
-    octets = b"Subject: nest\r\nMIME-Version: 1.0\r\n" + nest.replace(HOLE, VIRUS)
+@given(nest=nests(), virus=st.sampled_from(VIRUSES))
+def test_of_any_nest_the_one_infected_leaf_goes_and_nothing_else(shared_clamd, nest, virus):
+    octets = b"Subject: nest\r\nMIME-Version: 1.0\r\n" + nest.replace(HOLE, virus)
 
     async def run() -> tuple[object, bytes]:
         walker = ArchiveWalker(ArchiveLimits())
@@ -162,7 +175,7 @@ def test_of_any_nest_the_one_infected_leaf_goes_and_nothing_else(shared_clamd, n
     outcome, left = asyncio.run(run())
     assert isinstance(outcome, Cleaned), outcome
     assert outcome.rest.outcome is Outcome.CLEAN
-    before, after = octets.split(VIRUS)
+    before, after = octets.split(virus)
     assert left.startswith(before)
     assert left.endswith(after)
 
