@@ -42,9 +42,9 @@ class Child:
             if not octets:
                 break
             self._socket.settimeout(None)
-            for fresh, submissions in unpacker.feed(octets):
+            for fresh, submissions, mark in unpacker.feed(octets):
                 self._learn(fresh)
-                self._answer("outcomes", [pack_error(error) for error in self._commit(submissions)])
+                self._answer("outcomes", [pack_error(error) for error in self._commit(submissions, mark)])
         if self._committer is not None:
             self._committer.close()
 
@@ -52,13 +52,13 @@ class Child:
         for number, sql, phase, columns in fresh:
             self._statements[number] = Statement(sql, phase, columns=columns)
 
-    def _commit(self, submissions: list[Any]) -> list[StorageError | None]:
+    def _commit(self, submissions: list[Any], mark: int) -> list[StorageError | None]:
         try:
             committer = self._opened()
         except StorageError as error:
             return [error] * len(submissions)
         known = self._statements
-        return committer.commit([[(known[number], row) for number, row in writes] for writes in submissions])
+        return committer.commit([[(known[number], row) for number, row in writes] for writes in submissions], mark)
 
     def _opened(self) -> Committer:
         """Return the committer; a file that could not be opened is tried again with the next group."""

@@ -39,9 +39,9 @@ class Committer:
         """How long to wait for work before calling ``idle``; None: for ever."""
         return IDLE_SECONDS if self._unchecked_octets else None
 
-    def commit(self, submissions: Sequence[Sequence[Write]]) -> list[StorageError | None]:
-        """Make one group durable; return None or the error for each submission."""
-        outcomes = self._group.commit(submissions)
+    def commit(self, submissions: Sequence[Sequence[Write]], mark: int = 0) -> list[StorageError | None]:
+        """Make one group durable; return None or the error for each submission; ``mark`` as in ``GroupCommit``."""
+        outcomes = self._group.commit(submissions, mark)
         self._unchecked_octets += sum([_octets(writes) for writes in submissions])
         if self._unchecked_octets > _CHECKPOINT_OCTETS:
             self.idle()

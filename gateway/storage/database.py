@@ -73,9 +73,13 @@ class Database:
             self._writer = ThreadWriter(Committer(connection, path, on_trouble), path.name, self._done)
         else:
             connection.close()
-            self._writer = ProcessWriter(
-                path, synchronous, self._lock.descriptor, on_trouble=on_trouble, done=self._done
-            )
+            try:
+                self._writer = ProcessWriter(
+                    path, synchronous, self._lock.descriptor, on_trouble=on_trouble, done=self._done
+                )
+            except (StorageError, OSError):
+                self._lock.release()
+                raise
         self._pending: Group = []
         self._in_flight = False
         self._gathering = False

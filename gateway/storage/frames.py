@@ -1,9 +1,10 @@
 """What a store and its writer process say to each other: a length (4 octets, big-endian) and a marshalled value.
 
-Store → writer: ``(statements, submissions)``: statements not sent before as ``(number, sql, phase, columns)``, and for
-each submission its ``(statement number, row)`` pairs. Writer → store: ``("outcomes", [None | (error name, text) …])``
-for each group in order, and ``("trouble", (error name, text))``. Both ends are one installation of this package, so
-marshal's version dependence does no harm; it is the fastest encoding of tuples of plain values there is (8 KB: 4 µs).
+Store → writer: ``(statements, submissions, mark)``: statements not sent before as ``(number, sql, phase, columns)``,
+for each submission its ``(statement number, row)`` pairs, and the group's mark (``gateway.storage.group``). Writer →
+store: ``("outcomes", [None | (error name, text) …])`` for each group in order, and ``("trouble", (error name,
+text))``. Both ends are one installation of this package, so marshal's version dependence does no harm; it is the
+fastest encoding of tuples of plain values there is (8 KB: 4 µs).
 """
 
 import marshal

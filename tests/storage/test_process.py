@@ -1,7 +1,9 @@
 """The writer process: what it was given is committed whoever dies, and a dead one is replaced."""
 
 import asyncio
+import contextlib
 import enum
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import Database, Migration, Schema, StorageRefused, StorageUnavailable, insert_into, open_readonly
+from gateway.storage import (
+    Database,
+    Migration,
+    Schema,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+    insert_into,
+    open_readonly,
+    process,
+)
 from gateway.storage.frames import Unpacker, pack
 
 
@@ -71,6 +83,102 @@ async def test_what_waits_behind_a_killed_writer_is_committed_by_the_next_and_to
     assert not (await asyncio.wait({last}, timeout=0.1))[0]
     os.kill(database._writer._child.pid, signal.SIGCONT)
     await last
+
+
+@pytest.fixture
+def child_that(monkeypatch):
+    """Return a function: children started from now on are as ours with something done to ``Child``."""
+
+    def change(code: str) -> None:
+        start = subprocess.Popen
+
+        def changed(command, **more):
+            program = f"import os, signal\nfrom gateway.storage import child\n{code}\nchild.main()"
+            module = command.index("-m")
+            return start([*command[:module], "-c", program, *command[module + 2 :]], **more)
+
+        monkeypatch.setattr(process.subprocess, "Popen", changed)
+
+    yield change
+    monkeypatch.undo()
+
+
+DYING = "lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+async def test_what_a_writer_committed_before_it_was_killed_is_told_so(path, child_that):
+    """Told that it failed, the client would send the mail again beside the one that is in the spool."""
+    child_that(f"child.Child._answer = {DYING}")
+    troubles: list[StorageError] = []
+    store = Database(path, MIGRATIONS, synchronous="FULL", writer="process", on_trouble=troubles.append)
+    await asyncio.gather(*(store.commit([(INSERT, (number, b""))]) for number in range(3)))
+    await store.commit([(INSERT, (3, b""))])
+    assert len(troubles) == 2
+    last = store.commit([(INSERT, (4, b""))])
+    await store.close()
+    await last
+    assert ids(path) == [0, 1, 2, 3, 4]
+
+
+async def test_what_a_writer_had_not_committed_is_not_taken_for_what_an_earlier_one_had(path, child_that):
+    """Numbers that begin anew with each life would tell of mail that is nowhere as durable."""
+    for number in range(3):
+        store = open_store(path)
+        await store.commit([(INSERT, (number, b""))])
+        await store.close()
+    child_that(f"child.Child._commit = {DYING}")
+    store = open_store(path)
+    for number in range(3, 6):
+        with pytest.raises(StorageUnavailable, match="writer process ended"):
+            await store.commit([(INSERT, (number, b""))])
+    last = store.commit([(INSERT, (6, b""))])
+    await store.close()
+    with pytest.raises(StorageUnavailable):
+        await last
+    assert ids(path) == [0, 1, 2]
+
+
+@pytest.fixture
+def no_memory(monkeypatch):
+    """Return a context in which no process can be started."""
+
+    def failing(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    @contextlib.contextmanager
+    def short():
+        with monkeypatch.context() as patched:
+            patched.setattr(process.subprocess, "Popen", failing)
+            yield
+
+    return short
+
+
+async def test_a_writer_that_cannot_be_started_is_tried_again_with_the_next_commit(database, path, no_memory):
+    """What killed it, a lack of memory, may keep its successor from being forked; mail waited for ever."""
+    with no_memory():
+        os.kill(database._writer._child.pid, signal.SIGKILL)
+        with pytest.raises(StorageUnavailable, match="writer process ended"):
+            await database.commit([(INSERT, (1, b""))])
+        waiting = [database.commit([(INSERT, (number, b""))]) for number in (2, 3)]
+        for future in waiting:
+            with pytest.raises(StorageUnavailable, match=r"no writer process can be started.*memory"):
+                await future
+    await database.commit([(INSERT, (4, b""))])
+    assert ids(path) == [4]
+
+
+async def test_a_store_without_a_writer_process_is_closed_all_the_same(path, no_memory):
+    store = open_store(path)
+    with no_memory():
+        os.kill(store._writer._child.pid, signal.SIGKILL)
+        with pytest.raises(StorageUnavailable):
+            await store.commit([(INSERT, (1, b""))])
+        last = store.commit([(INSERT, (2, b""))])
+        await store.close()
+    with pytest.raises(StorageUnavailable):
+        await last
+    open_store(path).close_now()
 
 
 async def test_a_frame_larger_than_the_socket_passes_whole(database, path):
