@@ -145,7 +145,9 @@ class Journal:
             self._turning = asyncio.get_running_loop().create_task(self._turn_day(), name="journal-day")
             return
         if not self._in_hand:
-            self._in_hand, self._pending = self._pending[:BATCH_EVENTS], self._pending[BATCH_EVENTS:]
+            # In place: a store's thread may append to the list at this moment.
+            self._in_hand = self._pending[:BATCH_EVENTS]
+            del self._pending[: len(self._in_hand)]
         self._database.commit(_writes(self._in_hand, self._next_id)).add_done_callback(self._written)
 
     def _written(self, future: asyncio.Future[None]) -> None:

@@ -116,6 +116,25 @@ async def test_what_was_refused_or_ordered_does_not_wait_for_the_timer(journal, 
     assert journal._timer_is_prompt
 
 
+async def test_an_event_told_by_another_thread_while_a_batch_is_taken_is_written(journal, tmp_path):
+    class Racing(list):
+        """Appends as a thread does, just after the batch was taken."""
+
+        def __getitem__(self, place):
+            taken = super().__getitem__(place)
+            if not raced:
+                raced.append(True)
+                self.append(refused())
+            return taken
+
+    raced = []
+    journal._pending = Racing()
+    journal.emit(sent(1))
+    await journal.flush()
+    assert raced
+    assert stored(tmp_path) == 2
+
+
 async def test_an_event_told_by_another_thread_is_written(journal, tmp_path):
     journal.emit(refused())
     await journal.flush()
