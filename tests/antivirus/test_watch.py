@@ -85,6 +85,24 @@ async def test_scanning_works_again_within_five_seconds_of_its_return(clamds, fa
     await watch.stop()
 
 
+@pytest.mark.parametrize("fault", ["garbage", "silence", "slow"])
+async def test_so_it_does_when_one_that_was_there_all_the_time_answers_as_it_should(fake, fault):
+    found = session_answer([b"stream: Win.Test.EICAR_HDB-1 FOUND", b"stream: OK"])
+    fake.expects, fake.hold = 2, asyncio.Event()
+    fake.answer = {"garbage": lambda _: b"nonsense\0", "silence": lambda _: None, "slow": lambda _: found}[fault]
+    if fault != "slow":
+        fake.hold.set()
+    pool = Scanners([Scanner(fake.address, ScannerLimits(timeout_seconds=0.5))], ResultCache(SystemClock()))
+    watch = Watch(pool, replace(SETTINGS, ill_seconds=1.0), clock=SystemClock(), events=Events())
+    await watch.start()
+    assert watch.watched[0].test is not None
+    assert not watch.watched[0].test.passed
+    fake.answer = lambda _: found
+    fake.hold.set()
+    await eventually(lambda: watch.watched[0].test.passed and pool.all[0].health is Health.WELL, seconds=5)
+    await watch.stop()
+
+
 @real
 async def test_a_stopped_scanners_mail_goes_to_another_that_is_well(clamds, shared_clamd):
     clamd = clamds()
