@@ -218,11 +218,12 @@ async def _in_turn(program: Pausable, asked: Asked) -> list[Window]:
     """Let a run go on and stop it in turn; return the windows that it did not end in."""
     windows: list[Window] = []
     for state in backup_windows.states(asked.pairs):
-        began, read = time.perf_counter(), program.read_octets()
+        began = time.perf_counter()
         if state == "paused":
             await program.pause()
         else:
             program.go_on()
+        read = program.read_octets()
         await asyncio.wait([program.ending], timeout=began + asked.window_seconds - time.perf_counter())
         if program.ended:
             break

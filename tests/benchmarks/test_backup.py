@@ -31,7 +31,7 @@ backup_windows.SETTLE_SECONDS, backup.WARM_UP_SECONDS = 0.05, 0.2
 backup_filling.MESSAGES_AT_ONCE, backup_filling.LEDGER_ROWS_AT_ONCE = 11, 100
 with Steps() as steps:
     asked = backup.Asked(
-        quarantine=100_000, ledger=1000, rate=0, quiet_seconds=0.2, beside_seconds=30, window_seconds=0.25
+        quarantine=100_000, ledger=1000, rate=0, quiet_seconds=0.2, beside_seconds=30, window_seconds=0.5
     )
     phases = backup.run(Path(sys.argv[1]), asked, steps)
 backup.judge(phases)
