@@ -9,8 +9,8 @@ little for as long as there is mail:
 - More than gentle where that would take longer than the time that was planned, half of a run's deadline: what is left,
   spread over what is left of it. Afterwards ``rate``, and an ordinary thread: on a machine that is busy without a pause
   one that gives way gets next to nothing. The other half of the deadline is for what the first did not do.
-- ``rate`` too when ``LOG_OCTETS`` were committed to a store that is being read: its log cannot begin anew before it is
-  read to its end, and the disk is the mail's.
+- ``rate`` too when ``LOG_OCTETS``, or an eighth of the room on its disk, were committed to a store that is being read:
+  its log cannot begin anew before it is read to its end, and the disk is the mail's.
 
 ``rate`` is the bound of all of it; 0 means that there is none, and that nothing gives way.
 """
@@ -29,8 +29,10 @@ Result = TypeVar("Result")
 GENTLE = 8 * 1024**2
 # Of mail that is rarer than this, each feels a run at ``rate`` at most.
 SILENCE_SECONDS = 30.0
-# Some ten minutes of 50 messages a second, and less than any disk has that mail is taken on.
-LOG_OCTETS = 1024**3
+# Some ten minutes of 50 messages a second, in which 5 GiB are read gently. The longer the log, the longer it takes to
+# find a page in it.
+LOG_OCTETS = 2 * 1024**3
+_LOG_SHARE = 8
 # No run begins beside who reads a backup back, and a day without one is an alarm: 169 GiB at the gentle pace.
 READ_SECONDS = 6 * 3600.0
 # A look is a stat a shard.
@@ -78,6 +80,7 @@ class Pace:
         self._seen = commits()
         self._left, self._until = 0, inf
         self._log: Callable[[], int] = _nothing
+        self._most_log = LOG_OCTETS
         self._crowded = self._stopped = False
 
     def plan(self, octets: int, seconds: float) -> None:
@@ -85,9 +88,9 @@ class Pace:
         self._left, self._until = octets, self._monotonic() + seconds
 
     @contextmanager
-    def holding(self, log: Callable[[], int]) -> Iterator[None]:
-        """Watch how many octets have been committed to a store that is held still."""
-        self._log = log
+    def holding(self, log: Callable[[], int], free: int) -> Iterator[None]:
+        """Watch how many octets have been committed to a store that is held still, ``free`` of whose disk are left."""
+        self._log, self._most_log = log, min(LOG_OCTETS, free // _LOG_SHARE)
         try:
             yield
         finally:
@@ -127,7 +130,7 @@ class Pace:
         seen, before = self._commits(), self._seen
         if seen != before:
             self._seen, self._stirred = seen, now
-        self._crowded = self._log() >= LOG_OCTETS
+        self._crowded = self._log() >= self._most_log
 
 
 class Aside:

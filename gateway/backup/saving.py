@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from shutil import disk_usage
 from typing import Literal
 
 from gateway.backup import databases
@@ -107,7 +108,8 @@ class Saver:
             self._tell(source.path, known.octets)
             return [known, *self._known_contents(source, taken_at)]
         try:
-            with Moment(source.origin) as moment, self._pace.holding(moment.logged_octets):
+            free = disk_usage(source.origin.parent).free
+            with Moment(source.origin) as moment, self._pace.holding(moment.logged_octets, free):
                 saved = self._save(source, status, moment.pieces(CHUNK_OCTETS))
                 tables = self._aside.do(lambda: table_rows(moment))
                 saved = replace(saved, kind="database", seen=seen, tables=tables)

@@ -137,11 +137,12 @@ def test_no_plan_asks_for_more_than_the_rate(mail: Watch):
     assert mail.run(pace, 400 * MEBI) == pytest.approx(10.0)
 
 
-def test_a_log_that_grows_too_long_is_an_end_of_gentleness(mail: Watch):
+@pytest.mark.parametrize(("free", "most"), [(1000 * LOG_OCTETS, LOG_OCTETS), (LOG_OCTETS, LOG_OCTETS // 8)])
+def test_a_log_that_grows_too_long_is_an_end_of_gentleness(mail: Watch, free: int, most: int):
     """The log of a store cannot begin anew while a run holds its moment; a full disk would be an outage."""
     pace = mail.pace(40 * MEBI)
-    log = [LOG_OCTETS - 1]
-    with pace.holding(lambda: log[0]):
+    log = [most - 1]
+    with pace.holding(lambda: log[0], free):
         assert mail.run(pace, 10 * GENTLE) == pytest.approx(10.0)
         log[0] += 1
         mail.run(pace, 20 * MEBI)
