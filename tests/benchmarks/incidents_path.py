@@ -1,6 +1,6 @@
 """What incidents cost the mail path: processor time a message, with the keeper, samples and suspensions and without.
 
-    python -m tests.benchmarks.incidents_path [--messages 2000] [--spam 20] [--starts 3] [--fours 16]
+    python -m tests.benchmarks.incidents_path [--messages 300] [--spam 20] [--starts 3] [--fours 60]
 
 One gateway relays bursts of so many messages, ``--spam`` per cent of them spam that is tagged, in turn with all of it
 and without: with, without, without, with, and the next four the other way round. Measured is the processor time of all
@@ -8,9 +8,10 @@ its processes, from the first message of a burst until the last one is delivered
 keeper has read it. The same processes do both, so how a process lies in memory, which makes it faster or slower for all
 of its life, is in neither more than in the other; and what changes slowly on the machine falls out within a four.
 
-Without: mail goes to a domain whose policy has no ``suspended`` filter, no sample is taken, and the keeper's thread
-waits. It passes over what was judged meanwhile, outside of the bursts. What it has gathered and not yet stored when it
-has to wait, it stores in the next burst with incidents, as many as that leaves to the one after it.
+Without: mail goes to a domain whose policy has no ``suspended`` filter, no sample is taken, and a look of the keeper
+looks at nothing; it is waited for all the same. What was judged meanwhile is passed over, outside of the bursts. What
+has been gathered and not yet stored then is stored in a later burst with incidents, as many as that leaves to another.
+Bursts are short: of the same hour, many of 300 messages say more than few of 2,000.
 
 Judged as ``mail_path.py`` says, by the median of all fours with its interval, which has to be below 3 % as a whole;
 ends with 0 only then. Nothing is charged apart: the keeper's looks while nothing is sent are few (a stat of each
@@ -45,36 +46,39 @@ when = { subject = { contains = ["cheap pills"] } }
 action = "tag"
 ground = "advertising"
 """
-# Run by every process of the gateway at its start. The first octet of the file says what is wanted, the second what the
-# keeper does.
+# Run by every process of the gateway at its start. The octets of the file: whether incidents are wanted, a number, and
+# the number that was there when the keeper last began a look that read all there was.
 _SWITCHED = """\
 import mmap, sys
 from pathlib import Path
 if "serve" in sys.orig_argv or "gateway.app.offspring" in sys.orig_argv:
+    from gateway.abuse.keeper import Round
     from gateway.abuse.sampling import EvidenceSampler
     from gateway.app.incidents import IncidentDesk
     with Path(__file__).with_name("switch").open("r+b") as opened:
-        switch = mmap.mmap(opened.fileno(), 2)
+        switch = mmap.mmap(opened.fileno(), 3)
     consider, take = EvidenceSampler.consider, IncidentDesk._take
+    paused = []
     def considered(self, tx, verdict):
         if switch[0]:
             consider(self, tx, verdict)
-    def pass_over(tail):
-        for file in tail._files():
-            last = tail._database(file).read("SELECT coalesce(max(id), 0) FROM event")[0][0]
-            tail._position[file.path.name] = int(last)
+    def resume(keeper, seconds):
+        for file in keeper._tail._files():
+            last = keeper._tail._database(file).read("SELECT coalesce(max(id), 0) FROM event")[0][0]
+            keeper._tail._position[file.path.name] = int(last)
+        keeper._stored_at += seconds
     def taken(self, turn):
-        if switch[1] and not switch[0]:
-            # What was judged until now is read still.
-            done = take(self, turn)
-            switch[1] = done.more
-            return done
-        if not switch[1]:
-            while not switch[0] and not self._stopping.wait(0.2):
-                pass
-            pass_over(self._keeper._tail)
-        switch[1] = 1
-        return take(self, turn)
+        asked, now = switch[1], self._clock.monotonic()
+        if not switch[0] and not self._stopping.is_set():
+            paused[:] = paused or [now]
+            switch[2] = asked
+            return Round()
+        if paused:
+            resume(self._keeper, now - paused.pop())
+        done = take(self, turn)
+        if not done.more:
+            switch[2] = asked
+        return done
     EvidenceSampler.consider = considered
     IncidentDesk._take = taken
 """
@@ -87,16 +91,21 @@ class Switched(Gateway):
         home = self.folder / "patch"
         home.mkdir(exist_ok=True)
         (home / "sitecustomize.py").write_text(_SWITCHED, encoding="utf-8")
-        (home / "switch").write_bytes(bytes((WITH, WITH)))
+        (home / "switch").write_bytes(bytes((WITH, 0, 0)))
         with (home / "switch").open("r+b") as opened:
-            self._switch = mmap.mmap(opened.fileno(), 2)
+            self._switch = mmap.mmap(opened.fileno(), 3)
         path = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH", ""))))
         return super().launch({**(environment or {}), "PYTHONPATH": path})
 
     def switch(self, wanted: int) -> None:
         """Have the gateway keep incidents from now on, or no longer; return when it does."""
         self._switch[0] = wanted
-        until(lambda: self._switch[1] == wanted, what="the keeper switched")
+        self.look()
+
+    def look(self) -> None:
+        """Return when the keeper has begun and ended a look; without incidents it looks at nothing, as often."""
+        asked = self._switch[1] = (self._switch[1] + 1) % 256
+        until(lambda: self._switch[2] == asked, what="a look of the keeper")
 
 
 class Bursts:
@@ -106,29 +115,27 @@ class Bursts:
         self._gateway, self._messages, self._bad = gateway, messages, messages * spam // 100
         self.with_spam = self._sent = 0
 
-    def seconds(self, kind: int) -> float:
-        """Relay one burst, with incidents until they are switched off; return what it took of the processors."""
-        before = processor(self._gateway)[0]
-        for count, subject in ((self._messages - self._bad, "minutes"), (self._bad, "cheap pills")):
-            if count:
-                load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject, "-f", "anna@senders.test")
-                smtp_source(self._gateway.port(), *load, "-t", f"bob@{DOMAINS[kind]}")
-        self._sent += self._messages
-        data = self._gateway.data
-        until(lambda: min(delivered(data), judged(data)) >= self._sent, seconds=120, what="the last message delivered")
-        if kind == WITH:
-            self.with_spam += self._bad
-            self._gateway.switch(WITHOUT)
-        return processor(self._gateway)[0] - before
-
     def four(self, turn: int) -> tuple[float, float]:
         """Return the processor seconds of two bursts with incidents, and of two without."""
         spent = {WITH: 0.0, WITHOUT: 0.0}
         first, second = (WITH, WITHOUT) if turn % 2 == 0 else (WITHOUT, WITH)
         for kind in (first, second, second, first):
             self._gateway.switch(kind)
-            spent[kind] += self.seconds(kind)
+            before = processor(self._gateway)[0]
+            self._relay(kind)
+            spent[kind] += processor(self._gateway)[0] - before
         return spent[WITH], spent[WITHOUT]
+
+    def _relay(self, kind: int) -> None:
+        for count, subject in ((self._messages - self._bad, "minutes"), (self._bad, "cheap pills")):
+            if count:
+                load = ("-s", "20", "-m", str(count), "-l", str(OCTETS), "-S", subject, "-f", "anna@senders.test")
+                smtp_source(self._gateway.port(), *load, "-t", f"bob@{DOMAINS[kind]}")
+        self._sent += self._messages
+        self.with_spam += self._bad if kind == WITH else 0
+        data = self._gateway.data
+        until(lambda: min(delivered(data), judged(data)) >= self._sent, seconds=120, what="the last message delivered")
+        self._gateway.look()
 
     def check(self) -> None:
         """See that all spam with incidents is on record, and none without: else something else was measured."""
@@ -188,10 +195,10 @@ def _told(four: tuple[float, float], messages: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--messages", type=int, default=300)
     parser.add_argument("--spam", type=int, metavar="PER CENT", default=20)
     parser.add_argument("--starts", type=int, default=3)
-    parser.add_argument("--fours", type=int, default=16, help="of each start")
+    parser.add_argument("--fours", type=int, default=60, help="of each start")
     options = parser.parse_args()
     shares = [share for _ in range(options.starts) for share in measured(options)]
     sys.exit(judge_shares(shares, MOST_SHARE))
