@@ -289,7 +289,7 @@ async def test_a_probe_message_tells_how_far_it_came(replies, expected):
 class Zones(ZoneResolver):
     """Made-up zones in the place of the configured servers."""
 
-    async def use(self, _settings) -> None:
+    def use(self, _settings) -> None:
         """Stay."""
 
 
