@@ -16,6 +16,7 @@ from shutil import rmtree
 from gateway import __version__
 from gateway.backup.errors import BackupError
 from gateway.backup.manifest import FORMAT, Kind, Manifest, SavedFile
+from gateway.backup.pace import Aside, Pace
 from gateway.backup.packs import PackWriter, Room, check_sizes
 from gateway.backup.repository import MAX_RUNS, Repository, Run
 from gateway.backup.saving import Job, Saver
@@ -25,11 +26,11 @@ from gateway.storage.errors import from_os
 
 def capture(repository: Repository, job: Job, kind: Kind) -> Manifest:
     """Save everything; an increment with nothing sound to stand on becomes a full run. BackupError or StorageError."""
-    with repository.writing():
-        repository.clean()
-        before, problem = _before(repository, kind)
+    with repository.writing(), Aside(Pace(job.rate, job.sources.commits)) as aside:
+        aside.do(repository.clean)
+        before, problem = aside.do(lambda: _before(repository, kind))
         try:
-            return _run(repository, job, before, (problem,) if problem else ())
+            return _run(repository, job, before, (problem,) if problem else (), aside)
         except OSError as error:
             raise from_os(error, Path(error.filename or job.sources.data)) from error
 
@@ -47,15 +48,18 @@ def _before(repository: Repository, kind: Kind) -> tuple[Manifest | None, str]:
     return found, ""
 
 
-def _run(repository: Repository, job: Job, before: Manifest | None, problems: tuple[str, ...]) -> Manifest:
+def _run(
+    repository: Repository, job: Job, before: Manifest | None, problems: tuple[str, ...], aside: Aside
+) -> Manifest:
     started = job.clock.stamp().utc
     run = Run(before.chain, before.number + 1) if before else Run(repository.begin_chain(started), 0)
     folder = repository.folder / run.chain
     room = Room(free=lambda: free_octets(folder), floor_octets=job.floor_octets)
-    writer = PackWriter(folder, run.number, repository.sealer(run.chain), before, room)
-    saver = Saver(job, writer, before, keys="saved" if repository.encrypts else "omitted")
+    writer = aside.do(lambda: PackWriter(folder, run.number, repository.sealer(run.chain), before, room))
+    saver = Saver(job, writer, before, aside, keys="saved" if repository.encrypts else "omitted")
     try:
-        files = _placed(saver.everything(), writer)
+        saved = saver.everything()
+        files = aside.do(lambda: _placed(saved, writer))
         manifest = Manifest(
             format=FORMAT,
             version=__version__,
@@ -74,8 +78,9 @@ def _run(repository: Repository, job: Job, before: Manifest | None, problems: tu
             omitted=tuple(saver.omitted),
             problems=(*problems, *saver.problems),
         )
-        repository.put_manifest(manifest)
+        aside.do(lambda: repository.put_manifest(manifest))
     except BaseException:
+        aside.give_up()
         writer.abandon()
         if before is None:
             rmtree(folder, ignore_errors=True)

@@ -137,18 +137,22 @@ class Aside:
     """Does what it is asked in a thread that gives way, while ``pace`` has time for that; else in the caller's."""
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self.pace = pace
         self._thread = ThreadPoolExecutor(1, "backup", initializer=give_way)
 
     def do(self, work: Callable[[], Result]) -> Result:
         """Return what ``work`` returns, or raise what it raises."""
-        return self._thread.submit(work).result() if self._pace.gives_way else work()
+        return self._thread.submit(work).result() if self.pace.gives_way else work()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            # What is still at it, when its caller was interrupted, need not be finished.
-            self._pace.stop()
+            self.give_up()
+        self._thread.shutdown()
+
+    def give_up(self) -> None:
+        """Return when nothing is being done any more: what its caller was interrupted in need not be finished."""
+        self.pace.stop()
         self._thread.shutdown()

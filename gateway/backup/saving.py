@@ -9,7 +9,7 @@ from typing import Literal
 
 from gateway.backup import databases
 from gateway.backup.manifest import Manifest, SavedFile, SpoolSummary
-from gateway.backup.pace import Aside, Pace
+from gateway.backup.pace import Aside
 from gateway.backup.packs import CHUNK_OCTETS, PackWriter
 from gateway.backup.sources import Source, Sources, is_shard, shard_name
 from gateway.clock import Clock
@@ -48,11 +48,9 @@ class Saver:
     """Saves everything once; ``spool``, ``omitted`` and ``problems`` are complete after ``everything``."""
 
     def __init__(
-        self, job: Job, writer: PackWriter, before: Manifest | None, *, keys: Literal["saved", "omitted"]
+        self, job: Job, writer: PackWriter, before: Manifest | None, aside: Aside, *, keys: Literal["saved", "omitted"]
     ) -> None:
-        self._job, self._writer, self._keys = job, writer, keys
-        self._pace = Pace(job.rate, job.sources.commits)
-        self._aside = Aside(self._pace)
+        self._job, self._writer, self._keys, self._aside, self._pace = job, writer, keys, aside, aside.pace
         self._before = {file.path: file for file in before.files} if before else {}
         self._before_spool = {shard.path: shard for shard in before.spool} if before else {}
         self._octets = 0
@@ -62,10 +60,9 @@ class Saver:
 
     def everything(self) -> list[SavedFile]:
         """Save all there is."""
-        with self._aside:
-            octets = self._aside.do(lambda: sum(map(self._to_read, self._job.sources.everything())))
-            self._pace.plan(octets, _PLANNED * self._job.deadline_seconds)
-            return self._everything()
+        octets = self._aside.do(lambda: sum(map(self._to_read, self._job.sources.everything())))
+        self._pace.plan(octets, _PLANNED * self._job.deadline_seconds)
+        return self._everything()
 
     def _to_read(self, source: Source) -> int:
         try:

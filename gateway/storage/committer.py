@@ -22,6 +22,8 @@ from gateway.storage.statement import Write
 _CHECKPOINT_OCTETS = 64 * 1024**2
 # A writer with something to checkpoint does so after this long without work.
 IDLE_SECONDS = 1.0
+# Who holds a moment (a backup, for an hour) lets the log grow; a look whether they still do takes some milliseconds.
+HELD_SECONDS = 10.0
 
 
 class Committer:
@@ -33,11 +35,14 @@ class Committer:
         self._group = GroupCommit(connection, path)
         self._on_trouble = on_trouble
         self._unchecked_octets = 0
+        self._is_held = False
 
     @property
     def patience_seconds(self) -> float | None:
         """How long to wait for work before calling ``idle``; None: for ever."""
-        return IDLE_SECONDS if self._unchecked_octets else None
+        if self._unchecked_octets:
+            return IDLE_SECONDS
+        return HELD_SECONDS if self._is_held else None
 
     def commit(self, submissions: Sequence[Sequence[Write]], mark: int = 0) -> list[StorageError | None]:
         """Make one group durable; return None or the error for each submission; ``mark`` as in ``GroupCommit``."""
@@ -59,7 +64,8 @@ class Committer:
     def _checkpoint(self, mode: str) -> None:
         self._unchecked_octets = 0
         try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            _, logged, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()[0]
+            self._is_held = copied < logged
         except sqlite3.Error as error:
             # The log keeps everything; the next checkpoint tries again.
             self._on_trouble(from_sqlite(error, self._path))

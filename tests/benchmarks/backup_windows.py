@@ -34,7 +34,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import median
 from typing import Literal
 
@@ -43,7 +42,8 @@ from systems import PROJECT
 
 # A program's path is its own folder.
 sys.path.append(str(PROJECT))
-from tests.benchmarks.mail_path import CONFIDENCE, interval, verdict_of
+from tests.benchmarks.mail_path import verdict_of
+from tests.benchmarks.ranks import CONFIDENCE, interval, signed_ranks
 
 State = Literal["beside", "paused"]
 What = Literal["accepted", "delivered"]
@@ -183,7 +183,7 @@ def judged(run: str, pairs: Sequence[Pair]) -> list[Slowed]:
 def _slowed(run: str, what: What, pairs: Sequence[Pair], all_of: tuple[Times, Times]) -> Slowed:
     beside, paused = all_of
     each = tuple(pair.beside.p99(what) / pair.paused.p99(what) for pair in pairs)
-    middle, within = signed_ranks(each)
+    middle, within = of_ratios(each)
     return Slowed(
         run=run,
         what=what,
@@ -195,22 +195,7 @@ def _slowed(run: str, what: What, pairs: Sequence[Pair], all_of: tuple[Times, Ti
     )
 
 
-def signed_ranks(ratios: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the pseudomedian of ratios, and the interval it lies in at CONFIDENCE, None for too few to tell (< 6)."""
-    means = sorted(math.sqrt(one * other) for at, one in enumerate(ratios) for other in ratios[at:])
-    outside = _left_out(len(ratios))
-    return median(means), (means[outside - 1], means[-outside]) if outside else None
-
-
-def _left_out(count: int) -> int:
-    """Return how many of the lowest means, and of the highest, are left out, up to the bound itself.
-
-    Wilcoxon's statistic is the sum of those ranks 1 … ``count`` whose sign, each by chance, is positive; the chance
-    that it is below k is that of the k-th lowest mean lying above what is sought.
-    """
-    ways = [1]
-    for rank in range(1, count + 1):
-        longer = [0] * rank
-        ways = [few + many for few, many in zip(ways + longer, longer + ways, strict=True)]
-    most = (1 - CONFIDENCE) / 2 * 2**count
-    return sum(below <= most for below in accumulate(ways))
+def of_ratios(ratios: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    """Return the middle of ratios and the interval it lies in (``ranks.signed_ranks`` of their logarithms)."""
+    middle, within = signed_ranks([math.log(ratio) for ratio in ratios])
+    return math.exp(middle), (math.exp(within[0]), math.exp(within[1])) if within else None

@@ -1,4 +1,4 @@
-"""Waiting until a disk is calm: what was written before a measurement must not be felt in it.
+"""Waiting until a disk is calm, and a program at rest: what was done before a measurement must not be felt in it.
 
 After some GiB the kernel has written everything when ``sync`` returns, but the device has not: for minutes the mail's
 fsyncs had five times their p99. So small fsyncs are timed, as mail makes them, until they take what they took before.
@@ -17,6 +17,11 @@ ALLOWED = 2.0
 DIRTY_OCTETS = 16 * 1024**2
 # Longer than any disk has something of its own to do; what comes then is measured, and says so.
 PATIENCE_SECONDS = 120.0
+# An idle gateway takes 0.01 to 0.02 of a core.
+REST_SHARE = 0.05
+REST_SECONDS = 5.0
+# Two million rows of a ledger are summed up in some minutes.
+REST_PATIENCE_SECONDS = 900.0
 
 
 def slow_fsync_ms(folder: Path) -> float:
@@ -52,3 +57,21 @@ def settle(folder: Path, calm_ms: float, trial: Callable[[Path], float] = slow_f
             return (
                 f"not calm after {seconds:.0f} s: one fsync in twenty takes {found:.1f} ms, before it was {calm_ms:.1f}"
             )
+
+
+def rest(
+    spent: Callable[[], float],
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Wait until a program is through with what it does by itself; ``spent`` is its processor seconds so far."""
+    began, before = monotonic(), spent()
+    while True:
+        sleep(REST_SECONDS)
+        now, seconds = spent(), monotonic() - began
+        if now - before <= REST_SHARE * REST_SECONDS:
+            return f"at rest after {seconds:.0f} s"
+        if seconds > REST_PATIENCE_SECONDS:
+            return f"not at rest after {seconds:.0f} s: it takes {(now - before) / REST_SECONDS:.0%} of a core"
+        before = now

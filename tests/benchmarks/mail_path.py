@@ -29,14 +29,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 
 from gateway.ledger.finished import shards
 from gateway.storage import open_readonly
+from tests.benchmarks.ranks import CONFIDENCE, interval
 from tests.system.parts import Gateway, processes_of
 
-CONFIDENCE = 0.95
 # At so many messages a second idling is told beside: many gateways never see more.
 CALM_RATE = 100.0
 # Both gateways relay so often in one four.
@@ -181,17 +180,6 @@ def _seconds(pid: int) -> float:
         return 0.0
     # proc(5): cutime and cstime, of children that were waited for.
     return own + sum(map(int, text.rpartition(")")[2].split()[13:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the interval in which the median lies at CONFIDENCE, by ranks; None for too few values to tell (< 6)."""
-    ordered, most = sorted(values), (1 - CONFIDENCE) / 2
-    # So many of the lowest, and of the highest, can be left out: binomial, each value is below the median or not.
-    outside, tail = 0, 0.5 ** len(ordered)
-    while tail <= most:
-        outside += 1
-        tail += comb(len(ordered), outside) * 0.5 ** len(ordered)
-    return (ordered[outside - 1], ordered[-outside]) if outside else None
 
 
 def judged(starts: Sequence[Found], *, of: str, most_share: float, rate: float, where: Where = Found.shares) -> int:

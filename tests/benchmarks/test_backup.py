@@ -13,8 +13,8 @@ import calm
 import pytest
 from backup import Asked, Phase, against_quiet, kept, spread
 from backup_pausing import Pausable, members, states
-from backup_windows import MOST_SLOWED, Pair, Times, Window, judged, paired, signed_ranks, split
-from calm import dirty_octets, settle
+from backup_windows import MOST_SLOWED, Pair, Times, Window, judged, of_ratios, paired, split
+from calm import dirty_octets, rest, settle
 from latency import Stamps
 from load import BenchmarkError
 
@@ -27,6 +27,7 @@ from pathlib import Path
 import backup, backup_filling, backup_windows, calm
 from progress import Steps
 calm.PATIENCE_SECONDS, calm.FSYNCS = 0.0, 20
+calm.REST_PATIENCE_SECONDS, calm.REST_SECONDS = 0.0, 0.2
 backup_windows.SETTLE_SECONDS, backup.WARM_UP_SECONDS = 0.05, 0.2
 backup_filling.MESSAGES_AT_ONCE, backup_filling.LEDGER_ROWS_AT_ONCE = 11, 100
 with Steps() as steps:
@@ -102,14 +103,14 @@ def test_a_stall_in_few_windows_that_the_pairs_do_not_show_is_not_called_kept():
     assert found.verdict == "not shown"
 
 
-def test_the_interval_is_that_of_wilcoxons_signed_ranks():
+def test_the_interval_is_that_of_wilcoxons_of_ratios():
     # Tabulated (Hollander and Wolfe, A.4): two-sided at 5 %, T of 0, 8, 21 and 52 at most is rejected.
     for count, critical in ((6, 0), (10, 8), (14, 21), (20, 52)):
         ratios = [2.0**number for number in range(count)]
         means = sorted(2.0 ** ((one + other) / 2) for one, other in product(range(count), repeat=2) if one <= other)
-        _, within = signed_ranks(ratios)
+        _, within = of_ratios(ratios)
         assert within == pytest.approx((means[critical], means[-critical - 1]))
-    assert signed_ranks([1.0] * 5) == (1.0, None)
+    assert of_ratios([1.0] * 5) == (1.0, None)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
@@ -117,7 +118,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     chance = random.Random(9)  # noqa: S311 - noise
     held = 0
     for _ in range(200):
-        _, within = signed_ranks([1.1 * chance.paretovariate(2) / chance.paretovariate(2) for _ in range(14)])
+        _, within = of_ratios([1.1 * chance.paretovariate(2) / chance.paretovariate(2) for _ in range(14)])
         assert within is not None
         held += within[0] <= 1.1 <= within[1]
     assert held >= 180
@@ -252,6 +253,23 @@ def test_a_disk_is_waited_for_until_it_is_as_it_was(tmp_path: Path, monkeypatch:
     assert trials == [1.0]
     monkeypatch.setattr(calm, "PATIENCE_SECONDS", -1.0)
     assert "not calm" in settle(tmp_path, 1.0, lambda _: 9.0)
+
+
+def test_a_program_is_waited_for_until_it_has_nothing_to_do_any_more(monkeypatch: pytest.MonkeyPatch):
+    """Two minutes of summing up a filled ledger beside the first stretches made their p99 two and a half times."""
+    clock, spent = [0.0], [0.0, 4.0, 8.5, 8.6, 8.6]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    def look() -> float:
+        return spent.pop(0)
+
+    assert rest(look, monotonic=lambda: clock[0], sleep=sleep) == "at rest after 15 s"
+    assert spent == [8.6]
+    monkeypatch.setattr(calm, "REST_PATIENCE_SECONDS", -1.0)
+    spent[:] = [0.0, 5.0]
+    assert rest(look, monotonic=lambda: clock[0], sleep=sleep).startswith("not at rest")
 
 
 def test_what_is_to_be_written_back_is_read_from_the_kernel():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.benchmarks.mail_path import Found, Spent, interval, judged, verdict_of
+from tests.benchmarks.mail_path import Found, Spent, judged, verdict_of
+from tests.benchmarks.ranks import interval
 
 
 def spent(part: float, plain: float, seconds: float = 10.0) -> Spent:
