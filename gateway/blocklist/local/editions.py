@@ -216,6 +216,10 @@ class EditionStore:
         sql = f"SELECT number, {', '.join(_ADDITION)} FROM addition {where} ORDER BY number"  # noqa: S608 - constants
         return [_addition(row) for row in self._read(sql, (name,) if name else ())]
 
+    def has_additions(self, name: str) -> bool:
+        """Whether anything was ever added to a list, or taken off it."""
+        return bool(self._read("SELECT 1 FROM addition WHERE list = ? LIMIT 1", (name,)))
+
     def fetches(self, name: str) -> Fetches:
         """Return how a list's schedule stands."""
         rows = self._read(f"SELECT {', '.join(_FETCHES)} FROM fetches WHERE list = ?", (name,))  # noqa: S608 - constants

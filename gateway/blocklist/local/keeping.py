@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 
 from gateway.blocklist.local.building import Builder, digest_of
@@ -56,6 +57,8 @@ KEPT_EDITIONS = 30
 # The compiling of a large list, and some more.
 _LOCK_SECONDS = 60.0
 _LOCK_PAUSE_SECONDS = 0.05
+# Blocks that stand, all of which are looked through for each new one.
+_meaning = lru_cache(maxsize=65_536)(parse_entry)
 
 
 class Asking(Enum):
@@ -100,7 +103,7 @@ class ListKeeper:
     def declarations(self) -> Declarations:
         """Return what is declared, and the list of incidents' blocks once it holds any; raise ``ConfigError``."""
         found = read_declarations(self._folder)
-        if found.named(INCIDENTS) is None and self.store.additions(INCIDENTS, ended=True):
+        if found.named(INCIDENTS) is None and self.store.has_additions(INCIDENTS):
             return replace(found, lists=(*found.lists, incidents_list()))
         return found
 
@@ -215,9 +218,9 @@ class ListKeeper:
         """Begin and end blocks of incidents, all in one round; a former word about the same entry ends."""
         with self._locked():
             now = self._clock.stamp().utc
-            over = {parse_entry(entry) for entry in (*ended, *(each.entry for each in added))}
+            over = {_meaning(entry) for entry in (*ended, *(each.entry for each in added))}
             standing = self.store.additions(INCIDENTS)
-            writes = [end_addition(each.number, now, who) for each in standing if parse_entry(each.entry) in over]
+            writes = [end_addition(each.number, now, who) for each in standing if _meaning(each.entry) in over]
             self.store.write([*writes, *map(put_addition, added)])
             return self._publish(self.declarations())
 
