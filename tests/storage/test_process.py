@@ -56,21 +56,31 @@ def ids(path: Path) -> list[int]:
         return [row[0] for row in reader.read("SELECT id FROM item ORDER BY id")]
 
 
+async def under_way_with_stopped_writer(database: Database, number: int) -> "asyncio.Future[None]":
+    """Return the commit of one row that the stopped child has not answered.
+
+    A death that is noticed before the hand-over fails nothing: the next child commits it.
+    """
+    os.kill(database._writer._child.pid, signal.SIGSTOP)
+    under_way = database.commit([(INSERT, (number, b""))])
+    # More than the hand-over of a busy store waits for.
+    assert not (await asyncio.wait({under_way}, timeout=0.1))[0]
+    return under_way
+
+
 async def test_a_killed_writer_fails_what_was_under_way_and_the_next_commit_works(database, path):
     await database.commit([(INSERT, (1, b""))])
+    under_way = await under_way_with_stopped_writer(database, 2)
     os.kill(database._writer._child.pid, signal.SIGKILL)
     with pytest.raises(StorageUnavailable, match="writer process ended"):
-        await database.commit([(INSERT, (2, b""))])
+        await under_way
     await database.commit([(INSERT, (3, b""))])
     assert {1, 3} <= set(ids(path))
 
 
 async def test_what_waits_behind_a_killed_writer_is_committed_by_the_next_and_told_only_then(database, path):
     await database.commit([(INSERT, (1, b""))])
-    os.kill(database._writer._child.pid, signal.SIGSTOP)
-    under_way = database.commit([(INSERT, (2, b""))])
-    # More than the hand-over of a busy store waits for; the stopped child answers nothing.
-    assert not (await asyncio.wait({under_way}, timeout=0.1))[0]
+    under_way = await under_way_with_stopped_writer(database, 2)
     behind = [database.commit([(INSERT, (number, b""))]) for number in range(3, 6)]
     os.kill(database._writer._child.pid, signal.SIGKILL)
     with pytest.raises(StorageUnavailable, match="writer process ended"):
@@ -78,9 +88,7 @@ async def test_what_waits_behind_a_killed_writer_is_committed_by_the_next_and_to
     await asyncio.gather(*behind)
     assert {1, 3, 4, 5} <= set(ids(path))
     # An answer taken for another group's would tell of a commit before its time, or find none that waits for it.
-    os.kill(database._writer._child.pid, signal.SIGSTOP)
-    last = database.commit([(INSERT, (6, b""))])
-    assert not (await asyncio.wait({last}, timeout=0.1))[0]
+    last = await under_way_with_stopped_writer(database, 6)
     os.kill(database._writer._child.pid, signal.SIGCONT)
     await last
 
@@ -156,10 +164,11 @@ def no_memory(monkeypatch):
 
 async def test_a_writer_that_cannot_be_started_is_tried_again_with_the_next_commit(database, path, no_memory):
     """What killed it, a lack of memory, may keep its successor from being forked; mail waited for ever."""
+    under_way = await under_way_with_stopped_writer(database, 1)
     with no_memory():
         os.kill(database._writer._child.pid, signal.SIGKILL)
         with pytest.raises(StorageUnavailable, match="writer process ended"):
-            await database.commit([(INSERT, (1, b""))])
+            await under_way
         waiting = [database.commit([(INSERT, (number, b""))]) for number in (2, 3)]
         for future in waiting:
             with pytest.raises(StorageUnavailable, match=r"no writer process can be started.*memory"):
