@@ -35,7 +35,7 @@ with Steps() as steps:
         quarantine=100_000, ledger=1000, rate=0, quiet_seconds=0.2, beside_seconds=30, window_seconds=0.5
     )
     phases = backup.run(Path(sys.argv[1]), asked, steps)
-backup.judge(phases)
+backup.judge([phases])
 print(json.dumps([asdict(each) for each in phases]))
 """
 
