@@ -158,12 +158,13 @@ class Backlog:
 
     async def _sweep_on(self) -> None:
         while True:
-            self._swept.clear()
             try:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._swept.wait()
             except TimeoutError:
                 pass
+            # Before: who wakes while the store is read may have changed what was read already.
+            self._swept.clear()
             await self.sweep()
 
     # Copies in hand ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,38 @@ async def test_every_copy_of_a_route_is_brought_in_at_its_own_time() -> None:
 
 
 @dataclass
+class CountedQueue(Queue):
+    """A queue whose routes are told when ``tell`` is set, and counted."""
+
+    asked: list[asyncio.Event] = field(default_factory=list)
+
+    async def routes(self) -> list[RouteSummary]:
+        self.asked.append(asyncio.Event())
+        if len(self.asked) > 1:
+            await self.asked[-1].wait()
+        return []
+
+
+async def test_who_wakes_while_the_store_is_looked_at_has_it_looked_at_again() -> None:
+    """What an operator has just made due may have been read before: it would wait for a minute."""
+    queue = CountedQueue()
+    backlog = Backlog(queue, SystemClock(), Recorded(), lambda _: None, lambda _: False)
+    await backlog.start()
+    try:
+        async with asyncio.timeout(10):
+            for looks in (2, 3):
+                backlog.wake()
+                while len(queue.asked) < looks:  # noqa: ASYNC110 - a plain list
+                    await asyncio.sleep(0.001)
+                backlog.wake()
+                queue.asked[-1].set()
+            while len(queue.asked) < 4:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+    finally:
+        await backlog.stop()
+
+
+@dataclass
 class SlowQueue(Queue):
     """A queue whose answer to ``due`` is on its way until ``arrive`` is set."""
 
