@@ -120,8 +120,16 @@ class Children:
         number = next(self._numbers)
         request = {"number": number, "entry": entry, "arguments": arguments}
         socket.send_fds(self._cradle.door, [json.dumps(request).encode("ascii")], descriptors)
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        return await self._waiting[number]
+        waiting: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = waiting
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                # Born in the turn before: whoever wanted it does not any more.
+                waiting.result().kill()
+                await waiting.result().wait()
+            raise
 
     async def run(self, entry: str, arguments: Sequence[str]) -> Finished:
         """Run an entry that writes to two descriptors, standard output and error, to its end; OSError.

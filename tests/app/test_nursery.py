@@ -123,6 +123,22 @@ async def test_whoever_gives_up_waiting_leaves_no_child_behind() -> None:
         assert child.returncode == -signal.SIGKILL
 
 
+async def test_one_that_is_born_as_its_asker_gives_up_is_ended() -> None:
+    """In the turn between the nursery's word and the asker's: nobody else has the child to end it."""
+    async with serving() as (children, _):
+        asked = asyncio.create_task(children.fork("stay", (), (2,)))
+        born = children._born
+
+        def born_too_late(number: int, pid: int, pidfd: int) -> None:
+            born(number, pid, pidfd)
+            asked.cancel()
+
+        children._born = born_too_late  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asked, 20)
+        assert not children._living
+
+
 async def test_a_nursery_that_is_killed_takes_nobody_along() -> None:
     async with serving() as (children, said):
         child, reading = await staying(children)
