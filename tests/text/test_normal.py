@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.mail.text.normal import folded, letters, shown
@@ -77,6 +77,11 @@ def test_lines_of_symbols_are_kept():
 
 
 @given(st.text())
+@example("か\n\u3099")
+@example("\u0344" * 16)
+@example("\u2adc" + "\u0316" * 30)
+@example("\u0958" + "\u0316" * 30)
+@example("a" + "\u0316\u0301" * 40)
 def test_normal_forms_are_idempotent_and_composed(text: str):
     for form in (shown, folded, letters):
         once = form(text)

@@ -35,7 +35,8 @@ _INVISIBLE = re.compile(
 _CONTROLS = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
 _SPACES = bytes(0x20 if octet in b"\t\n\v\f\r\x1c\x1d\x1e\x1f" else octet for octet in range(256))
 # Neither letters nor white space: every combining mark is one, and few other characters stand so many in a row.
-_LONG_RUN = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")
+# Half as many and fewer: NFKC makes two marks of some, and takes some off the letter before them.
+_LONG_RUN = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS // 2 - 1},}}")
 # The full-width punctuation of every Chinese sentence (U+FF01 to U+FF5E are ASCII's 0x21 to 0x7E).
 _PUNCTUATION = tuple((chr(ord(narrow) + 0xFEE0), narrow) for narrow in "!(),:;?")
 _NOT_LETTERS = re.compile(r"(?:[^\w]|_)+")
@@ -45,8 +46,12 @@ def shown(text: str) -> str:
     """Return ``text`` as a reader sees it, case kept."""
     if text.isascii():
         return _plain(text)
-    text = _composed(_INVISIBLE.sub("", text)).replace("\r\n", "\n")
-    return " ".join(_WRAPPED.sub("", text).split())
+    wrapped = _composed(_INVISIBLE.sub("", text)).replace("\r\n", "\n")
+    text = _WRAPPED.sub("", wrapped)
+    if len(text) != len(wrapped):
+        # A sound mark may have come to its kana.
+        text = _composed(text)
+    return " ".join(text.split())
 
 
 def folded(text: str) -> str:
@@ -76,7 +81,10 @@ def _composed(text: str) -> str:
     # What NFKC does to them anyhow; without them most Chinese is in that form already, which is found out quickly.
     for wide, narrow in _PUNCTUATION:
         text = text.replace(wide, narrow)
-    return unicodedata.normalize("NFKC", _LONG_RUN.sub(_fewer_marks, text))
+    if _LONG_RUN.search(text) is None:
+        return unicodedata.normalize("NFKC", text)
+    # Before, for the time it takes, and behind, for what it has made two of.
+    return _LONG_RUN.sub(_fewer_marks, unicodedata.normalize("NFKC", _LONG_RUN.sub(_fewer_marks, text)))
 
 
 def _fewer_marks(run: re.Match[str]) -> str:
