@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import settings
 
 SUITES = {
     "tests/conformance/test_spf.py::test_case": "SPF, the RFC 7208 suite",
@@ -24,6 +25,12 @@ SUITES = {
 # The property by which a test says why it expects something else than its suite.
 DEPARTURE = "departure"
 
+
+# A run tries the same examples again until a test changes, so that what passes here passes everywhere;
+# ``--hypothesis-profile=search`` looks for others. A deadline would judge whoever else uses the machine.
+settings.register_profile("search", deadline=None)
+settings.register_profile("tidegate", deadline=None, derandomize=True)
+settings.load_profile("tidegate")
 
 # They wait on processes for minutes: none of them may be what one of two processes is left with at the end.
 LONGEST_FIRST = ("tests/crash/", "tests/system/", "tests/house/", "tests/backup/", "tests/app/", "tests/antivirus/")

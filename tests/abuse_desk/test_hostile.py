@@ -94,7 +94,7 @@ def test_a_complaint_in_gb18030_is_answered_in_chinese(desk):
 PIECES = {name: octets[:3000] for name, octets in HOSTILE.items()} | {"report": REPORT}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from(sorted(PIECES)), min_size=1, max_size=2), st.integers(0, 3000), st.binary(max_size=40))
 def test_nothing_that_is_cut_joined_or_broken_raises(pieces, at, noise):
     octets = b"".join(PIECES[piece] for piece in pieces)

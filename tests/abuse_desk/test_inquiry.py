@@ -116,6 +116,8 @@ def test_complaints_are_answered_while_contacts_are_asked_for(desk, silent: Sile
     assert case.read(arf(SPAM % b"01KAQ6WQ00000000000000000X")) == "ticket"
     silent.let.set()
     until(lambda: silent.begun == 12 and silent.running == 0)
+    # What a look-up found is an answer only when its thread has said so.
+    room._inquiry.wait(30)
     done = 0
     while done < 12:
         case.clock.advance(31.0)

@@ -32,11 +32,18 @@ def read_all(reading):
     return b"".join(pieces).decode()
 
 
+async def written(log: Log) -> None:
+    """Have all of it written: a closing log waits a second at most, which a busy machine may need for other things."""
+    log.flush()
+    assert await asyncio.to_thread(log._writer.drain, 30)
+
+
 async def test_events_come_out_in_order_at_the_end(pipe, judged, attempted):
     reading, writing = pipe
     log = Log(LineWriter(writing))
     log.emit(judged())
     log.emit(attempted())
+    await written(log)
     log.close()
     os.close(writing)
     lines = read_all(reading).splitlines()
@@ -73,8 +80,7 @@ async def test_a_reader_that_stands_still_costs_lines_never_time_and_is_told(pip
     assert await asyncio.to_thread(writer.drain, 30)
     log.emit(judged())
     log.flush()
-    # A closing log waits a second at most, which a busy machine may need for other things.
-    assert await asyncio.to_thread(writer.drain, 30)
+    await written(log)
     log.close()
     os.close(writing)
     text = await draining
@@ -102,7 +108,7 @@ async def test_a_descriptor_that_others_made_non_blocking_loses_nothing(pipe, ju
         log.emit(judged())
     log.flush()
     draining = asyncio.create_task(asyncio.to_thread(read_all, reading))
-    assert await asyncio.to_thread(log._writer.drain, 30)
+    await written(log)
     log.close()
     os.close(writing)
     assert (await draining).count("message_judged") == 100
@@ -118,6 +124,7 @@ async def test_the_level_of_the_configuration_is_kept(pipe):
     )
     log.emit(InternalError(at=1.0, where="w", error="e", traceback="line\nline"))
     log.say("info", "listening", {"address": "127.0.0.1:25"})
+    await written(log)
     log.close()
     os.close(writing)
     lines = read_all(reading).splitlines()

@@ -470,7 +470,7 @@ def test_what_is_handed_over_is_bounded():
 GOOD = zipped(("a.txt", b"some text " * 20), ("inner.zip", zipped(("b.txt", b"b" * 99))), ("c", b"c" * 1000))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=12), st.integers(0, len(GOOD)))
 def test_a_spoiled_zip_is_a_report_whatever_is_wrong_with_it(changes, end):
     octets = bytearray(GOOD)
@@ -484,7 +484,7 @@ def carried(report: ArchiveReport) -> memoryview:
     return memoryview(b"".join(bytes(e.octets) for e in report.entries if e.octets is not None))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(
         [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x01\x00", b"\x1f\x8b\x08", b"BZh91AY&SY", b"MSCF\0\0\0\0", b"!<arch>\n"]

@@ -157,9 +157,7 @@ def _deep(inner: st.SearchStrategy[bytes], depth: int) -> st.SearchStrategy[byte
 
 
 @pytest.mark.real
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(nest=nests(), virus=st.sampled_from(VIRUSES))
 def test_of_any_nest_the_one_infected_leaf_goes_and_nothing_else(shared_clamd, nest, virus):
     octets = b"Subject: nest\r\nMIME-Version: 1.0\r\n" + nest.replace(HOLE, virus)

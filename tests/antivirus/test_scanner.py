@@ -214,7 +214,7 @@ async def test_three_failures_open_the_circuit_and_mail_hears_at_once(fake):
 async def test_time_outs_do_not_open_the_circuit(fake):
     """Else three mails that are hard to unpack switch scanning off for everybody."""
     fake.hold = asyncio.Event()
-    pool = scanners(fake.address, limits=ScannerLimits(timeout_seconds=0.05))
+    pool = scanners(fake.address, limits=ScannerLimits(timeout_seconds=0.5))
     for number in range(4):
         [result] = await pool.scan([piece(b"%d" % number)])
         assert result.cause is Cause.TIMEOUT

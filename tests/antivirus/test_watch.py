@@ -41,7 +41,7 @@ def watch_of(*addresses, clock=None, settings=SETTINGS, history=None):
 
 @real
 async def test_what_is_known_of_a_scanner_after_the_first_look(shared_clamd):
-    watch, _, events = watch_of(shared_clamd.unix, shared_clamd.tcp)
+    watch, _, events = watch_of(shared_clamd.unix, shared_clamd.tcp, settings=replace(SETTINGS, ping_seconds=10.0))
     await watch.start()
     await watch.stop()
     for watched in watch.watched:

@@ -219,6 +219,9 @@ async def test_a_store_that_was_damaged_when_it_was_saved_is_named_and_set_aside
 async def test_a_key_that_was_changed_begins_a_new_chain_and_the_old_one_goes_in_its_time(encrypted: Place):
     first = encrypted.backup("full")
     encrypted.key = bytes(32)
+    # Of what it cannot read it knows the day by the file's time only.
+    manifest = encrypted.repository.manifest_path(Run(first.chain, 0))
+    os.utime(manifest, (first.started_at,) * 2)
     second = encrypted.backup()
     assert (second.kind, "another key" in second.problems[0]) == ("full", True)
     assert prune(encrypted.repository, encrypted.clock.stamp().utc + 1000 * 86_400, 86_400.0)[0].chain == first.chain

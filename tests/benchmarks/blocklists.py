@@ -29,6 +29,7 @@ from pathlib import Path
 from socket import AF_INET, inet_aton, inet_ntoa, inet_pton
 from typing import Any
 
+from load import free_port
 from rich.console import Console
 from rich.table import Table
 
@@ -205,9 +206,7 @@ def measure_rbldnsd(path: Path, folder: Path, asked: list[int]) -> dict[str, Any
     shutil.copyfile(path, home / "zone")
     for each in (folder, home):
         each.chmod(0o755)
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     start = time.perf_counter()
     command = [binary, "-n", "-b", f"{LOOPBACK}/{port}", "-w", str(home), "-c", "0", "bench.test:ip4set:zone"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:

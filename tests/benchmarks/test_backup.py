@@ -24,10 +24,11 @@ IN_LITTLE = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-import backup, backup_filling, backup_windows, calm
+import backup, backup_filling, backup_pausing, backup_windows, calm
 from progress import Steps
 calm.PATIENCE_SECONDS, calm.FSYNCS = 0.0, 20
 calm.REST_PATIENCE_SECONDS, calm.REST_SECONDS = 0.0, 0.2
+backup_pausing.PATIENCE_SECONDS = 60.0
 backup_windows.SETTLE_SECONDS, backup.WARM_UP_SECONDS = 0.05, 0.2
 backup_filling.MESSAGES_AT_ONCE, backup_filling.LEDGER_ROWS_AT_ONCE = 11, 100
 with Steps() as steps:

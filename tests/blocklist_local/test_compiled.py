@@ -64,7 +64,7 @@ def test_what_is_looked_up_in_goes_on_after_its_file_is_gone(tmp_path: Path):
     assert mapped.range_of(4, 0xC0000207) == 0
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_file_cut_short_or_altered_anywhere_is_never_believed(tmp_path: Path, data):
     path = tmp_path / "a.list"

@@ -17,7 +17,7 @@ from gateway.blocklist.local.reading import Source, read_source
 from gateway.storage import DurableFiles
 
 NOW = 1_790_000_000.0
-QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # A small corner of each family, so that random entries meet; the mapped addresses are IPv4 written as IPv6.
 CORNERS = {4: int(IPv4Address("198.51.100.0")), 6: int(IPv6Address("2001:db8::"))}
 

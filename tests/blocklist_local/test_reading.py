@@ -407,7 +407,7 @@ def test_a_compressed_list_is_read_and_a_damaged_one_is_told():
 @example(b"(" * 5000, "rpz")
 @example(b"$TIMESTAMP 9999:99:99", "ip4set")
 @example(b'{"ip":"\\ud800@\\ud800.example","until":1e999}', "jsonl")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_octets_make_a_reader_raise(octets: bytes, kind: str):
     found = read(octets, kind=kind)
     assert found.bad_lines >= len(found.problems)
@@ -471,7 +471,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=40).map("".join), st.sampled_from([AUTO, *FORMATS]))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_no_mixture_of_pieces_makes_a_reader_raise(text: str, kind: str):
     found = read(text, kind=kind)
     for each in found.notes:

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.embedded import TEMPLATE
@@ -66,7 +66,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)  # the first examples build the models
 @given(
     st.dictionaries(st.sampled_from(NODE_KEYS), values, max_size=3),
     st.dictionaries(st.sampled_from(POLICY_KEYS), values, max_size=3),
@@ -83,7 +82,6 @@ def test_any_value_at_any_key(node, policy):
             assert "\n" not in str(problem)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_damage_to_the_text(data):
     text = TEMPLATE.read_bytes()

@@ -75,11 +75,12 @@ class Tally:
         )
 
 
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def reserved_port(stack: contextlib.ExitStack) -> int:
+    """Return a port that nobody else is given until the stack ends, also while what listens on it is dead."""
+    door = stack.enter_context(socket.socket())
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.bind(("127.0.0.1", 0))
+    return int(door.getsockname()[1])
 
 
 @dataclass
@@ -108,6 +109,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Start it and wait until it greets."""
+        await self._is_free()
         log = (self.folder / "gateway.log").open("ab")
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.folder / "tidegate.toml")]
         self.process = await asyncio.to_thread(
@@ -126,6 +128,21 @@ class Gateway:
                     return
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.folder / "gateway.log").read_text(errors="replace")[-4000:])
+            await asyncio.sleep(0.05)
+
+    async def _is_free(self) -> None:
+        """Return when no worker has the port: one forked as everything was killed ends when it finds itself alone."""
+        deadline = time.monotonic() + 30
+        while True:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", self.port))
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                else:
+                    return
             await asyncio.sleep(0.05)
 
     def kill(self, chance: random.Random) -> bool:
@@ -272,9 +289,14 @@ def collect(folder: Path, tally: Tally) -> None:
 
 async def run(kills: int, seed: int, folder: Path) -> Tally:
     """Return the tally of ``kills`` kills."""
+    with contextlib.ExitStack() as ports:
+        gateway = Gateway(folder / "gateway", reserved_port(ports), reserved_port(ports))
+        return await _tally_of(gateway, kills, seed, folder)
+
+
+async def _tally_of(gateway: Gateway, kills: int, seed: int, folder: Path) -> Tally:
     chance = random.Random(seed)  # noqa: S311 - when to kill, not a secret
     tally, stop, numbers = Tally(), asyncio.Event(), iter(range(1, 10**9))
-    gateway = Gateway(folder / "gateway", free_port(), free_port())
     gateway.write_configuration()
     sink = Sink(folder / "sink", gateway.sink_port)
     try:

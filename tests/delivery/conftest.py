@@ -32,6 +32,7 @@ from gateway.spool.custody import Custody
 from gateway.spool.message import MessageStamps, Origin, QueueQuery, SpoolMessage, SpoolRecipient
 from gateway.spool.opening import SilentWitness
 from gateway.spool.shard import ShardSettings
+from tests.system.parts import reserved_port
 
 MAIL = (
     b"From: a@sender.test\r\nTo: b@ours.test\r\nMessage-ID: <1@sender.test>\r\nSubject: hello\r\n\r\nHello.\r\n.dot\r\n"
@@ -208,12 +209,6 @@ class Sink:
         return [path.read_bytes() for path in sorted(self.dumps.glob("m.*"))]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def dumps() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="sink-"))
@@ -229,9 +224,12 @@ async def sink(dumps: Path) -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
     if program is None:
         pytest.skip("smtp-sink (package postfix) is not installed")
     running: list[asyncio.subprocess.Process] = []
+    doors: list[socket.socket] = []
 
     async def start(*options: str) -> Sink:
-        port = _free_port()
+        # Kept: whoever else were given it would seem to be the sink.
+        doors.append(reserved_port())
+        port = doors[-1].getsockname()[1]
         user = ("-u", "nobody") if os.geteuid() == 0 else ()
         process = await asyncio.create_subprocess_exec(
             program, *user, "-d", f"{dumps}/m.", *options, f"127.0.0.1:{port}", "100", stdout=asyncio.subprocess.DEVNULL
@@ -252,6 +250,8 @@ async def sink(dumps: Path) -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    for door in doors:
+        door.close()
 
 
 def dice(seed: int) -> random.Random:

@@ -65,6 +65,7 @@ async def test_what_was_delivered_just_before_a_drain_gave_up_is_recorded(
 ) -> None:
     """One next hop that does not answer ends a drain by its time; the others' last mails would be delivered again."""
     monkeypatch.setattr(settler_module, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(settler_module, "LAST_SECONDS", 30.0)
 
     async def play(peer: Peer) -> None:
         await peer.greet()

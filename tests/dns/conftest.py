@@ -1,12 +1,12 @@
 """Real name servers for the tests of this directory: Unbound on a free port, with a zone of its own."""
 
-import contextlib
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.system.parts import free_port
 
 UNBOUND = shutil.which("unbound", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
@@ -67,16 +67,6 @@ auth-zone:
 remote-control:
   control-enable: no
 """
-
-
-def free_port():
-    """A port that was free for UDP and TCP a moment ago."""
-    with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        with contextlib.suppress(OSError):
-            tcp.bind(udp.getsockname())
-            return udp.getsockname()[1]
-    return free_port()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.dns.cache import CachingResolver
 from gateway.dns.resolver import DnspythonResolver
+from tests.system.parts import free_port
 
 PATH = "/usr/sbin:/usr/local/sbin:/usr/bin"
 MATERIAL = Path(__file__).parents[2] / "../shared/material/dnsbl"
@@ -61,15 +62,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed")
     return found
-
-
-def free_port() -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        with contextlib.suppress(OSError):
-            tcp.bind(udp.getsockname())
-            return udp.getsockname()[1]
-    return free_port()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from gateway.clock import FakeClock, SystemClock
 from gateway.dns.cache import CachingResolver
 from gateway.dns.resolver import DnspythonResolver, Resolver
 from gateway.dns.zone import ZoneResolver
-from tests.dnsbl.conftest import free_port
+from tests.system.parts import free_port
 
 CLIENT = of_address(ip_address("192.0.2.1"))
 

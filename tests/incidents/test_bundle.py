@@ -100,7 +100,7 @@ def test_pseudonyms_are_the_same_in_every_bundle(full: Desk):
     assert first["evidence/1.eml"] == second["evidence/3.eml"]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), redacted=st.booleans())
 def test_every_octet_of_a_bundle_counts(full: Desk, place: float, flip: int, redacted):
     path = full.data / f"bundle-{redacted}.tar"
@@ -185,7 +185,7 @@ def test_an_incident_that_is_not_there_is_not_exported(full: Desk):
         exported(full, 99)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=3000))
 def test_whatever_is_called_a_bundle_is_judged_not_raised(tmp_path_factory, octets: bytes):
     path = tmp_path_factory.getbasetemp() / "any.tar"

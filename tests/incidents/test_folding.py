@@ -108,7 +108,7 @@ def test_texts_of_one_incident_are_bounded_in_number_and_length(desk: Desk):
     assert desk.reader().incident(1).sightings == 60
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(), max_size=200), octets=st.binary(max_size=60))
 def test_whatever_a_client_says_is_stored_found_again_and_sealed(desk: Desk, text: str, octets: bytes):
     hostile = text + octets.decode("utf-8", "surrogateescape") + "\ud800\x00"

@@ -30,7 +30,7 @@ def asked(desk: Desk) -> Path:
     now = SystemClock().stamp().utc
     desk.clock.advance(now - desk.clock.stamp().utc)
     desk.book = IncidentBook(desk.data, clock=desk.clock, lookup=lambda _: (64500, "Example Networks"))
-    desk.fold([sighting(1, at=now - 60), sighting(2, at=now - 50), sighting(3, "192.0.2.8", at=now - 40)])
+    desk.fold([sighting(1, at=now - 3), sighting(2, at=now - 2), sighting(3, "192.0.2.8", at=now - 1)])
     desk.move(1, State.CONFIRMED)
     with desk.book.change("li", "x") as change:
         change.start_clock("complaint-outcome", "T-1", now + DAY / 2, incident=1)

@@ -101,7 +101,7 @@ def test_what_names_nobody_stays_octet_by_octet(redactor):
     assert redactor.message(message) == message
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from(

@@ -136,7 +136,7 @@ def test_every_value_of_every_row_of_the_chain_is_sealed(full: Desk):
     assert full.wrong() == ""
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255), which=st.integers(0, 1))
 def test_every_octet_of_kept_messages_is_sealed(full: Desk, place: int, flip: int, which: int):
     path = sorted((full.data / "incidents/evidence").rglob("*.zst"))[which]
@@ -165,7 +165,7 @@ def test_a_kept_message_that_is_not_there_as_it_was_is_found(full: Desk, how: st
     assert "evidence" in full.wrong()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 127))
 def test_every_octet_of_the_anchor_is_looked_at(full: Desk, place: int, flip: int):
     path = head_path(full.data)

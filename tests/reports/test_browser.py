@@ -26,6 +26,9 @@ GOLDEN = Path(__file__).parent / "golden"
 ARTEFACTS = Path(__file__).parent / "out"
 WIDTH, HEIGHT = 1100, 3400
 
+# A browser starts up to five times, some seconds each where others use the machine.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def browser() -> str:
@@ -61,10 +64,10 @@ def looked_at(html: str, browser: str, folder: Path) -> dict:
     page = folder / "page.html"
     page.write_text(html.replace("</body>", f"{LOOK}</body>"), encoding="utf-8")
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    options = ("--headless", "--disable-gpu", *sandbox, f"--user-data-dir={folder}/profile", "--window-size=1100,3400")
-    done = subprocess.run(
-        [browser, *options, "--dump-dom", page.as_uri()], capture_output=True, timeout=50, check=True, text=True
-    )
+    options = ("--headless", "--disable-gpu", "--disable-dev-shm-usage", *sandbox)
+    window = (f"--user-data-dir={folder}/profile", "--window-size=1100,3400")
+    command = [browser, *options, *window, "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, timeout=150, check=True, text=True)
     return json.loads(unescape(re.search(r"<title>seen(.*?)</title>", done.stdout)[1]))
 
 

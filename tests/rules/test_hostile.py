@@ -156,7 +156,7 @@ def test_hostile_patterns_take_linear_time_and_the_budget_at_most():
 RULES = group(TOML)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_no_mail_raises(data):
     mail = bytearray(CHINESE)

@@ -365,7 +365,7 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(whens=st.lists(CONDITIONS, min_size=1, max_size=12), mail=st.sampled_from(sorted(MAILS)))
 def test_the_index_hides_no_rule(whens, mail, reading):
     found = reading([{"name": f"rule {n}", "score": 1.0, "when": when} for n, when in enumerate(whens)])

@@ -61,7 +61,7 @@ def sound(source: str) -> Pattern:
         raise
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(PATTERNS, TEXTS)
 def test_every_matching_text_has_an_atom(source, text):
     pattern = sound(source)
@@ -71,7 +71,7 @@ def test_every_matching_text_has_an_atom(source, text):
         assert any(atom in shown.casefold() for atom in needed)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(PATTERNS, TEXTS)
 def test_what_matches_is_not_called_impossible(source, text):
     pattern = sound(source)

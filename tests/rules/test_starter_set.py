@@ -10,7 +10,7 @@ import pytest
 
 from gateway.admin.rule_trial import Trial, layers_of
 from gateway.admin.stored_mail import StoredMail
-from gateway.clock import SystemClock
+from gateway.clock import FakeClock
 from gateway.config.loader import load
 from gateway.filters import catalogue
 
@@ -29,7 +29,7 @@ def layers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fired(layers):
-    trial = Trial(layers, "mx.gate.test", SystemClock())
+    trial = Trial(layers, "mx.gate.test", FakeClock())
 
     def fired(message):
         said = trial.judge(StoredMail("a mail", message.as_bytes()))

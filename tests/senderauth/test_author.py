@@ -88,14 +88,12 @@ def test_a_header_section_without_from():
     assert author_domain(HeaderSection(b"To: a@b.example\r\n\r\n")).word == "missing"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_octets_never_raise(octets):
     found = author_domain(HeaderSection(b"From: " + octets + b"\r\n\r\n"))
     assert bool(found.domain) != bool(found.word)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(['"', "(", ")", "<", ">", ",", ";", ":", "@", "\\", "a", "x.example", " ", "[", "]", "\r\n "]),
@@ -113,7 +111,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=7).map("".join))
 def test_rules_see_no_other_author_than_the_one_that_is_vouched_for(value):
     # An allow rule takes DMARC's word for the author whom custom rules read (gateway.rules.vouching).

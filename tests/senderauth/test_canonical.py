@@ -6,7 +6,7 @@ import time
 
 import pytest
 from dkim.canonicalization import Relaxed, Simple
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail.content import Content
@@ -24,7 +24,6 @@ def digest(algorithm: str, pieces, length=None):
     return digests(pieces, [form])[form]
 
 
-@settings(deadline=None)
 @given(ORDINARY)
 def test_bodies_are_as_dkimpy_has_them(words):
     # dkimpy keeps white space at the end of a last line that has no end; no content from intake ends so.
@@ -36,7 +35,6 @@ def test_bodies_are_as_dkimpy_has_them(words):
         assert found.octets == len(expected)
 
 
-@settings(deadline=None)
 @given(ODD, st.integers(0, 12))
 def test_pieces_do_not_matter(words, length):
     body = b"".join(words)
@@ -48,7 +46,6 @@ def test_pieces_do_not_matter(words, length):
             assert digest(algorithm, one_by_one, form_length) == whole
 
 
-@settings(deadline=None)
 @given(ODD, st.integers(0, 12))
 def test_a_length_counts_canonical_octets(words, length):
     body = b"".join(words) + b"\r\n"
@@ -96,7 +93,6 @@ def test_the_rfcs_fields(raw, canonical):
     assert canonical_field(b"X", raw, "simple") == b"X:" + raw
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([b" ", b"  ", b"\t", b"\r\n ", b"a", b"b:", b"="]), max_size=12))
 def test_fields_are_as_dkimpy_has_them(parts):
     raw = b"".join(parts) + b"\r\n"

@@ -41,6 +41,8 @@ from tests.system.test_antivirus import infected
 pytestmark = pytest.mark.real
 
 CLIENT = "198.51.100.7"
+# Of this file, whatever midnight falls into it.
+YESTERDAY = datetime.combine(datetime.now(UTC).date() - timedelta(days=1), time(12), UTC)
 REPORTED = "v=DMARC1; p=none; rua=mailto:reports@plain.test,mailto:somebody@victim.test"
 CONFIGURATION = """\
 server:
@@ -382,7 +384,7 @@ async def test_mail_that_our_own_cut_broke_is_sealed_for_those_behind_us(gateway
     assert b"dkim=pass" in sealed[sealed.index(b"ARC-Authentication-Results:") :]
     # So say our own field and the trace, of what was received and not of what is left of it.
     assert words(stored)["dkim"] == "pass"
-    assert "dkim pass: honest.test" in gateway.ask("trace", trace_id(reply)).out
+    until(lambda: "dkim pass: honest.test" in gateway.ask("trace", trace_id(reply)).out, what="the journal's word")
 
 
 async def test_a_days_report_can_be_written(gateway, keys):
@@ -402,13 +404,9 @@ def test_a_gateway_that_is_asked_prints_what_dns_lacks(gateway, dns, keys):
 # Reports, sent and received -------------------------------------------------------------------------------------------
 
 
-def yesterday() -> datetime:
-    return datetime.combine(datetime.now(UTC).date() - timedelta(days=1), time(12), UTC)
-
-
 async def judged_yesterday(gateway: Gateway) -> None:
     """Put a mail under reported.test's policy into yesterday's journal."""
-    noon = yesterday().timestamp()
+    noon = YESTERDAY.timestamp()
     facts = replace(
         DmarcFacts.read((await event()).dmarc), policy_domain="reported.test", record=REPORTED, author="reported.test"
     )
@@ -419,7 +417,7 @@ async def judged_yesterday(gateway: Gateway) -> None:
 
 async def test_a_days_reports_leave_signed_to_who_wants_them_and_come_back_as_a_table(gateway, records, tmp_path):
     # The gateway sends them by itself, once it serves.
-    [told] = gateway.await_line("dmarc_reported")
+    [told] = gateway.await_line("dmarc_reported", f"day={YESTERDAY:%Y-%m-%d}")
     assert "domains=1" in told
     assert "sent=1 withheld=1 failed=0" in told
     day = re.search(r"day=(\S+)", told)[1]

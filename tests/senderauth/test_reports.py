@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 from typer.testing import CliRunner
@@ -300,7 +300,6 @@ def test_what_is_unpacked_is_bounded_for_all_files_together():
         read_reports(out.getvalue())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_octets_never_raise_anything_else(octets):
     for given_octets in (octets, b"<feedback>" + octets, gzip.compress(octets), b"\x1f\x8b" + octets):

@@ -25,6 +25,8 @@ from tests.servicelevel import simulation as sim
 COPIES = 200_000
 NOW = sim.utc("2026-04-10T00:00")
 CUSTOMERS = tuple(sim.ZONES)
+# Whichever test begins has the month simulated, a minute and a half on a quiet machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 class Simulated:
@@ -121,7 +123,6 @@ def judged(month) -> dict[str, Evaluation]:
     return {c: judge(month.data, c, Month(2026, 3, sim.ZONES[c]), NOW) for c in CUSTOMERS}
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("customer", CUSTOMERS)
 @pytest.mark.parametrize("direction", ["send", "receive"])
 def test_every_delay_figure_is_the_brute_forces(month, judged, customer, direction):

@@ -366,7 +366,7 @@ def stories(draw) -> Story:
 
 
 @given(story=stories(), customer=st.sampled_from(CUSTOMERS), later=st.booleans())
-@settings(max_examples=40, deadline=None, phases=QUICKLY, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, phases=QUICKLY, suppress_health_check=list(HealthCheck))
 def test_every_figure_of_a_small_month_is_the_brute_forces(story, customer, later):
     evaluation, truth = judged(story, customer, later), Truth(story, customer, later)
     lines = {line.measure: line for line in evaluation.results}

@@ -113,7 +113,7 @@ messages = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(messages)
 def test_a_message_survives_its_rows(message):
     row = codec.message_row(message, message.stamps.durable, CLOCK.boot_id, b"", filed=False)

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
@@ -103,7 +103,6 @@ class Model:
         st.tuples(st.integers(0, 3), st.sampled_from([0.0, 100.0, 300.0, DAY, 2 * DAY, 35 * DAY])), max_size=40
     )
 )
-@settings(deadline=None)
 def test_it_says_what_the_module_says(tmp_path_factory, steps):
     clock, model = FakeClock(), Model()
     waits = Waits(

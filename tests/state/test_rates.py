@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
@@ -91,7 +91,6 @@ class LeakyBucket:
     seconds=st.sampled_from([1.0, 4.0, 64.0]),
     pauses=st.lists(st.sampled_from([0.0, 0.0, 0.25, 1.0, 3.0, 100.0]), max_size=60),
 )
-@settings(deadline=None)
 def test_it_is_a_leaky_bucket(tmp_path_factory, count, seconds, pauses):
     clock, allowance = FakeClock(), Allowance(count=count, seconds=seconds)
     model = LeakyBucket(allowance)

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
@@ -49,7 +49,6 @@ def test_a_wall_clock_stepped_back_does_not_make_the_past_grow(open_table, clock
         max_size=30,
     )
 )
-@settings(deadline=None)
 def test_it_is_the_sum_of_all_that_was_noted_each_faded_by_its_age(tmp_path_factory, steps):
     clock, noted = FakeClock(), []
     with closing(SharedTable(tmp_path_factory.mktemp("t") / "t", places=8, clock=clock)) as table:

@@ -6,7 +6,7 @@ import textwrap
 from contextlib import closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
@@ -98,7 +98,6 @@ def test_the_file_does_not_grow(open_table, tmp_path, now):
         st.tuples(st.sampled_from("abcdef"), st.floats(1, 100), st.integers(-5, 5), st.floats(0, 30)), max_size=40
     )
 )
-@settings(deadline=None)
 def test_it_behaves_as_a_dictionary_with_expiry(tmp_path_factory, steps):
     """Six names fit whatever they hash to, so nothing gives way."""
     clock = FakeClock()

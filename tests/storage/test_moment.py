@@ -1,5 +1,6 @@
 """What breaks if these fail: a backup has pages of two moments in one store, which no digest would tell."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,7 +77,9 @@ def test_a_store_read_while_it_is_written_and_checkpointed_is_one_moment(tmp_pat
     store = tmp_path / "store.sqlite"
     seen = set()
     with written(store):
-        for number in range(MOMENTS):
+        for number in itertools.count():
+            if number >= MOMENTS and len(seen) > 1:
+                break
             with Moment(store) as moment:
                 copy = image(moment, tmp_path / f"copy-{number}.sqlite")
                 wanted = accounts(moment)
@@ -86,7 +89,6 @@ def test_a_store_read_while_it_is_written_and_checkpointed_is_one_moment(tmp_pat
                 assert accounts(found) == wanted
             assert sum(row[1] for row in wanted) == 6000
             seen.add(hash(tuple(wanted)))
-    assert len(seen) > 1, "nothing was written meanwhile"
 
 
 def test_how_long_the_log_has_become_meanwhile_is_told(tmp_path: Path):

@@ -8,6 +8,7 @@ conditions, with a deadline; ``Gateway.destroy`` leaves no process behind, whate
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -31,6 +32,8 @@ HOSTNAME = "mx.gate.test"
 # A loaded machine with two cores starts a gateway in some seconds.
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
+# Below those that Linux gives to whoever asks for any.
+PORTS = range(20_000, 30_000)
 
 Found = TypeVar("Found")
 
@@ -49,10 +52,24 @@ def until(
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago, for UDP and TCP; the kernel gives it to nobody by itself."""
+    for port in random.SystemRandom().sample(PORTS, 200):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            return port
+    pytest.fail(f"no free port from {PORTS.start} to {PORTS.stop}")
+
+
+def reserved_port() -> socket.socket:
+    """Return a socket whose port nobody else is given: bound, not listening, so that connections are refused.
+
+    A program that sets SO_REUSEADDR can listen on the port all the same (Linux).
+    """
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.bind(("127.0.0.1", 0))
+    return door
 
 
 def program(name: str, package: str) -> str:
@@ -232,7 +249,7 @@ class Gateway:
 
     def metrics_url(self) -> str:
         """Return where metrics and health are served."""
-        return re.search(r"http://[0-9.]+:\d+", self.log())[0]
+        return re.search(r"http://[0-9.]+:\d+", self.await_line("metrics and health on")[0])[0]
 
     # What it is asked
 
@@ -468,14 +485,23 @@ def smtp_source(port: int, *options: str) -> None:
 
 @dataclass
 class Sink:
-    """Postfix's smtp-sink on a port of its own, every message in a file; it can be stopped and started otherwise."""
+    """Postfix's smtp-sink on a port of its own, every message in a file; it can be stopped and started otherwise.
+
+    A port that is not given is kept while it is stopped: whoever else were given it would take its mail.
+    """
 
     options: Sequence[str] = ()
-    port: int = field(default_factory=free_port)
+    port: int = 0
     address: str = "127.0.0.1"
     # smtp-sink gives up root, so the folder is one that anybody may write to.
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sink-")))
     process: subprocess.Popen[bytes] | None = None
+    _door: socket.socket | None = None
+
+    def __post_init__(self) -> None:
+        if not self.port:
+            self._door = reserved_port()
+            self.port = self._door.getsockname()[1]
 
     def start(self, *options: str) -> "Sink":
         """Start it, with options instead of the last ones when there are any."""
@@ -506,6 +532,8 @@ class Sink:
 
     def destroy(self) -> None:
         self.stop()
+        if self._door is not None:
+            self._door.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, scheme: str = "smtp", *, tls: str = "none") -> str:

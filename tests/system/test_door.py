@@ -112,7 +112,9 @@ def test_no_other_end_of_data_smuggles_a_second_mail(gateway: Gateway, end: byte
 def test_connections_of_one_client_are_counted_over_all_workers(limited: Gateway) -> None:
     with ExitStack() as stack:
         greetings = [stack.enter_context(Wire(limited.port())).reply() for _ in range(10)]
-    assert sorted(reply[:3] for reply in greetings) == ["220"] * 6 + ["421"] * 4
+    codes = [reply[:3] for reply in greetings]
+    # A probe of the gateway's own, at its start and once a minute, may have one of the six places.
+    assert (codes.count("220"), codes.count("421")) in {(6, 4), (5, 5)}, codes
     assert {reply[:9] for reply in greetings if reply.startswith("421")} == {"421 4.7.0"}
     assert "too many connections from your network" in next(r for r in greetings if r.startswith("421"))
     # Never a reset; and who has left makes room.

@@ -50,7 +50,7 @@ def test_waiting_for_a_customers_server_is_excluded_on_the_evidence_of_its_repli
     gateway.await_line("status=sent")
     until((gateway.data / "servicelevel/records.jsonl").exists, what="the customer's terms on record")
 
-    [row] = list(Ledger(gateway.data).between(0, time.time() + 1))
+    [row] = until(lambda: list(Ledger(gateway.data).between(0, time.time() + 1)), what="the ledger's row")
     attempts = json.loads(row.attempts)
     put_off = [attempt for attempt in attempts if attempt[5] == "deferred"]
     assert len(put_off) >= 1
