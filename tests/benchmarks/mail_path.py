@@ -2,7 +2,7 @@
 
 For the benchmarks of those parts: each says how a burst is relayed, when the part is through with it, and what was
 promised. Two gateways as told here are for a part that works by the clock (``servicelevel.py``); what works by the
-message is switched on and off within one gateway (``incidents_path.py``), and only judged here.
+message is switched on and off within one gateway (``incidents_path.py``), which takes the reading of processor time.
 
 Both gateways are up for the whole run. They relay short bursts in turn, with, without, without, with (the next four the
 other way round): whatever else the machine does in these seconds falls on both, and what changes slowly falls out.
@@ -165,11 +165,11 @@ def _spent(trial: Trial, work: Callable[[], None]) -> Spent:
 def processor(gateway: Gateway) -> tuple[float, float]:
     """Return the processor seconds of a gateway so far, and of its supervisor alone, each with its ended children."""
     assert gateway.process is not None
-    spent = {pid: _seconds(pid) for pid in processes_of(gateway.folder)}
+    spent = {pid: seconds_of(pid) for pid in processes_of(gateway.folder)}
     return sum(spent.values()), spent[gateway.process.pid]
 
 
-def _seconds(pid: int) -> float:
+def seconds_of(pid: int) -> float:
     """Return what a process has used, to the nanosecond, and its ended children, to the clock tick."""
     try:
         # clock_getcpuclockid(3), which Python does not offer: the scheduler's account of all threads, ended ones too.

@@ -47,7 +47,7 @@ def gateway(tmp_path):
 def serve(gateway: Gateway, unbound: str, policies: dict[str, str], *, workers: int = 1) -> Gateway:
     # A list that is late once is left alone for minutes: patience, for a machine that has other things to do.
     more = (
-        f'[dns]\nservers = ["{unbound}"]\ntimeout = "20s"\n'
+        f'[dns]\nservers = ["{unbound}"]\ntimeout = "5s"\n'
         '[own_listings]\naddresses = ["198.51.100.7"]\nzones = ["dnsbl.test"]\n'
     )
     gateway.configure(settings(workers=workers, more=more), policies)
