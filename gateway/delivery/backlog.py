@@ -6,7 +6,8 @@ kept. ``outstanding`` copies (loaded, fresh in memory, under way, or settled but
 again: that is what keeps a copy from being delivered twice.
 
 Reading takes its time, and mail goes on meanwhile: a copy that was in hand at any moment of a read is none of what it
-brings, and a route that something is noted of during one is read once more.
+brings, and a route that something is noted of during one is read once more. A message that is being stored can be read
+before whoever stores it hears that it is durable; it is left to him.
 """
 
 import asyncio
@@ -56,6 +57,10 @@ class QueueReader(Protocol):
 
     async def next_due(self, route: str, after_utc: float) -> float | None:
         """Return the next instant at which a copy is due, None when none waits."""
+        ...
+
+    def is_arriving(self, trace_id: str) -> bool:
+        """Whether a message is being stored by somebody who goes on with it at once."""
         ...
 
 
@@ -279,7 +284,7 @@ class Backlog:
             self.note(route, following)
         stored.more = sum(len(message.recipients) for message in messages) >= WINDOW
         for message in messages:
-            taken = stored.taken(message)
+            taken = None if self._reader.is_arriving(message.trace_id) else stored.taken(message)
             if taken is not None:
                 self._loaded += len(taken.recipients)
                 self._take(taken)

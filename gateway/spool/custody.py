@@ -62,6 +62,8 @@ class Custody:
         # Where messages of adopted shards are, by trace id, as far as they were read; all others are in the own shard.
         self._elsewhere: dict[str, Shard] = {}
         self._storing: dict[str, asyncio.Task[SpoolMessage]] = {}
+        # Those that are being stored: readers may see them before whoever stores them knows that they are durable.
+        self._arriving: set[str] = set()
 
     @classmethod
     def open(cls, settings: ShardSettings, *, worker: int, workers: int, witness: SpoolWitness) -> Self:
@@ -82,12 +84,23 @@ class Custody:
         moved from where it lies (``spill_path``), also when storing fails later.
         """
         own = self._own_shard()
+        self._arriving.add(message.trace_id)
+        try:
+            return await self._store(message, own)
+        finally:
+            self._arriving.discard(message.trace_id)
+
+    async def _store(self, message: SpoolMessage, own: Shard) -> SpoolMessage:
         if is_large(message):
             return await self._store_large(message, own)
         prepared, writes = await own.prepare(message, self._clock.stamp())
         if writes:
             await own.database.commit(writes)
         return self._stored(prepared, own)
+
+    def is_arriving(self, trace_id: str) -> bool:
+        """Whether a message is being stored: its caller, who goes on with it at once, does not know the outcome yet."""
+        return trace_id in self._arriving
 
     async def _store_large(self, message: SpoolMessage, own: Shard) -> SpoolMessage:
         """Store a message with a file once for all who ask; in its own task: no cancelled waiter leaves half of it."""
@@ -124,6 +137,16 @@ class Custody:
         with its last copy. ``queued`` reschedules; a copy held meanwhile stays held. ``attempts`` replaces what was
         stored.
         """
+        arriving = [notice.trace_id for notice in notices]
+        self._arriving.update(arriving)
+        try:
+            return await self._settle(settlements, notices, records)
+        finally:
+            self._arriving.difference_update(arriving)
+
+    async def _settle(
+        self, settlements: Sequence[Settlement], notices: Sequence[SpoolMessage], records: Sequence[Write]
+    ) -> list[SpoolMessage]:
         shard = self._shard_of(settlements[0].trace_id) if settlements else self._own_shard()
         writes: list[Write] = []
         for settlement in settlements:

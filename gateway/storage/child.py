@@ -45,6 +45,8 @@ class Child:
             for fresh, submissions, mark in unpacker.feed(octets):
                 self._learn(fresh)
                 self._answer("outcomes", [pack_error(error) for error in self._commit(submissions, mark)])
+                if self._committer is not None:
+                    self._committer.keep_up()
         if self._committer is not None:
             self._committer.close()
 

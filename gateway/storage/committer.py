@@ -48,9 +48,12 @@ class Committer:
         """Make one group durable; return None or the error for each submission; ``mark`` as in ``GroupCommit``."""
         outcomes = self._group.commit(submissions, mark)
         self._unchecked_octets += sum([_octets(writes) for writes in submissions])
+        return outcomes
+
+    def keep_up(self) -> None:
+        """Checkpoint when much was written; behind the answers, for mail waits for them."""
         if self._unchecked_octets > _CHECKPOINT_OCTETS:
             self.idle()
-        return outcomes
 
     def idle(self) -> None:
         """Checkpoint."""

@@ -58,4 +58,5 @@ class ThreadWriter:
             # RuntimeError: the loop is closed, nobody waits any more.
             with suppress(RuntimeError):
                 group[0][0].get_loop().call_soon_threadsafe(self._done, group, outcomes)
+            self._committer.keep_up()
         self._committer.close()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from gateway.delivery.backlog import Backlog, Copy
 from gateway.journal.events import InternalError
 from gateway.journal.sinks import Recorded
 from gateway.spool.message import RouteSummary, SpoolMessage
-from tests.delivery.conftest import message
+from tests.delivery.conftest import HostFactory, Office, good, message
 
 ROUTE = "smtp://next.test:25"
 FIRST, SECOND = "01J8Z3Q4R5S6T7V8W9X0Y1Z2A1", "01J8Z3Q4R5S6T7V8W9X0Y1Z2A2"
@@ -33,6 +34,9 @@ class Queue:
     async def next_due(self, route: str, after_utc: float) -> float | None:
         assert route == ROUTE
         return min((due for due in self.due_at.values() if due > after_utc), default=None)
+
+    def is_arriving(self, trace_id: str) -> bool:  # noqa: ARG002 - as it is called
+        return False
 
 
 async def test_every_copy_of_a_route_is_brought_in_at_its_own_time() -> None:
@@ -100,6 +104,42 @@ class SlowQueue(Queue):
         self.read.set()
         await self.arrive.wait()
         return found
+
+
+async def test_what_is_being_stored_is_left_to_who_stores_it(
+    office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Durable and not answered yet, while the writer checkpoints: read from the spool then, it would be sent twice."""
+    running = await host(good)
+    place: Office = await office([running.url])
+    database, answered, committed = place.custody.databases[0], asyncio.Event(), asyncio.Event()
+    commit = database.commit
+
+    async def slow(writes: Any) -> None:
+        await commit(writes)
+        committed.set()
+        await answered.wait()
+
+    monkeypatch.setattr(database, "commit", slow)
+    posting = asyncio.create_task(place.post(message(route=running.url)))
+    await asyncio.wait_for(committed.wait(), 20)
+    backlog, looked = place.runner._backlog, asyncio.Event()
+    next_due = place.custody.next_due
+
+    async def looking(*given: Any) -> Any:
+        found = await next_due(*given)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(place.custody, "next_due", looking)
+    place.runner.flush()
+    await asyncio.wait_for(looked.wait(), 20)
+    await place.until(lambda: not backlog._loads)
+    assert place.runner.in_hand == 0
+    answered.set()
+    await posting
+    await place.written()
+    assert place.statuses() == [("b@ours.test", "sent")]
 
 
 @dataclass

@@ -31,6 +31,19 @@ def committer(path: Path) -> Iterator[Committer]:
     assert not troubles
 
 
+def test_the_log_is_kept_short_behind_the_answers(path: Path, committer: Committer, monkeypatch: pytest.MonkeyPatch):
+    """A checkpoint takes milliseconds, and seconds on a slow disk: mail that is durable does not wait for it."""
+    monkeypatch.setattr("gateway.storage.committer._CHECKPOINT_OCTETS", 10_000)
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
+        size = path.stat().st_size
+        for _ in range(20):
+            assert committer.commit([[(PUT, (b"x" * 9000,))]]) == [None]
+        assert reader.execute("SELECT count(*) FROM t").fetchone() == (20,)
+    assert path.stat().st_size == size
+    committer.keep_up()
+    assert path.stat().st_size > size
+
+
 def test_a_log_that_was_held_is_begun_anew_when_nobody_writes_any_more(path: Path, committer: Committer):
     """A backup that ended while no mail came would leave its gigabytes of log, and the next begin with them."""
     log = path.with_name("store.sqlite-wal")
