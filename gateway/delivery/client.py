@@ -276,6 +276,8 @@ class SmtpConnection(Wire):
         if not reply.is_success:
             self._refused_by_host(reply)
             return
+        if self._commands is None:
+            self._await_next("the reply to MAIL")
         self._step()
 
     def _on_mail(self, reply: Reply) -> None:
@@ -289,7 +291,14 @@ class SmtpConnection(Wire):
                 self._finish()
                 return
         transaction.phase = "rcpt"
+        if self._commands is None:
+            self._await_next("the reply to RCPT")
         self._step()
+
+    def _await_next(self, what: str) -> None:
+        """Wait for the next reply to a group: each command has its own time (RFC 5321 §4.5.3.2)."""
+        self._what = what
+        self._wait(self._settings.command_seconds)
 
     def _on_rcpt(self, reply: Reply) -> None:
         transaction = self._under_way()
@@ -307,6 +316,8 @@ class SmtpConnection(Wire):
             transaction.phase = "data"
             self._what = "the reply to DATA"
             self._wait(self._settings.data_start_seconds)
+        elif self._commands is None:
+            self._await_next("the reply to RCPT")
         self._step()
 
     def _on_data(self, reply: Reply) -> None:
@@ -346,6 +357,7 @@ class SmtpConnection(Wire):
             transaction.outcomes[transaction.accepted.pop(0)] = outcome
             if transaction.accepted:
                 self._expected.append(self._on_end)
+                self._wait(self._settings.data_end_seconds)
                 return
         else:
             transaction.settle_rest(outcome)

@@ -191,14 +191,17 @@ class Settler:
             customer=route.customer,
         )
         reporter = Reporter(hostname=snapshot.config.hostname, postmaster=snapshot.config.contact.postmaster)
-        # The header section of a large content is read from its file, the rest not at all.
-        return notice_message(wanted, content, reporter, own)
+        try:
+            # The header section of a large content is read from its file, the rest not at all.
+            return notice_message(wanted, content, reporter, own)
+        except OSError:
+            # The notice matters more than what it returns.
+            return notice_message(wanted, EMPTY_CONTENT, reporter, own)
 
     async def _content(self, message: SpoolMessage) -> Content:
         try:
             return await self._custody.content(message)
         except (StorageError, KeyError):
-            # The notice matters more than what it returns.
             return EMPTY_CONTENT
 
     def _tell(self, notice: NoticeWanted, message: SpoolMessage) -> None:

@@ -407,6 +407,31 @@ async def test_silence_ends_each_phase_in_its_own_time(host: HostFactory, phase:
     assert outcome.possible_duplicate is (phase == "end-of-data")
 
 
+async def test_each_command_of_a_group_has_its_own_time(host: HostFactory) -> None:
+    """A next hop that looks every recipient up for seconds would never get a mail to a hundred of them."""
+
+    async def play(peer: Peer) -> None:
+        await peer.greet("250-next.test\r\n250 PIPELINING")
+        lines = []
+        while not lines or lines[-1] != "DATA":
+            lines.append(await peer.hear())
+        for _ in lines[:-1]:
+            await asyncio.sleep(0.4)
+            peer.say("250 ok")
+        peer.say("354 go")
+        await peer.hear_content()
+        peer.say("250 2.0.0 taken")
+        await peer.closed()
+
+    running = await host(play)
+    connection = await connect(running.target())
+    assert not isinstance(connection, Failure)
+    connection._settings = replace(connection._settings, command_seconds=1.5)
+    addresses = [f"r{number}@next.test" for number in range(5)]
+    result = await result_of(connection, transfer(*addresses))
+    assert [outcome.reply.code for outcome in result.outcomes] == [250] * 5
+
+
 async def test_a_next_hop_that_reads_nothing_is_given_up(host: HostFactory, tmp_path: Path) -> None:
     async def play(peer: Peer) -> None:
         await peer.greet("250-next.test\r\n250 PIPELINING")

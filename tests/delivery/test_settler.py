@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.delivery import settler as settler_module
-from gateway.journal.events import InternalError, StorageFailed
+from gateway.journal.events import InternalError, NoticeQueued, StorageFailed
 from gateway.storage import StorageRefused
 from tests.delivery.conftest import HostFactory, Office, Peer, good, message
 from tests.delivery.test_pool import many
@@ -37,6 +37,31 @@ async def test_a_record_that_the_store_refuses_keeps_no_other_from_being_written
     monkeypatch.setattr(place.custody, "settle", real)
     await place.written()
     assert await place.queued() == []
+
+
+async def test_a_notice_about_mail_that_cannot_be_read_returns_none_of_it(
+    office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the outcome is never written: the copy stays in the queue for good, and its sender hears nothing."""
+    made = settler_module.notice_message
+
+    def reading(wanted: Any, content: Any, *more: Any) -> Any:
+        if content is not settler_module.EMPTY_CONTENT:
+            raise OSError("input/output error")
+        return made(wanted, content, *more)
+
+    monkeypatch.setattr(settler_module, "notice_message", reading)
+
+    async def play(peer: Peer) -> None:
+        await peer.greet()
+        await peer.envelope("250 ok", "550 5.1.1 unknown", "503 5.5.1 no")
+        await peer.closed()
+
+    running = await host(play)
+    place: Office = await office([running.url])
+    await place.post(message(route=running.url))
+    await place.until(lambda: place.statuses()[:1] == [("b@ours.test", "bounced")])
+    await place.until(lambda: any(isinstance(event, NoticeQueued) for event in place.events.events))
 
 
 async def test_a_bug_in_writing_is_told_and_holds_up_no_drain(
