@@ -31,6 +31,9 @@ _INLINE_OCTETS = 256 * 1024
 # it is scanned: for so many at a time, one that is hard to prepare and the others.
 _LARGE_AT_ONCE = 2
 _KEPT_OCTETS = 1024 * 1024
+# Of all archives of one mail together: a mail has some, which take milliseconds each, and who sends two hundred that
+# take their time one by one must not have everybody else's wait.
+_WALK_SECONDS = 60.0
 # What stands for something that is elsewhere, or for a piece of something: never delivered silently.
 _ELSEWHERE = frozenset({"message/partial", "message/external-body"})
 
@@ -193,14 +196,17 @@ class MessageScanner:
         self, content: Content, found: "dict[str, tuple[Piece, str]]", depot: Depot
     ) -> "dict[str, _Walked]":
         """Return what archives hold, for each digest."""
+        turns = _Turns(self._walker)
         async with asyncio.TaskGroup() as all_of_them:
-            walking = [all_of_them.create_task(self._walk(content, *archive, depot)) for archive in found.values()]
+            walking = [
+                all_of_them.create_task(self._walk(content, *archive, depot, turns)) for archive in found.values()
+            ]
         return {digest: walk.result() for digest, walk in zip(found, walking, strict=True)}
 
-    async def _walk(self, content: Content, piece: Piece, name: str, depot: Depot) -> "_Walked":
-        report = await self._walker.walk(piece.octets, name=name)
+    async def _walk(self, content: Content, piece: Piece, name: str, depot: Depot, turns: "_Turns") -> "_Walked":
+        report = await turns.walk(piece, name)
         if report.encrypted and (passwords := await asyncio.to_thread(passwords_in, content)):
-            report = await self._walker.walk(piece.octets, name=name, passwords=passwords)
+            report = await turns.walk(piece, name, passwords)
         if sum(map(len, report.carried)) <= _INLINE_OCTETS:
             inner = _put(report, depot)
         else:
@@ -211,6 +217,23 @@ class MessageScanner:
         report = report.without_octets()
         results = await self._scan_pieces(inner)
         return _Walked(report, tuple(results[p.digest] for p in inner))
+
+
+class _Turns:
+    """The walks of one mail's archives: one at a time, so that whoever waits for a child waits by mail."""
+
+    def __init__(self, walker: ArchiveWalker) -> None:
+        self._walker, self._turn, self._left = walker, asyncio.Lock(), _WALK_SECONDS
+
+    async def walk(self, piece: Piece, name: str, passwords: Sequence[str] = ()) -> ArchiveReport:
+        """Return what is inside; a mail whose time is over is one that takes too long."""
+        async with self._turn:
+            if self._left <= 0:
+                return ArchiveReport(limit="seconds")
+            begun = asyncio.get_running_loop().time()
+            report = await self._walker.walk(piece.octets, name=name, passwords=passwords)
+            self._left -= asyncio.get_running_loop().time() - begun
+            return report
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Whole mails against a real clamd: whatever a client would show is scanned, and what could not be is never clean."""
 
+import asyncio
 import base64
 import csv
 import hashlib
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.antivirus.archive.report import ArchiveLimits
+from gateway.antivirus.archive.report import ArchiveLimits, ArchiveReport
 from gateway.antivirus.archive.walker import ArchiveWalker
 from gateway.antivirus.cache import ResultCache
 from gateway.antivirus.connection import stream_limit
@@ -113,6 +114,40 @@ async def test_what_a_scanner_does_not_see_in_an_archive_is_scanned_by_itself(sc
     scan = await scanner.scan(mail("two.zip", octets))
     assert scan.result.outcome is Outcome.INFECTED
     assert "zip-hidden" in scan.ambiguities
+
+
+async def test_a_mail_with_many_archives_holds_up_no_other_mails(shared_clamd):
+    """Two hundred that take their time would else be before everybody's documents, who are deferred as busy."""
+
+    walks: list[str] = []
+
+    class Slow(ArchiveWalker):
+        async def walk(self, octets, *, name="", passwords=()):  # noqa: ARG002 - as it is called
+            child = await self._free.get()
+            walks.append(name)
+            await asyncio.sleep(0.02)
+            self._free.put_nowait(child)
+            return ArchiveReport()
+
+    walker = Slow(ArchiveLimits())
+    scanners = Scanners([Scanner(shared_clamd.unix, ScannerLimits())], ResultCache(FakeClock()))
+    scanner = MessageScanner(scanners, walker)
+    boundary = b'Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
+    many = boundary + b"".join(
+        b"--b\r\nContent-Type: application/zip; name=many.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(zipped((f"{number}.txt", b"x"))).replace(b"\n", b"\r\n")
+        for number in range(30)
+    )
+    flood = asyncio.create_task(scanner.scan(Content(many + b"--b--\r\n")))
+    async with asyncio.timeout(30):
+        while not walks:  # noqa: ASYNC110 - a plain list
+            await asyncio.sleep(0.001)
+    await scanner.scan(mail("one.zip", zipped(("one.txt", b"y"))))
+    assert walks.index("one.zip") < 10
+    assert not flood.done()
+    await flood
+    assert len(walks) == 31
+    walker.close()
 
 
 async def test_a_mail_that_is_one_text_is_scanned_as_a_whole_and_its_part_has_that_result(scanner):
