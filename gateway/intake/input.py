@@ -39,7 +39,7 @@ def _nothing() -> None:
 class Input:
     """Buffered octets of one connection, with one reader."""
 
-    __slots__ = ("_at", "_before_wait", "_buffer", "_eof", "_fate", "_loop", "_waiter")
+    __slots__ = ("_at", "_before_wait", "_buffer", "_eof", "_fate", "_loop", "_waiter", "goes_on")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, before_wait: Callable[[], None]) -> None:
         self._loop = loop
@@ -49,6 +49,8 @@ class Input:
         self._waiter: asyncio.Future[None] | None = None
         self._eof = False
         self._fate: SessionEnd | None = None
+        # Whether a line was waited for already, and what has come is not its end.
+        self.goes_on = False
 
     # --- the transport's side
 
@@ -134,14 +136,22 @@ class Input:
     async def line(self) -> bytes:
         """Return a line with its LF; raise ``CommandError`` for one too long, ``SessionEnd`` for one without an end."""
         end = self._buffer.find(b"\n", self._at)
-        while end < 0:
-            if len(self._buffer) - self._at > MAX_COMMAND_LINE_OCTETS:
-                await self._discard_line()
-            await self.more()
-            end = self._buffer.find(b"\n", self._at)
+        if end < 0:
+            end = await self._line_end()
         line = self._buffer[self._at : end + 1]
         self._at = end + 1
         return line
+
+    async def _line_end(self) -> int:
+        try:
+            while (end := self._buffer.find(b"\n", self._at)) < 0:
+                if len(self._buffer) - self._at > MAX_COMMAND_LINE_OCTETS:
+                    await self._discard_line()
+                await self.more()
+                self.goes_on = True
+            return end
+        finally:
+            self.goes_on = False
 
     async def _discard_line(self) -> None:
         seen = 0
@@ -151,6 +161,7 @@ class Input:
             if seen > MAX_DISCARDED_LINE_OCTETS:
                 raise SessionEnd("errors", replies.LINE_TOO_LONG)
             await self.more()
+            self.goes_on = True
         self._at = end + 1
         raise CommandError(replies.LINE_TOO_LONG)
 

@@ -193,7 +193,8 @@ class Session(SMTP):
         if self._listener.draining and not self._in_transaction():
             self._input.fail(SessionEnd("shutdown", replies.SHUTTING_DOWN))
         now = self._clock.monotonic()
-        self._deadline = now + self._patience
+        # A line has its time as a whole: an octet of it now and then would hold a place for a week.
+        self._deadline = min(self._deadline, now + self._patience) if self._input.goes_on else now + self._patience
         if self._pace is not None:
             self._pace.wait_begins(now)
 

@@ -27,6 +27,34 @@ async def test_command_timeout_is_421(open_door, fake_clock) -> None:
     assert door.of(SessionClosed)[0].end == "timeout"
 
 
+async def test_a_command_line_has_its_time_as_a_whole(open_door, fake_clock) -> None:
+    """An octet before each timeout would hold a place of `limits.connections` for a week."""
+    door = await open_door(clock=fake_clock)
+    client = await door.connect()
+    await client.greet()
+    (session,) = door.server._listener.sessions
+    for number, octet in enumerate((b"N", b"O")):
+        client.send(octet)
+        await door.until(lambda number=number: door.waiting() and session._input.buffered == number + 1)
+        door.pass_time(140)
+    client.send(b"O")
+    await door.until(lambda: door.waiting() and session._input.buffered == 3)
+    door.pass_time(30)
+    assert (await client.reply()).startswith("421 4.4.2")
+
+
+async def test_the_next_command_line_has_its_own_time(open_door, fake_clock) -> None:
+    door = await open_door(clock=fake_clock)
+    client = await door.connect()
+    await client.greet()
+    (session,) = door.server._listener.sessions
+    for _ in range(3):
+        client.send(b"NO")
+        await door.until(lambda: door.waiting() and session._input.buffered == 2)
+        door.pass_time(200)
+        assert (await client.say("OP")).startswith("250 ")
+
+
 async def test_timeout_is_refreshed_by_every_block_of_data(open_door, fake_clock) -> None:
     """aiosmtpd starts one timer at DATA: a slow but honest transfer would be cut."""
     door = await open_door(clock=fake_clock, smtp={"min_rate": 0})
