@@ -100,7 +100,7 @@ class QuarantineDesk:
 
     async def _show(self, query: QueueQuery, given: QuarantineArguments) -> QuarantineListResult:
         found = []
-        for bare in await self._chosen(query):
+        for bare in await self._chosen(query, given):
             try:
                 message = replace(bare, content=await self._content(bare))
             except _StaysError:
@@ -111,15 +111,23 @@ class QuarantineDesk:
             found.append(shown)
         return {"messages": found, "more": False}
 
-    async def _delete(self, _: QueueQuery, given: QuarantineArguments) -> dict[str, Any]:
-        return await self._queue.handle("queue.drop", dict(given))
+    async def _delete(self, query: QueueQuery, given: QuarantineArguments) -> dict[str, Any]:
+        if not given.get("why"):
+            return await self._queue.handle("queue.drop", dict(given))
+        changed = 0
+        for message in await self._chosen(query, given):
+            # Copies of one mail may be kept for different reasons.
+            for address in _addresses(message.recipients):
+                one = {**given, "ids": [message.trace_id], "recipient": address}
+                changed += (await self._queue.handle("queue.drop", one))["changed"]
+        return {"changed": changed}
 
     async def _release(self, query: QueueQuery, given: QuarantineArguments) -> ReleaseResult:
         if self._way_out is None:
             raise RefusedError("mail is scanned on its way out of quarantine: start the gateway first")
         way = self._way_out
         async with self._releasing:
-            return {"released": [await self._answer(m, given, way) for m in await self._chosen(query)]}
+            return {"released": [await self._answer(m, given, way) for m in await self._chosen(query, given)]}
 
     async def _answer(self, message: SpoolMessage, given: QuarantineArguments, way: WayOut) -> Released:
         try:
@@ -127,10 +135,16 @@ class QuarantineDesk:
         except _StaysError as why:
             return _kept(message, Review(), str(why), "")
 
-    async def _chosen(self, query: QueueQuery) -> list[SpoolMessage]:
+    async def _chosen(self, query: QueueQuery, given: QuarantineArguments) -> list[SpoolMessage]:
+        """Return the messages named, each with those of its copies that are kept for the reason asked for."""
         if not query.trace_ids:
             raise RefusedError("say which: the ids of messages")
-        return await self._custody.select(query)
+        wanted = given.get("why", "")
+        messages = await self._custody.select(replace(query, limit=MAX_LIMIT) if wanted else query)
+        if not wanted:
+            return messages
+        meant = [replace(m, recipients=tuple(c for c in m.recipients if why(m, c) == wanted)) for m in messages]
+        return [message for message in meant if message.recipients]
 
     async def _content(self, message: SpoolMessage) -> Content:
         try:

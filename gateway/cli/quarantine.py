@@ -78,7 +78,8 @@ def release(
 ) -> None:
     """Scan quarantined mail again and deliver it: all that the options select with --all, or by id."""
     chosen = _chosen(ids, _selected(ids, recipient, domain, older_than, why), config, everything=everything)
-    wanted = {name: value for name, value in {"recipient": recipient, "domain": domain, "to": to}.items() if value}
+    given = {"recipient": recipient, "domain": domain, "why": why, "to": to}
+    wanted = {name: value for name, value in given.items() if value}
     done: list[Released] = []
     # One at a time: each is scanned, and what is done is told when it is done.
     for trace_id in chosen:
@@ -114,7 +115,8 @@ def delete(
 ) -> None:
     """Remove quarantined copies, without a notice to anybody; wants ids, or --all for everything that is selected."""
     chosen = _chosen(ids, _selected(ids, recipient, domain, older_than, why), config, everything=everything)
-    wanted = {name: value for name, value in {"recipient": recipient, "domain": domain}.items() if value}
+    given = {"recipient": recipient, "domain": domain, "why": why}
+    wanted = {name: value for name, value in given.items() if value}
     changed = ask("quarantine.delete", wanted | {"ids": chosen}, config)["changed"] if chosen else 0
     typer.echo(f"{changed} {'copy' if changed == 1 else 'copies'} deleted")
     if not changed:

@@ -307,6 +307,25 @@ async def test_a_list_says_why_and_selects_by_it(room, spooled, trace_ids):
     assert len((await room.ask("list", older_than_seconds=3600, domain="example.com"))["messages"]) == 3
 
 
+@pytest.mark.parametrize("meant", ["virus", "policy"])
+async def test_copies_of_one_mail_kept_for_another_reason_stay(room, spooled, trace_ids, meant):
+    """One recipient's policy keeps the original of a mail with a virus, the other's holds it for its score."""
+    message, held = spooled(1, [("a@example.com", "quarantined"), ("b@example.com", "quarantined")]), Content(b"x\r\n")
+    reasons = ("antivirus infected: X", "score 9.5: spf.fail=4")
+    copies = [
+        replace(copy, rendition=number, reason=reason, held_since=1.0)
+        for number, (copy, reason) in enumerate(zip(message.recipients, reasons, strict=True))
+    ]
+    renditions = (saying("Infected (X)"), saying("Clean"))
+    await room.custody.store(
+        replace(message, content=held, octets=held.size, renditions=renditions, recipients=tuple(copies))
+    )
+    assert await room.ask("delete", why=meant, ids=[trace_ids[1]]) == {"changed": 1}
+    left = {"virus": "b@example.com", "policy": "a@example.com"}[meant]
+    [kept] = (await room.ask("list"))["messages"]
+    assert [recipient["recipient"] for recipient in kept["recipients"]] == [left]
+
+
 async def test_show_has_the_parts_by_content(room, one):
     trace_id, message = one
     content = (
