@@ -149,10 +149,12 @@ def enforce(ask: Ask, keeper: ListKeeper, clock: Clock) -> int:
     """Make the local list say what the table says; return how many entries changed; StorageError, ConfigError."""
     now = clock.stamp().utc
     wanted = {each.entry: each for each in standing_blocks(ask) if each.until > now}
-    listed = {each.entry: each for each in keeper.store.additions(INCIDENTS) if each.reason.startswith(_PREFIX)}
+    additions = keeper.store.additions(INCIDENTS)
+    listed = {each.entry: each for each in additions if each.reason.startswith(_PREFIX)}
     added = [_addition(each) for entry, each in wanted.items() if _differs(listed.get(entry), each)]
     ended = [entry for entry in listed if entry not in wanted]
-    if added or ended:
+    # On record is not in force: what was to tell the workers may have failed, or been killed.
+    if added or ended or not keeper.serves(INCIDENTS, additions):
         keeper.replace_blocks(added, ended, OWNER)
     return len(added) + len(ended)
 

@@ -27,6 +27,7 @@ from gateway.abuse.tail import JournalTail, StaleReadingError, Telling
 from gateway.abuse.thresholds import Confirmation, Thresholds
 from gateway.blocklist.local.keeping import ListKeeper
 from gateway.clock import Clock
+from gateway.config.problem import ConfigError
 from gateway.config.snapshot import Snapshot
 from gateway.incidents import Change, IncidentBook, IncidentReader, Sighting, Source, State
 from gateway.incidents.blocks import note_attempts, note_watch
@@ -137,20 +138,25 @@ class Keeper:
         """Do what there is to do now; raise StorageError."""
         if self._failed:
             self._store()
-        self._put_in_force()
+        failure = self._failure_to_put_in_force()
         self._done.more = False
         self._take()
+        is_behind = False
         for reading in self._tail.readings():
             self._untaken.extend(reading.events)
             self._take()
             self._done.more |= reading.full
+            is_behind |= reading.full
             if self._gathered.is_full:
                 self._store()
         if not self._gathered.is_empty and self._is_time():
             self._store()
-        self._adopt()
+        self._adopt(may_discard=not (is_behind or self._tail.unreadable))
         if self._clock.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch()
+        if failure is not None:
+            # What was done all the same is told by the next round that fails in nothing.
+            raise failure
         done, self._done = self._done, Round()
         return done
 
@@ -287,14 +293,23 @@ class Keeper:
         self._unpublished |= bool(done.suspended)
         self._put_in_force()
 
+    def _failure_to_put_in_force(self) -> Exception | None:
+        """Put in force, and return what kept that from being done: verdicts are folded all the same."""
+        try:
+            self._put_in_force()
+        except (StorageError, ConfigError, OSError) as error:
+            return error
+        return None
+
     def _put_in_force(self) -> None:
         """Have the workers hear of what the record says; what fails is tried again."""
-        if self._unlisted:
-            enforce(self._reader.rows, self._lists, self._clock)
-            self._unlisted = False
+        # First, for it asks for no lock that a keeper of lists may have.
         if self._unpublished:
             publish(self._reader.rows, self._data / FOLDER)
             self._unpublished = False
+        if self._unlisted:
+            enforce(self._reader.rows, self._lists, self._clock)
+            self._unlisted = False
 
     # Deciding ---------------------------------------------------------------------------------------------------------
 
@@ -359,8 +374,11 @@ class Keeper:
         if len(known) == len(waiting) < ADOPTED_AT_ONCE:
             self._adopted_at = self._clock.monotonic()
 
-    def _adopt(self) -> None:
-        """File samples whose sightings are on record, some at a time, the oldest first; pass over the others."""
+    def _adopt(self, *, may_discard: bool) -> None:
+        """File samples whose sightings are on record, some at a time, the oldest first; pass over the others.
+
+        One that waits for too long has no verdict, unless there are journals that were not read to their ends.
+        """
         now = self._clock.monotonic()
         if not self._adopted_to and now - self._adopted_at < self._gather_seconds:
             return
@@ -376,7 +394,7 @@ class Keeper:
             self._done.adopted += len(known)
         utc = self._clock.stamp().utc
         for each in waiting:
-            if each.trace_id not in known and utc - each.at > ORPHAN_SECONDS:
+            if may_discard and each.trace_id not in known and utc - each.at > ORPHAN_SECONDS:
                 self._evidence.inbox.discard(each.trace_id)
 
     # Time -------------------------------------------------------------------------------------------------------------

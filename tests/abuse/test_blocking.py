@@ -12,6 +12,7 @@ from gateway.abuse.suspending import restore, suspend
 from gateway.incidents import Source, SourceKind, State
 from gateway.incidents.blocks import blocks_of, standing_blocks
 from gateway.incidents.guarantees import Letters
+from gateway.storage import StorageFull
 
 HOUR, DAY = 3600.0, 86_400.0
 SOURCE = "198.51.100.7"
@@ -199,3 +200,45 @@ def test_an_entry_that_somebody_put_there_by_hand_stays(world):
     assert world.listed("203.0.113.7") == ["by hand"]
     with world.reader() as reader:
         assert len(standing_blocks(reader.rows)) == 1
+
+
+# In force -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_whose_publishing_failed_is_in_force_at_the_next_look(world, monkeypatch):
+    """The record of lists has it then, and says the same as the record of incidents."""
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.blocklist.local.keeping.write_manifest", no_room)
+        with pytest.raises(StorageFull):
+            world.spam(3)
+    assert world.listed(SOURCE) == []
+    world.rounds()
+    assert world.listed(SOURCE) == ["incident 1"]
+
+
+def test_a_block_is_in_force_although_the_declarations_cannot_be_read(world):
+    """An edit of lists.toml may be broken for days; what is served is served on, and blocks begin and end."""
+    (world.folder / "blocklists/lists.toml").write_text("[[list]\n")
+    world.spam(3)
+    assert world.listed(SOURCE) == ["incident 1"]
+    world.spam(3, "198.51.100.8")
+    assert world.listed("198.51.100.8") == ["incident 2"]
+    with world.book.change("anna", "incident lift") as change:
+        assert blocking.lift(change, change.incident(1), "they called") == 1
+    world.keeper.enforce()
+    assert (world.listed(SOURCE), world.listed("198.51.100.8")) == ([], ["incident 2"])
+
+
+def test_verdicts_are_folded_while_no_block_can_be_put_in_force(world, monkeypatch):
+    blocked(world)
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.abuse.keeper.enforce", no_room)
+        world.keeper._unlisted = True
+        world.journal([world.mail("198.51.100.8")])
+        with pytest.raises(StorageFull):
+            world.keeper.round()
+    assert [str(incident.source) for incident in world.incidents()][1:] == ["network 198.51.100.8/32"]
+
+
+def no_room(*_, **__):
+    raise StorageFull("the disk is full")

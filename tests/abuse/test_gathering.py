@@ -4,6 +4,7 @@ What breaks if these fail: the mail beside it slows down under spam; a block com
 lie, or suspends a sender who did nothing.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -377,3 +378,18 @@ def test_a_clock_set_back_makes_no_excess_of_a_sender(world):
         # Set back by two hours, of which one passes.
         world.clock = FakeClock(utc=world.now - 7200)
     assert world.incidents() == []
+
+
+def test_a_sample_whose_verdict_was_not_read_yet_is_kept(world, monkeypatch):
+    """A keeper that is behind, as after a record that nobody could write, would throw its evidence away."""
+    monkeypatch.setattr("gateway.abuse.tail.BATCH_ROWS", 5)
+    sent, inbox = world.mail(), world.keeper._evidence.inbox
+    world.journal([*(world.ham() for _ in range(20)), sent])
+    inbox.put(sent.trace_id, world.now, {}, [b"Subject: cheap\r\n\r\n"])
+    for path in inbox.folder.iterdir():
+        os.utime(path, (world.now - 1200, world.now - 1200))
+    while world.keeper.round().more:
+        pass
+    world.keeper.round()
+    with world.reader() as reader:
+        assert [each.trace_id for each in reader.evidence(1)] == [sent.trace_id]

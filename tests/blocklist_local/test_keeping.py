@@ -2,11 +2,14 @@
 that the contract wants (§4 d) is wrong, or a broken export empties a list that protects people.
 """
 
+import os
+
 import pytest
 
+from gateway.blocklist.local.building import Builder
 from gateway.blocklist.local.editions import Addition, State
 from gateway.blocklist.local.fetching import Failed, Fetched
-from gateway.blocklist.local.keeping import KEPT_EDITIONS, Asking, RefusedError
+from gateway.blocklist.local.keeping import KEPT_EDITIONS, Asking, ListKeeper, RefusedError
 from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
 
 ASSOCIATION = '[[list]]\nname = "association"\nsource = "association"\n'
@@ -439,3 +442,84 @@ def test_a_change_of_how_a_source_is_read_compiles_it_anew(place):
     place.update()
     assert place.entries("192.0.2.8")
     assert not place.entries("192.0.2.7")
+
+
+# Trouble that is one list's ------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_breaks_its_reader_is_refused_and_keeps_no_other_from_being_kept(place, monkeypatch):
+    place.declare(LOCAL + '[[list]]\nname = "second"\nfile = "second.txt"\n')
+    place.write("local.txt", "192.0.2.7\n")
+    place.write("second.txt", "192.0.2.8\n")
+    judge = Builder.judge
+
+    def breaking(self, declaration, *more):
+        if declaration.name == "local":
+            raise MemoryError("too much")
+        return judge(self, declaration, *more)
+
+    monkeypatch.setattr(Builder, "judge", breaking)
+    events = place.update()
+    assert [(e.list, e.state, e.reason) for e in events if isinstance(e, ListWithheld)] == [
+        ("local", "refused", "MemoryError: too much")
+    ]
+    assert place.entries("192.0.2.8") == [("second", "192.0.2.8")]
+    # Told once.
+    assert newest(place, "local").state is State.REFUSED
+    assert place.update() == []
+    monkeypatch.undo()
+    place.write("local.txt", "192.0.2.9\n")
+    place.update()
+    assert place.entries("192.0.2.9") == [("local", "192.0.2.9")]
+
+
+def test_a_file_whose_name_is_no_utf_8_keeps_nothing_from_being_served(place):
+    """As a zip from a Windows with GBK leaves it."""
+    place.declare(LOCAL)
+    place.write("local.txt", "192.0.2.7\n")
+    place.write(os.fsdecode(b"\xba\xda\xc3\xfb\xb5\xa5.txt"), "192.0.2.8\n")
+    assert "undeclared" in [event.state for event in place.update() if isinstance(event, ListWithheld)]
+    assert place.entries("192.0.2.7")
+    assert place.lists.undeclared == (os.fsdecode(b"\xba\xda\xc3\xfb\xb5\xa5.txt"),)
+
+
+def test_a_source_that_takes_its_time_holds_up_no_other_keeper(place, monkeypatch):
+    """An automatic block is to be in force within a second, whatever server is silent."""
+    monkeypatch.setattr("gateway.blocklist.local.keeping._LOCK_SECONDS", 0.0)
+    place.declare(FEED)
+    other = ListKeeper(place.folder, place.data, clock=place.clock)
+
+    def slow(_declaration, _before):
+        other.replace_blocks([addition("192.0.2.7", list="incidents")], [], "keeper")
+        return Fetched(octets=b"192.0.2.8\n", origin="u", published=place.now, etag="", modified="")
+
+    place.keeper._fetch = slow
+    place.update()
+    assert place.entries("192.0.2.7") == [("incidents", "192.0.2.7")]
+    assert place.entries("192.0.2.8") == [("feed", "192.0.2.8")]
+
+
+def test_what_two_keepers_asked_for_is_recorded_once(place):
+    place.declare(FEED)
+    came = Fetched(octets=b"192.0.2.8\n", origin="u", published=place.now, etag='"1"', modified="")
+    other = ListKeeper(place.folder, place.data, clock=place.clock, fetch_list=lambda *_: came)
+
+    def meanwhile(_declaration, _before):
+        other.update()
+        return Failed("the line was cut")
+
+    place.keeper._fetch = meanwhile
+    assert place.update() == []
+    assert place.entries("192.0.2.8") == [("feed", "192.0.2.8")]
+    assert place.keeper.store.fetches("feed").failing_since is None
+
+
+def test_a_clock_that_was_ahead_puts_no_source_off_for_years(place):
+    place.declare(FEED)
+    place.clock.advance(10 * 365 * DAY)
+    place.update()
+    place.clock.advance(-10 * 365 * DAY)
+    assert place.keeper.next_due() <= place.now
+    place.update()
+    assert len(place.sources.asked) == 2
+    assert place.keeper.next_due() == place.now + HOUR

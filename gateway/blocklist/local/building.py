@@ -2,7 +2,7 @@
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -39,6 +39,20 @@ class Judged:
 def digest_of(octets: bytes) -> str:
     """Return the name of a content: its SHA-256."""
     return hashlib.sha256(octets).hexdigest()
+
+
+def additions_file(name: str, additions: Sequence[Addition]) -> str:
+    """Return the name of the compiled file of what operators added to a list and took off it."""
+    return _named(name, _digest_of_additions(additions))
+
+
+def _named(name: str, digest: str) -> str:
+    return f"{name}+{digest[:_DIGEST_CHARACTERS]}.list"
+
+
+def _digest_of_additions(additions: Sequence[Addition]) -> str:
+    said = repr([_said(each) for each in additions])
+    return hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 class Builder:
@@ -127,9 +141,8 @@ class Builder:
         """Return the compiled file of what operators added and took off, and how many those are; "" for none."""
         if not additions:
             return "", 0
-        said = repr([_said(each) for each in additions])
-        digest = hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()
-        file = f"{name}+{digest[:_DIGEST_CHARACTERS]}.list"
+        digest = _digest_of_additions(additions)
+        file = _named(name, digest)
         if self._opened(file) is None:
             collected = Collected(file=name, now=now)
             # The latest word about an entry holds.

@@ -21,7 +21,7 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
-from gateway.blocklist.local.building import Builder, digest_of
+from gateway.blocklist.local.building import Builder, additions_file, digest_of
 from gateway.blocklist.local.declaration import (
     INCIDENTS,
     Declarations,
@@ -34,6 +34,7 @@ from gateway.blocklist.local.editions import (
     Addition,
     Edition,
     EditionStore,
+    Fetches,
     State,
     end_addition,
     put_addition,
@@ -41,7 +42,7 @@ from gateway.blocklist.local.editions import (
     put_fetches,
 )
 from gateway.blocklist.local.entry import parse_entry, same_entry
-from gateway.blocklist.local.fetching import Failed, Fetch, Fetched, fetch
+from gateway.blocklist.local.fetching import Failed, Fetch, Fetched, Outcome, fetch
 from gateway.blocklist.local.lists import FOLDER
 from gateway.blocklist.local.manifest import ManifestError, Served, read_manifest, write_manifest
 from gateway.blocklist.local.workdays import WorkingCalendar
@@ -49,7 +50,7 @@ from gateway.clock import Clock
 from gateway.config.problem import ConfigError
 from gateway.journal.events import Event
 from gateway.journal.guard_events import ListApplied, ListOverdue, ListWithheld
-from gateway.storage import DurableFiles, StorageLocked
+from gateway.storage import DurableFiles, StorageError, StorageLocked
 
 SCHEDULE = "schedule"
 # Editions whose octets are kept, so that one can be rolled back to; a record of each stays for ever.
@@ -84,6 +85,14 @@ class Arrival:
     published: float
     published_known: bool = True
     accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a source answered, and what was known of it when it was asked."""
+
+    before: Fetches
+    outcome: Outcome
 
 
 class ListKeeper:
@@ -123,19 +132,34 @@ class ListKeeper:
 
         Raises StorageError.
         """
-        with self._locked():
-            try:
-                declarations = self.declarations()
-            except ConfigError as error:
-                problems = tuple(map(str, error.problems))
-                return [self._withheld("", 0, "refused", "the declarations cannot be read", problems)]
-            events: list[Event] = []
+        events: list[Event] = []
+        try:
+            declarations = self.declarations()
             calendar = WorkingCalendar(declarations.calendar)
             for declaration in declarations.lists:
-                events += self._bring_in(declaration, calendar, asking)
+                events += self._kept(declaration, calendar, asking)
+            with self._locked():
+                # Again: the first block of all may have come meanwhile.
+                events += self._publish(self.declarations())
+                return events + self._overdue()
+        except ConfigError as error:
+            problems = tuple(map(str, error.problems))
+            return [*events, self._withheld("", 0, "refused", "the declarations cannot be read", problems)]
+
+    def _kept(self, declaration: ListDeclaration, calendar: WorkingCalendar, asking: Asking) -> list[Event]:
+        """Bring one list up to date; what breaks on it is told, and keeps no other list from being so."""
+        events: list[Event] = []
+        try:
+            # Not under the lock: a server that is silent would hold up whoever has a block to publish.
+            asked = self._asked(declaration, asking)
+            with self._locked():
+                events += self._bring_in(declaration, calendar, asked)
                 events += self._settle(declaration)
-            events += self._publish(declarations)
-            return events + self._overdue()
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a stranger's list, or a bug
+            events += self._refused(declaration, f"{type(error).__name__}: {error}")
+        return events
 
     def next_due(self) -> float | None:
         """Return when the next source is to be asked or deadline is over, UTC seconds; None when there is neither."""
@@ -145,7 +169,7 @@ class ListKeeper:
             lists = self.declarations().lists
         except ConfigError:
             return late
-        due += [self.store.fetches(each.name).tried + each.every for each in lists if each.url or each.watch]
+        due += [self._due_at(each) for each in lists if each.url or each.watch]
         return min(due, default=None)
 
     # What operators do ------------------------------------------------------------------------------------------------
@@ -222,7 +246,16 @@ class ListKeeper:
             standing = self.store.additions(INCIDENTS)
             writes = [end_addition(each.number, now, who) for each in standing if _meaning(each.entry) in over]
             self.store.write([*writes, *map(put_addition, added)])
-            return self._publish(self.declarations())
+            try:
+                declarations = self.declarations()
+            except ConfigError:
+                return self._publish_blocks()
+            return self._publish(declarations)
+
+    def serves(self, name: str, additions: Sequence[Addition]) -> bool:
+        """Whether the workers have these additions to a list: a former write of what is served may have failed."""
+        served = next((each.additions for each in self._manifest()[0] if each.name == name), "")
+        return served == (additions_file(name, additions) if additions else "")
 
     def _rows(self, name: str) -> list[Edition]:
         return self.store.editions(name, KEPT_EDITIONS)
@@ -250,15 +283,40 @@ class ListKeeper:
         finally:
             os.close(descriptor)
 
-    def _bring_in(self, declaration: ListDeclaration, calendar: WorkingCalendar, asking: Asking) -> list[Event]:
+    def _due_at(self, declaration: ListDeclaration) -> float:
+        """Return when a source is to be asked next; at once where the clock was ahead when it was asked last."""
+        tried, now = self.store.fetches(declaration.name).tried, self._clock.stamp().utc
+        return tried + declaration.every if tried <= now else now
+
+    def _asked(self, declaration: ListDeclaration, asking: Asking) -> _Asked | None:
+        """Ask a list's source on the web or in a folder, if it is time."""
+        if declaration.file or not (declaration.url or declaration.watch) or asking is Asking.NONE:
+            return None
+        if asking is Asking.DUE and self._due_at(declaration) > self._clock.stamp().utc:
+            return None
+        before = self.store.fetches(declaration.name)
+        return _Asked(before, self._fetch(declaration, before))
+
+    def _bring_in(self, declaration: ListDeclaration, calendar: WorkingCalendar, asked: _Asked | None) -> list[Event]:
         """Record what a list's source has that is new."""
         if declaration.file:
             self._look_at_file(declaration, calendar)
-            return []
-        if not (declaration.url or declaration.watch) or asking is Asking.NONE:
-            return []
-        due = self.store.fetches(declaration.name).tried + declaration.every
-        return self._ask_source(declaration, calendar) if asking is Asking.ALL or due <= self._clock.stamp().utc else []
+        # Else another keeper has asked meanwhile, and recorded its answer.
+        elif asked is not None and asked.before == self.store.fetches(declaration.name):
+            return self._record_answer(declaration, calendar, asked)
+        return []
+
+    def _refused(self, declaration: ListDeclaration, why: str) -> list[Event]:
+        """Refuse the newest edition of a list that could not be judged; it is tried again, and told once."""
+        with self._locked():
+            newest = next(iter(self._rows(declaration.name)), None)
+            if newest is None or newest.state not in OPEN:
+                return [self._withheld(declaration.name, 0, State.REFUSED, why)]
+            refused = replace(newest, state=State.REFUSED, note=why)
+            if refused == newest:
+                return []
+            self.store.write([put_edition(refused)])
+        return [self._withheld(declaration.name, newest.number, State.REFUSED, why)]
 
     def _look_at_file(self, declaration: ListDeclaration, calendar: WorkingCalendar) -> None:
         path = self._folder / declaration.file
@@ -277,9 +335,8 @@ class ListKeeper:
         )
         self._record_new(declaration, arrival, calendar)
 
-    def _ask_source(self, declaration: ListDeclaration, calendar: WorkingCalendar) -> list[Event]:
-        before, now = self.store.fetches(declaration.name), self._clock.stamp().utc
-        outcome = self._fetch(declaration, before)
+    def _record_answer(self, declaration: ListDeclaration, calendar: WorkingCalendar, asked: _Asked) -> list[Event]:
+        before, outcome, now = asked.before, asked.outcome, self._clock.stamp().utc
         if isinstance(outcome, Failed):
             since = now if before.failing_since is None else before.failing_since
             failing = replace(before, tried=now, failing_since=since, error=outcome.reason)
@@ -383,6 +440,20 @@ class ListKeeper:
             for name in declarations.undeclared
             if name not in before[1]
         ]
+
+    def _publish_blocks(self) -> list[Event]:
+        """Serve the blocks as they stand beside the lists as they are served: what is declared cannot be read."""
+        served, undeclared = self._manifest()
+        before = next((each for each in served if each.name == INCIDENTS), None)
+        if before is None:
+            blocks = self._stands(incidents_list())
+        else:
+            additions, now = self.store.additions(INCIDENTS), self._clock.stamp().utc
+            file, entries = self._builder.ready_additions(INCIDENTS, additions, now)
+            blocks = replace(before, additions=file, added_entries=entries)
+        others = [each for each in served if each.name != INCIDENTS]
+        write_manifest(self._home, [*others, blocks], undeclared, self._files)
+        return []
 
     def _manifest(self) -> tuple[Sequence[Served], Sequence[str]]:
         try:

@@ -58,8 +58,8 @@ class Served:
 def write_manifest(folder: Path, lists: Sequence[Served], undeclared: Sequence[str], files: DurableFiles) -> None:
     """Replace the manifest; raise StorageError."""
     document = {"version": _VERSION, "lists": [asdict(each) for each in lists], "undeclared": list(undeclared)}
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    files.write(folder / FILE, [text.encode()])
+    # ASCII: a file's name need not be UTF-8.
+    files.write(folder / FILE, [json.dumps(document, indent=1).encode("ascii")])
 
 
 def read_manifest(folder: Path) -> tuple[tuple[Served, ...], tuple[str, ...]]:
