@@ -5,6 +5,7 @@ bug in one of the loops is one event, and the loop goes on.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,8 +24,8 @@ from gateway.servicelevel.book import Book, Writer
 from gateway.servicelevel.conditions import Bearing
 from gateway.servicelevel.deadline import DeadlineState
 from gateway.servicelevel.evaluation import Evaluation
-from gateway.servicelevel.fault import Fault
-from gateway.servicelevel.heartbeat import BEAT_SECONDS, LATE_SECONDS, Beat, Heartbeat
+from gateway.servicelevel.fault import ClockJump, Fault
+from gateway.servicelevel.heartbeat import BEAT_SECONDS, LATE_SECONDS, Heartbeat
 from gateway.servicelevel.interval import Interval
 from gateway.servicelevel.month import MINUTE, Month
 from gateway.servicelevel.observing import (
@@ -40,7 +41,7 @@ from gateway.servicelevel.reading import judge
 from gateway.servicelevel.records import Records
 from gateway.servicelevel.rollup import Roller
 from gateway.servicelevel.store import StoreReader, open_store
-from gateway.storage import Database, StorageError
+from gateway.storage import Database, StorageError, Write
 
 BY = "tidegate"
 # Summaries lag by so much at most; a reader adds what they lack.
@@ -80,15 +81,14 @@ class ServiceWatch:
         self._told: dict[tuple[str, ...], str] = {}
         self._digest = ""
         self._failing: set[tuple[str, str]] = set()
+        # What beats found and no disk has yet.
+        self._unrecorded: deque[ClockJump | Interval] = deque()
+        self._unwritten: list[Write] = []
         self._unreadable: frozenset[str] = frozenset()
 
     async def run(self, addresses: Addresses) -> None:
         """Watch until cancelled."""
-        try:
-            store = await asyncio.to_thread(open_store, self._data)
-        except StorageError as error:
-            self._failed("open", error)
-            return
+        store = await self._opened()
         probes = Probes(self._snapshot, mailbox=self._mailbox, clock=self._clock, events=self._events)
         try:
             await asyncio.gather(
@@ -98,6 +98,15 @@ class ServiceWatch:
         finally:
             await probes.close()
             await store.close()
+
+    async def _opened(self) -> Database:
+        """Open the store of what is observed, as soon as that can be done: a disk that is full has room again."""
+        while True:
+            try:
+                return await asyncio.to_thread(open_store, self._data)
+            except (StorageError, OSError) as error:
+                self._failed("open", error)
+            await asyncio.sleep(AFTER_A_BUG_SECONDS)
 
     async def _once_settled(self, store: Database, probes: Probes, addresses: Addresses) -> None:
         await self._settled()
@@ -139,24 +148,34 @@ class ServiceWatch:
             return
         if self._digest != self._snapshot().digest:
             await asyncio.to_thread(self._record_terms)
-        beat = await asyncio.to_thread(self._heart.beat)
-        if beat.jump is not None or beat.missed is not None:
-            writes = await asyncio.to_thread(self._missed, beat)
-            if writes:
-                await store.commit(writes)
-
-    def _missed(self, beat: Beat) -> list[Any]:
-        writer = self._writer()
+        beat = await asyncio.to_thread(self._heart.look)
         if beat.jump is not None:
-            writer.jump(beat.jump)
-            self._events.emit(ClockJumped(at=self._now(), seconds=beat.jump.by))
-        if beat.missed is None:
+            self._unrecorded.append(beat.jump)
+        if beat.missed is not None:
+            self._unrecorded.extend(await asyncio.to_thread(self._not_served, beat.missed))
+        try:
+            await self._put_on_record(store)
+        finally:
+            # Behind it: killed in between, the gateway finds the same again. What fails is kept here and tried with the
+            # next beat; without this one it would seem not to run.
+            await asyncio.to_thread(self._heart.beat)
+
+    async def _put_on_record(self, store: Database) -> None:
+        while self._unrecorded:
+            self._unwritten += await asyncio.to_thread(self._recorded, self._unrecorded[0])
+            self._unrecorded.popleft()
+        if self._unwritten:
+            await store.commit(self._unwritten)
+            self._unwritten = []
+
+    def _recorded(self, found: ClockJump | Interval) -> list[Write]:
+        """Put what a beat found on record; return what the store is to have of it."""
+        if isinstance(found, ClockJump):
+            self._writer().jump(found)
+            self._events.emit(ClockJumped(at=self._now(), seconds=found.by))
             return []
-        writes: list[Any] = []
-        for missed in self._not_served(beat.missed):
-            self._tell(record_missed(writer, missed), ("opened", "closed"))
-            writes += not_running(self._customers(), missed)
-        return writes
+        self._tell(record_missed(self._writer(), found), ("opened", "closed"))
+        return not_running(self._customers(), found)
 
     def _not_served(self, missed: Interval) -> Iterable[Interval]:
         """Return what of a time without heartbeats is left, when the ledger shows mail that was taken in it."""

@@ -95,9 +95,12 @@ class Writer:
             raise ValueError(f"there is no exclusion {number} that still counts")
         return self._append("withdrawal", {"exclusion": number, "reason": reason})
 
-    def open_fault(self, cause: str, reason: str, start: float, *, customer: str = "") -> Record:
-        """Record that something fails since ``start``."""
-        return self._append("fault-opened", {"cause": cause, "reason": reason, "start": start, "customer": customer})
+    def open_fault(
+        self, cause: str, reason: str, start: float, *, customer: str = "", end: float | None = None
+    ) -> Record:
+        """Record that something fails since ``start``; with ``end``, that it failed until then."""
+        values = {"cause": cause, "reason": reason, "start": start, "customer": customer}
+        return self._append("fault-opened", values | ({} if end is None else {"end": end}))
 
     def close_fault(self, number: int, end: float) -> Record:
         """Record that a fault was over at ``end``; ValueError when there is none of that number that lasts."""
@@ -191,8 +194,9 @@ def _fault_opened(book: Book, record: Record) -> None:
         cause=values["cause"],
         reason=values["reason"],
         start=values["start"],
-        end=None,
+        end=values.get("end"),
         opened_by=record.by,
+        closed_by=record.by if "end" in values else "",
     )
 
 

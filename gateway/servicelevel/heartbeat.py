@@ -33,19 +33,21 @@ class Beat:
 
 
 class Heartbeat:
-    """The heart of one gateway; ``beat`` blocks for an fsync and raises StorageError."""
+    """The heart of one gateway; both block, ``beat`` for an fsync, and raises StorageError."""
 
     def __init__(self, data: Path, clock: Clock) -> None:
         self._path, self._clock = data / FOLDER / FILE_NAME, clock
         self._files = DurableFiles()
 
-    def beat(self) -> Beat:
-        """Say that the gateway serves now; return what that says of the time before."""
+    def look(self) -> Beat:
+        """Return what the last beat says of the time since; put it on record before the next."""
+        return self._since(self._last(), self._clock.stamp())
+
+    def beat(self) -> None:
+        """Say that the gateway serves now."""
         now = self._clock.stamp()
-        found = self._since(self._last(), now)
         said = {"utc": now.utc, "monotonic": now.monotonic, "boot": self._clock.boot_id}
         self._files.write(self._path, [json.dumps(said).encode("ascii")])
-        return found
 
     def _last(self) -> tuple[Stamp, str] | None:
         try:

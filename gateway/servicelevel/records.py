@@ -8,6 +8,7 @@ Any process may append: the file is locked for that long, and an entry is durabl
 failure left unfinished was never acknowledged; the next writer ends it, and readers pass over it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -53,7 +54,7 @@ class Records:
             number, previous, ended = _last(descriptor)
             record = Record(number=number + 1, at=at, by=by, kind=kind, values=dict(values))
             line = _line(record, previous)
-            os.write(descriptor, line if ended else b"\n" + line)
+            _write_whole(descriptor, line if ended else b"\n" + line, self.path)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -83,6 +84,14 @@ class Records:
             return self.path.stat().st_size
         except FileNotFoundError:
             return 0
+
+
+def _write_whole(descriptor: int, octets: bytes, path: Path) -> None:
+    """Append octets; OSError, and nothing of them, where a full disk takes a part only (write(2))."""
+    size = os.fstat(descriptor).st_size
+    if os.write(descriptor, octets) != len(octets):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, "no room for all of an entry", str(path))
 
 
 def _last(descriptor: int) -> tuple[int, str, bool]:

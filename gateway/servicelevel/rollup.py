@@ -108,6 +108,8 @@ class Roller:
         self._stale_days: list[tuple[DayKey, str]] | None = None
         self._caught_up = False
         self._recent: dict[str, _Recent] = {}
+        # What all customers had in one day's time, as far as these rows: days of many customers are made anew together.
+        self._day: tuple[object, Days] | None = None
 
     def step(self) -> tuple[list[Write], Rolled]:
         """Return the writes of one step and what it did; StorageError when the store itself cannot be read."""
@@ -122,6 +124,8 @@ class Roller:
             if not done.rows and self._stale_days:
                 writes = self._anew(store, cursors, self._stale_days.pop())
         self._caught_up = bool(self._stale_days)
+        if not self._caught_up:
+            self._day = None
         return writes, replace(done, more=self._caught_up)
 
     def _counted(self, store: StoreReader, cursors: dict[str, Cursor]) -> tuple[list[Write], Rolled]:
@@ -160,8 +164,8 @@ class Roller:
 
     def _added(self, store: StoreReader, days: Days, cursors: dict[str, Cursor]) -> list[Write]:
         writes = []
-        for (key, direction), more in days.items():
-            stored = store.day(key, direction)
+        for key, direction in sorted(days, key=_by_time):
+            more, stored = days[key, direction], store.day(key, direction)
             if stored is None:
                 writes.append(self._kept(key, direction, more).write())
                 continue
@@ -177,7 +181,7 @@ class Roller:
         if not is_stale(self._bearing, stored.key, stored.until, stored.digest):
             return stored.summary
         try:
-            return remade(self._data, self._bearing, stored, cursors)
+            return self._remade(stored, cursors)
         except StorageError:
             # A shard that cannot be read now: the day is made anew when it can.
             return None
@@ -195,7 +199,7 @@ class Roller:
                 found[key, direction] = None
                 if self._bearing.zone_of(key.customer) != key.zone:
                     found |= dict.fromkeys((beside, direction) for beside in key.beside)
-        return list(found)
+        return sorted(found, key=_by_time)
 
     def _anew(self, store: StoreReader, cursors: dict[str, Cursor], place: tuple[DayKey, str]) -> list[Write]:
         """Return the write that puts a day made anew into the place of a stale one, none when its mail is gone."""
@@ -205,10 +209,21 @@ class Roller:
             stored = self._kept(key, direction, DaySummary())
         elif not is_stale(self._bearing, stored.key, stored.until, stored.digest):
             return []
-        summary = remade(self._data, self._bearing, stored, cursors)
+        summary = self._remade(stored, cursors)
         if summary is None or not (summary.copies or stored.summary.copies):
             return []
         return [self._kept(_in_zone(self._bearing, key), direction, summary).write()]
+
+    def _remade(self, stored: StoredDay, cursors: dict[str, Cursor]) -> DaySummary | None:
+        key = _in_zone(self._bearing, stored.key)
+        place = key.start, key.end, [(cursor.shard, cursor.id) for cursor in cursors.values()]
+        if self._day is None or self._day[0] != place:
+            self._day = place, summed(_counted_copies(self._data, key, cursors), self._bearing)
+        return _of_day(self._data, key, stored, self._day[1])
+
+
+def _by_time(place: tuple[DayKey, str]) -> tuple[float, float]:
+    return place[0].start, place[0].end
 
 
 def is_stale(bearing: Bearing, key: DayKey, until: float, digest: str) -> bool:
@@ -224,7 +239,10 @@ def remade(data: Path, bearing: Bearing, stored: StoredDay, cursors: dict[str, C
     have other mail: then the ledger must reach back to before the day, or to its beginning.
     """
     key = _in_zone(bearing, stored.key)
-    days = summed(_counted_copies(data, key, cursors), bearing)
+    return _of_day(data, key, stored, summed(_counted_copies(data, key, cursors), bearing))
+
+
+def _of_day(data: Path, key: DayKey, stored: StoredDay, days: Days) -> DaySummary | None:
     day = days.get((key, stored.direction), DaySummary())
     if key.zone == stored.key.zone:
         return day if day.copies == stored.summary.copies else None

@@ -11,7 +11,7 @@ from gateway.blocklist.local.workdays import WorkingCalendar
 from gateway.clock import FakeClock
 from gateway.servicelevel.clocks import new_deadline
 from gateway.servicelevel.deadline import KINDS, DeadlineState
-from gateway.servicelevel.heartbeat import Heartbeat
+from gateway.servicelevel.heartbeat import Beat, Heartbeat
 from gateway.servicelevel.minutes import IDLE, NOT_RUNNING, MinuteState, judged
 from gateway.servicelevel.month import Month, day_of, parse_instant, shown
 from gateway.servicelevel.observing import mostly_within, not_running, unserved
@@ -91,10 +91,11 @@ def test_what_is_no_month_is_refused(text):
 def test_a_beat_on_time_says_nothing(tmp_path):
     clock = FakeClock()
     heart = Heartbeat(tmp_path, clock)
-    assert (heart.beat().missed, heart.beat().jump) == (None, None)
+    assert heart.look() == Beat()
+    heart.beat()
+    assert heart.look() == Beat()
     clock.advance(5.0)
-    beat = Heartbeat(tmp_path, clock).beat()
-    assert (beat.missed, beat.jump) == (None, None)
+    assert Heartbeat(tmp_path, clock).look() == Beat()
 
 
 def test_a_gateway_that_did_not_run_knows_since_when(tmp_path):
@@ -102,7 +103,7 @@ def test_a_gateway_that_did_not_run_knows_since_when(tmp_path):
     Heartbeat(tmp_path, clock).beat()
     stopped = clock.stamp().utc
     clock.advance(180.0)
-    beat = Heartbeat(tmp_path, clock).beat()
+    beat = Heartbeat(tmp_path, clock).look()
     assert beat.missed == (stopped, stopped + 180.0)
     assert beat.jump is None
 
@@ -113,14 +114,14 @@ def test_a_clock_that_is_set_is_no_outage(tmp_path):
     before = json.loads((tmp_path / "servicelevel/heartbeat").read_text())
     clock.advance(5.0)
     (tmp_path / "servicelevel/heartbeat").write_text(json.dumps(before | {"utc": before["utc"] - 3600}))
-    beat = Heartbeat(tmp_path, clock).beat()
+    beat = Heartbeat(tmp_path, clock).look()
     assert beat.missed is None
     assert beat.jump.by == pytest.approx(3600.0)
 
 
 def test_after_a_reboot_the_wall_clock_is_all_there_is(tmp_path):
     Heartbeat(tmp_path, FakeClock(1_790_000_000.0, "before")).beat()
-    beat = Heartbeat(tmp_path, FakeClock(1_790_000_600.0, "after")).beat()
+    beat = Heartbeat(tmp_path, FakeClock(1_790_000_600.0, "after")).look()
     assert beat.missed == (1_790_000_000.0, 1_790_000_600.0)
 
 
@@ -128,7 +129,7 @@ def test_after_a_reboot_the_wall_clock_is_all_there_is(tmp_path):
 def test_a_damaged_heartbeat_is_as_good_as_none(tmp_path, octets):
     (tmp_path / "servicelevel").mkdir()
     (tmp_path / "servicelevel/heartbeat").write_bytes(octets)
-    assert Heartbeat(tmp_path, FakeClock()).beat().missed is None
+    assert Heartbeat(tmp_path, FakeClock()).look().missed is None
 
 
 @pytest.mark.parametrize("begin", [0.0, 13.0, 29.9, 45.0])

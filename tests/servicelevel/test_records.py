@@ -1,6 +1,7 @@
 """What is on record stays as it was written, and says so when it does not."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -113,3 +114,15 @@ def test_a_customers_own_terms_stand_before_those_of_all():
     assert service.terms_of("example").maximum_delay == 600.0
     assert service.terms_of("other").zone == "Asia/Shanghai"
     assert json.loads(json.dumps(service.terms_of("other").model_dump(mode="json")))["maximum_delay"] == "10m"
+
+
+def test_an_entry_that_a_full_disk_took_a_part_of_is_none(records, writer, monkeypatch):
+    """write(2) says how much it took, and no error: who was told that it is on record would not find it."""
+    writer.exclude(DELAY, CARRIER, (10.0, 20.0), reason="an hour")
+    write, before = os.write, records.path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.servicelevel.records.os.write", lambda to, octets: write(to, octets[: len(octets) // 2]))
+        with pytest.raises(OSError, match="no room"):
+            writer.exclude(DELAY, CARRIER, (30.0, 40.0), reason="another")
+    assert records.path.read_bytes() == before
+    assert writer.exclude(DELAY, CARRIER, (30.0, 40.0), reason="another").number == 2

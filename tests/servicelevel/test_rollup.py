@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config.service_level import ServiceTerms
 from gateway.ledger import MIGRATIONS, DelayRecord, prune, rows
+from gateway.ledger.finished import received_between
 from gateway.servicelevel.book import Writer
 from gateway.servicelevel.conditions import Bearing
 from gateway.servicelevel.exclusion import Clause, ExclusionClass
@@ -336,3 +337,28 @@ def test_which_causes_were_told_apart_on_a_crowded_day_does_not_change_the_diges
     assert days[0].encode() != days[1].encode()
     assert days[0].stated() == days[1].stated()
     assert DaySummary.decode(days[0].encode()).encode() == days[0].encode()
+
+
+async def test_a_day_is_read_once_for_all_whose_day_it_is(data, shard, store, monkeypatch):
+    """After an outage the last days of all customers are made anew: each once would be customers times the mail."""
+    for number in range(5):
+        owned = {f"c{number}.test": "operator"}
+        Writer(Records(data), MONTH.span[0] - 1, "x").set_terms(f"c{number}", ServiceTerms(), owned)
+        await shard.commit(
+            rows(record(number, "2026-11-05T10:00", 50.0, customer=f"c{number}", domain=f"c{number}.test"))
+        )
+    await counted(data, store)
+    span = at("2026-11-05T10:00") + 10.0, at("2026-11-05T10:00") + 40.0
+    Writer(Records(data), NOW, "ops").exclude(Clause.DELAY, ExclusionClass.CARRIER, span, reason="line cut")
+    read = []
+
+    def reading(shard, start, end):
+        read.append((start, end))
+        return received_between(shard, start, end)
+
+    monkeypatch.setattr("gateway.servicelevel.rollup.received_between", reading)
+    await counted(data, store)
+    assert len(read) == len(set(read)) == 1
+    for number in range(5):
+        delays = judge(data, f"c{number}", MONTH, NOW).delays["receive"]
+        assert (delays.before.average_seconds, delays.after.average_seconds) == (50.0, 20.0)

@@ -116,6 +116,59 @@ async def test_a_gap_between_heartbeats_is_a_fault_of_all_customers(watched):
     assert watched.events.of("service_doubted") == []
 
 
+async def test_an_outage_that_cannot_be_put_on_record_is_when_it_can(watched, monkeypatch):
+    """Else a disk that was full as the gateway came back makes its absence unseen; and no beat is left out for it."""
+    await watched.watch.beat(watched.store)
+    watched.clock.advance(180.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "append", no_disk)
+        with pytest.raises(OSError, match="gone"):
+            await watched.watch.beat(watched.store)
+    watched.clock.advance(5.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.store, "commit", full)
+        with pytest.raises(StorageFull):
+            await watched.watch.beat(watched.store)
+    watched.clock.advance(5.0)
+    await watched.watch.beat(watched.store)
+    assert {(fault.start, fault.end) for fault in watched.book().faults.values()} == {(START, START + 180.0)}
+    assert watched.book().open_faults() == []
+    with StoreReader(watched.data) as store:
+        runs = store.observed("example", 0, int(START // 60) + 10)
+    assert {(run.direction, run.last - run.first + 1) for run in runs} == {("send", 3), ("receive", 3)}
+
+
+def no_disk(*_, **__):
+    raise OSError("gone")
+
+
+async def test_a_store_that_cannot_be_opened_is_opened_when_it_can(watched, monkeypatch):
+    """Else nothing is watched for the gateway's life: no heartbeat, no probes, no alarms."""
+    beaten, failures = asyncio.Event(), iter([StorageFull("the disk is full")])
+
+    class Opened:
+        async def close(self):
+            pass
+
+    def opening(_data):
+        for failure in failures:
+            raise failure
+        return Opened()
+
+    async def beat(_store):
+        beaten.set()
+
+    monkeypatch.setattr("gateway.app.service.open_store", opening)
+    monkeypatch.setattr("gateway.app.service.AFTER_A_BUG_SECONDS", 0.0)
+    monkeypatch.setattr(watched.watch, "beat", beat)
+    watching = asyncio.create_task(watched.watch.run(()))
+    async with asyncio.timeout(30):
+        await beaten.wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert [event.operation for event in watched.events.of("storage_failed")][:1] == ["open"]
+
+
 async def test_mail_that_was_taken_shows_that_a_late_heartbeat_is_no_outage(watched):
     await watched.watch.beat(watched.store)
     for second in range(5, 120, 5):
