@@ -260,7 +260,7 @@ class Supervisor:
         return {**answer, "desk": told}
 
     async def _worker_states(self) -> list[WorkerStatus | None]:
-        return cast("list[WorkerStatus | None]", await self.workers.ask_all("status"))
+        return cast("list[WorkerStatus | None]", await self.workers.look("status"))
 
     def _readiness(self, workers: Sequence[WorkerStatus | None]) -> tuple[bool, str]:
         if self._stopping:
@@ -344,7 +344,7 @@ class Supervisor:
         return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{reason}\n".encode()
 
     async def _metrics(self) -> bytes:
-        answers = await self.workers.ask_all("metrics")
+        answers = await self.workers.look("metrics")
         self.metrics.mail.observe_queue(await asyncio.to_thread(self._queue_status))
         self.metrics.duties.observe_lists(*await asyncio.to_thread(self.duties.lists.standing))
         self.metrics.duties.observe_keeper(

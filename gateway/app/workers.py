@@ -25,6 +25,8 @@ TRY_AGAIN = 75
 PREDECESSOR_SECONDS = 20.0
 # An answer from a worker whose loop is alive takes milliseconds; queue listings of 100,000 rows some seconds.
 ANSWER_SECONDS = 30.0
+# Whoever only looks, a scraper or a probe, is cut off after ten, and is to hear which worker it was.
+LOOK_SECONDS = 5.0
 
 Notice = Callable[[int, str, str], None]
 
@@ -104,10 +106,12 @@ class Slot:
         """Let the next worker in this slot start with another snapshot."""
         self.order = replace(self.order, digest=kept.digest, kept=kept.descriptor)
 
-    async def ask(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    async def ask(
+        self, name: str, arguments: Mapping[str, Any], seconds: float = ANSWER_SECONDS
+    ) -> dict[str, Any] | None:
         """Return the worker's answer, None when there is no worker to give one in time."""
         try:
-            return await self._asked(name, arguments)
+            return await self._asked(name, arguments, seconds)
         except (ChannelClosedError, TimeoutError):
             return None
 
@@ -124,10 +128,10 @@ class Slot:
             return f"worker {self.order.index} does not answer"
         return str(answer.get("refused", ""))
 
-    async def _asked(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _asked(self, name: str, arguments: Mapping[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         if self.worker is None:
             raise ChannelClosedError("there is no worker")
-        return await asyncio.wait_for(self.worker.ask(name, **arguments), ANSWER_SECONDS)
+        return await asyncio.wait_for(self.worker.ask(name, **arguments), seconds)
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "ready":
@@ -146,6 +150,10 @@ class Workers:
     async def ask_all(self, name: str, **arguments: Any) -> list[dict[str, Any] | None]:
         """Ask every worker at once; None in the place of one that did not answer."""
         return list(await asyncio.gather(*(slot.ask(name, arguments) for slot in self.slots)))
+
+    async def look(self, name: str) -> list[dict[str, Any] | None]:
+        """Ask every worker how it is; None in the place of one that does not say so soon."""
+        return list(await asyncio.gather(*(slot.ask(name, {}, LOOK_SECONDS) for slot in self.slots)))
 
     async def ask_any(self, name: str, **arguments: Any) -> dict[str, Any] | None:
         """Ask a worker that serves, the next where it gives no answer; None when none does."""

@@ -36,6 +36,7 @@ _LEVEL = 3
 MAX_OCTETS = 512 * 1024**2
 _READ_OCTETS = 256 * 1024
 _SUFFIXES = (".json", ".zst")
+_IS_KEPT = "SELECT 1 FROM evidence WHERE trace_id = ? AND sha256 = ? AND removed_at IS NULL"
 
 
 class EvidenceBrokenError(Exception):
@@ -169,6 +170,9 @@ class EvidenceStore:
         if head is None:
             return None
         change.afterwards(lambda: self.inbox.discard(trace_id))
+        if change.execute(_IS_KEPT, (trace_id, head.get("sha256"))):
+            # Killed behind the change that filed it, before it was removed here.
+            return None
         stored = self._file(trace_id, head)
         if stored is None:
             change.record("evidence-refused", incident, {"trace_id": trace_id, "reason": "not as it was written"})

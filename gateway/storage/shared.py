@@ -12,7 +12,7 @@ the others, and closes under it as well (``let_go``). A file that was put in its
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.storage.connection import connect_writer
@@ -120,8 +120,10 @@ class SharedDatabase:
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         # Under the lock; a reader in the way is waited for by the next one.
         log = self.path.with_name(f"{self.path.name}-wal")
-        if not self._is_held or log.stat().st_size > _LOG_OCTETS:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        # What fails here is no failure of the transaction, which is committed: the log keeps everything for the next.
+        with suppress(sqlite3.Error, OSError):
+            if not self._is_held or log.stat().st_size > _LOG_OCTETS:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _ready(self) -> sqlite3.Connection:
         """Return the connection, opened where it is not, or where the file is another one by now."""

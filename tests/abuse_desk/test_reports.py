@@ -20,6 +20,7 @@ from gateway.incidents.evidence import EvidenceStore, pack
 from gateway.incidents.values import Sighting, Source
 from gateway.incidents.verification import verify
 from gateway.journal.guard_events import OwnListingChanged
+from gateway.storage import StorageError
 from tests.abuse_desk.conftest import SPAM as COMPLAINED
 from tests.abuse_desk.conftest import Desk, arf
 
@@ -217,6 +218,15 @@ def test_a_report_is_never_answered_with_a_report(desk):
 
 
 # The association ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_report_from_its_operator(desk, tmp_path):
+    (tmp_path / "no-folder").write_text("")
+    case: Desk = desk(SETTINGS + f'folder = "{tmp_path}/no-folder"\n')
+    spam(case)
+    with pytest.raises((StorageError, OSError)):
+        reports(case).round()
+    assert case.rows("SELECT kind FROM report") == [("operator",)]
 
 
 def test_a_batch_is_a_table_documents_and_reports_that_others_can_read(desk):

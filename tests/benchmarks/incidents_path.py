@@ -1,6 +1,6 @@
 """What incidents cost the mail path: processor time a message, with the keeper, samples and suspensions and without.
 
-    python -m tests.benchmarks.incidents_path [--messages 300] [--spam 20] [--starts 3] [--fours 160]    # 25 minutes
+    python -m tests.benchmarks.incidents_path [--messages 300] [--spam 20] [--starts 2] [--fours 160]    # 40 minutes
 
 One gateway relays bursts of so many messages, ``--spam`` per cent of them spam that is tagged, in turn with all of it
 and without: with, without, without, with, and the next four the other way round. Measured is the processor time of all
@@ -278,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=300)
     parser.add_argument("--spam", type=int, metavar="PER CENT", default=20)
-    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=2)
     parser.add_argument("--fours", type=int, default=160, help="of each start")
     options = parser.parse_args()
     sys.exit(judge([four for _ in range(options.starts) for four in measured(options)]))

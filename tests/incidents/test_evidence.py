@@ -54,6 +54,17 @@ def test_a_change_that_fails_leaves_the_sample_waiting(seen: Desk):
     assert seen.store.check(seen.reader().evidence(1)[0]) == ""
 
 
+def test_a_sample_that_was_filed_and_not_removed_is_filed_once(seen: Desk, monkeypatch):
+    """Killed between the change and what follows it, the keeper finds the sample again."""
+    seen.store.inbox.put(trace(1), NOW, {}, [MESSAGE])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(seen.store.inbox), "discard", lambda *_: None)
+        assert adopt(seen, 1) == 1
+    assert adopt(seen, 1) is None
+    assert len(seen.reader().evidence(1)) == 1
+    assert seen.store.inbox.waiting() == []
+
+
 @pytest.mark.parametrize("how", ["content", "facts", "digest", "missing"])
 def test_a_sample_that_is_not_what_it_says_is_thrown_away_on_record(seen: Desk, how: str):
     inbox = seen.store.inbox

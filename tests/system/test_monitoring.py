@@ -1,7 +1,9 @@
 """What breaks if these fail: nobody sees from outside how the gateway is."""
 
 import json
+import os
 import re
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -96,3 +98,15 @@ def test_the_log_is_one_json_object_a_line_and_nothing_else(gateway: Gateway) ->
 
 def _parsed(gateway: Gateway) -> list[dict]:
     return [json.loads(line) for line in gateway.log().splitlines()]
+
+
+def test_a_worker_that_does_not_answer_is_told_of_before_the_scraper_is_cut_off(gateway: Gateway) -> None:
+    stopped = gateway.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        assert get(gateway, "/readyz")[0] == 503
+        status, _, metrics = get(gateway, "/metrics")
+        assert (status, "tidegate_" in metrics) == (200, True)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    until(lambda: get(gateway, "/readyz")[0] == 200, what="the worker's answer")

@@ -83,10 +83,11 @@ class ReportDesk:
         if now - self._looked_at < LOOK_SECONDS:
             return +done
         self._looked_at = now
-        if association.is_due(settings.association, self._last_batch(), self._now()):
-            done[ASSOCIATION] += self.association()
         if settings.operators:
             done[OPERATOR] += self.operators(OPERATORS_A_ROUND)
+        # Last: a folder that cannot be written keeps no report from its operator.
+        if association.is_due(settings.association, self._last_batch(), self._now()):
+            done[ASSOCIATION] += self.association()
         return +done
 
     def _told_of_ourselves(self, listed: Sequence[OwnListingChanged]) -> int:
