@@ -141,17 +141,15 @@ class Keeper:
         failure = self._failure_to_put_in_force()
         self._done.more = False
         self._take()
-        is_behind = False
         for reading in self._tail.readings():
             self._untaken.extend(reading.events)
             self._take()
             self._done.more |= reading.full
-            is_behind |= reading.full
             if self._gathered.is_full:
                 self._store()
         if not self._gathered.is_empty and self._is_time():
             self._store()
-        self._adopt(may_discard=not (is_behind or self._tail.unreadable))
+        self._adopt(may_discard=not (self._done.more or self._tail.unreadable))
         if self._clock.monotonic() - self._watched_at >= WATCH_SECONDS:
             self._watch()
         if failure is not None:

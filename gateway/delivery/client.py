@@ -276,9 +276,7 @@ class SmtpConnection(Wire):
         if not reply.is_success:
             self._refused_by_host(reply)
             return
-        if self._commands is None:
-            self._await_next("the reply to MAIL")
-        self._step()
+        self._go_on("the reply to MAIL")
 
     def _on_mail(self, reply: Reply) -> None:
         transaction = self._under_way()
@@ -291,14 +289,15 @@ class SmtpConnection(Wire):
                 self._finish()
                 return
         transaction.phase = "rcpt"
-        if self._commands is None:
-            self._await_next("the reply to RCPT")
-        self._step()
+        self._go_on("the reply to RCPT")
 
-    def _await_next(self, what: str) -> None:
-        """Wait for the next reply to a group: each command has its own time (RFC 5321 §4.5.3.2)."""
-        self._what = what
-        self._wait(self._settings.command_seconds)
+    def _go_on(self, what: str) -> None:
+        """Send the next command, or await the next reply to a group: each has its own time (RFC 5321 §4.5.3.2)."""
+        if self._commands is None:
+            self._what = what
+            self._wait(self._settings.command_seconds)
+        else:
+            self._step()
 
     def _on_rcpt(self, reply: Reply) -> None:
         transaction = self._under_way()
@@ -316,9 +315,9 @@ class SmtpConnection(Wire):
             transaction.phase = "data"
             self._what = "the reply to DATA"
             self._wait(self._settings.data_start_seconds)
-        elif self._commands is None:
-            self._await_next("the reply to RCPT")
-        self._step()
+            self._step()
+        else:
+            self._go_on("the reply to RCPT")
 
     def _on_data(self, reply: Reply) -> None:
         transaction = self._under_way()

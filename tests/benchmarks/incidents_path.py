@@ -34,6 +34,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from gateway.incidents import IncidentReader
@@ -232,24 +233,13 @@ def measured(options: argparse.Namespace) -> list[Four]:
 
 def _told(four: Four, messages: int) -> Four:
     kept, bare = (1e3 * sum(burst.gateway for burst in bursts) / messages for bursts in (four.kept, four.bare))
+    share, judged = (_per_cent(four.share(attrgetter(of))) for of in ("gateway", "measured"))
     print(
-        f"{kept:.4f} ms a message with incidents, {bare:.4f} without: {_per_cent(four.share(_gateway)):+.2f} %, "
-        f"as multiples of the clients' {_per_cent(four.share(_measured)):+.2f} %",
+        f"{kept:.4f} ms a message with incidents, {bare:.4f} without: {share:+.2f} %, "
+        f"as multiples of the clients' {judged:+.2f} %",
         flush=True,
     )
     return four
-
-
-def _gateway(burst: Spent) -> float:
-    return burst.gateway
-
-
-def _clients(burst: Spent) -> float:
-    return burst.clients
-
-
-def _measured(burst: Spent) -> float:
-    return burst.measured
 
 
 def _per_cent(logarithm: float) -> float:
@@ -258,9 +248,11 @@ def _per_cent(logarithm: float) -> float:
 
 def judge(fours: Sequence[Four]) -> int:
     """Print what all fours show against the promise, in per cent; return 0 only when it is shown to be kept."""
-    _tell("smtp-source and smtp-sink", fours, _clients)
-    _tell("the gateway, as it is", fours, _gateway)
-    verdict = verdict_of(_tell("judged: the gateway, as a multiple of theirs", fours, _measured), MOST_SHARE)
+    _tell("smtp-source and smtp-sink", fours, attrgetter("clients"))
+    _tell("the gateway, as it is", fours, attrgetter("gateway"))
+    verdict = verdict_of(
+        _tell("judged: the gateway, as a multiple of theirs", fours, attrgetter("measured")), MOST_SHARE
+    )
     print(f"of {MOST_SHARE:g} % promised: {verdict}")
     return 0 if verdict == "kept" else 1
 

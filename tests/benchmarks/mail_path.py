@@ -198,12 +198,7 @@ def judged(starts: Sequence[Found], *, of: str, most_share: float, rate: float, 
     for calm in {CALM_RATE, rate} - {rate}:
         tell_median(f"judged, but with idling at {calm:g} messages/s", shares(where, calm))
     by = "" if where is Found.shares else " (judged by the parts, not by the whole)"
-    return judge_shares(shares(where, rate), most_share, by)
-
-
-def judge_shares(shares: Sequence[float], most_share: float, by: str = "") -> int:
-    """Print the median of all fours against the promise, in per cent; return 0 only when it is shown to be kept."""
-    verdict = verdict_of(tell_median("judged", shares), most_share)
+    verdict = verdict_of(tell_median("judged", shares(where, rate)), most_share)
     print(f"of {most_share:g} % promised{by}: {verdict}")
     return 0 if verdict == "kept" else 1
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.benchmarks import ranks
 from tests.benchmarks.mail_path import Found, Spent, judged, verdict_of
 from tests.benchmarks.ranks import interval
 
@@ -15,6 +16,12 @@ def test_the_median_lies_between_the_ranks_that_the_binomial_distribution_leaves
     for count, outside in ((6, 1), (10, 2), (15, 4), (24, 7)):
         assert interval(list(range(count))) == (outside - 1, count - outside)
     assert interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+
+
+def test_of_many_values_as_many_means_are_left_out_as_an_exact_count_says(monkeypatch):
+    exactly = ranks._left_out(ranks.MOST_EXACT)
+    monkeypatch.setattr(ranks, "MOST_EXACT", ranks.MOST_EXACT - 1)
+    assert ranks._left_out(100) == pytest.approx(exactly, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ async def test_every_copy_of_a_route_is_brought_in_at_its_own_time() -> None:
 
 @dataclass
 class CountedQueue(Queue):
-    """A queue whose routes are told when ``tell`` is set, and counted."""
+    """An empty queue that counts who asks for its routes; all but the first are answered when their event is set."""
 
     asked: list[asyncio.Event] = field(default_factory=list)
 

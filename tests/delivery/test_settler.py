@@ -12,6 +12,12 @@ from tests.delivery.conftest import HostFactory, Office, Peer, good, message
 from tests.delivery.test_pool import many
 
 
+async def knows_nobody(peer: Peer) -> None:
+    await peer.greet()
+    await peer.envelope("250 ok", "550 5.1.1 unknown", "503 5.5.1 no")
+    await peer.closed()
+
+
 async def test_a_record_that_the_store_refuses_keeps_no_other_from_being_written(
     office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,12 +58,7 @@ async def test_a_notice_about_mail_that_cannot_be_read_returns_none_of_it(
 
     monkeypatch.setattr(settler_module, "notice_message", reading)
 
-    async def play(peer: Peer) -> None:
-        await peer.greet()
-        await peer.envelope("250 ok", "550 5.1.1 unknown", "503 5.5.1 no")
-        await peer.closed()
-
-    running = await host(play)
+    running = await host(knows_nobody)
     place: Office = await office([running.url])
     await place.post(message(route=running.url))
     await place.until(lambda: place.statuses()[:1] == [("b@ours.test", "bounced")])
@@ -67,16 +68,11 @@ async def test_a_notice_about_mail_that_cannot_be_read_returns_none_of_it(
 async def test_a_bug_in_writing_is_told_and_holds_up_no_drain(
     office: Any, host: HostFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def play(peer: Peer) -> None:
-        await peer.greet()
-        await peer.envelope("250 ok", "550 5.1.1 unknown", "503 5.5.1 no")
-        await peer.closed()
-
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(settler_module, "notice_message", broken)
-    running = await host(play)
+    running = await host(knows_nobody)
     place: Office = await office([running.url])
     await place.post(message(route=running.url))
     await place.until(lambda: any(isinstance(event, InternalError) for event in place.events.events))
